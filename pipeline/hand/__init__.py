@@ -1,0 +1,1 @@
+"""The hand: its model, joints, rotations and angles."""

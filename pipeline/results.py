@@ -1,0 +1,500 @@
+"""The run folder: its files, what is in them, and the only code that reads and writes them.
+
+``conventions.md`` has units, frames and orders. Every reader checks the schema version of ``run.json``
+through `read_run`; every writer is atomic (`pipeline.files`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import RunFolderError
+from pipeline.files import read_json, read_npz, replace_atomically, write_json, write_npz
+from pipeline.hand.joints import SIDES, Side
+
+SCHEMA_VERSION = 1
+
+Verdict = Literal["reliable", "check", "failed"]
+BOX_STATES: tuple[str, ...] = ("detected", "interpolated", "outlier", "none")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run folder. Nothing else spells these names."""
+
+    path: Path
+
+    @property
+    def run_json(self) -> Path:
+        """State, settings, provenance, stages, warnings."""
+        return self.path / "run.json"
+
+    @property
+    def sync_json(self) -> Path:
+        """Offsets of the cameras' clocks."""
+        return self.path / "sync.json"
+
+    @property
+    def rig_json(self) -> Path:
+        """Cameras: lenses and places."""
+        return self.path / "rig.json"
+
+    @property
+    def views(self) -> Path:
+        """Folder of the per-camera tracks."""
+        return self.path / "views"
+
+    def view_npz(self, camera: str) -> Path:
+        """Boxes, keypoints and sigma of one camera."""
+        return self.views / f"{camera}.npz"
+
+    def hand_npz(self, side: Side) -> Path:
+        """The fused hand of one side."""
+        return self.path / f"hand_{side}.npz"
+
+    @property
+    def measures_parquet(self) -> Path:
+        """Speed, acceleration and jerk by joint and time."""
+        return self.path / "measures.parquet"
+
+    @property
+    def angles_parquet(self) -> Path:
+        """Joint angles by time."""
+        return self.path / "angles.parquet"
+
+    @property
+    def summary_json(self) -> Path:
+        """Every number that a report prints."""
+        return self.path / "summary.json"
+
+    @property
+    def web(self) -> Path:
+        """What the browser streams."""
+        return self.path / "web"
+
+    @property
+    def log_jsonl(self) -> Path:
+        """One line an event."""
+        return self.path / "log.jsonl"
+
+
+# --- sync.json -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CameraSync:
+    """How one camera's clock relates to the reference camera's.
+
+    Attributes
+    ----------
+    offset_s : float
+        ``t_reference = t_camera + offset_s + drift_ppm * 1e-6 * t_camera``. NaN if not known.
+    sigma_s : float
+        Standard error of the offset.
+    drift_ppm : float
+        Clock drift, parts per million.
+    confidence : float
+        0 to 1, seed 000 section 3.
+    verdict : "reliable" | "check" | "failed"
+    reasons : tuple of str
+        Why the verdict is not "reliable".
+    source : "audio" | "manual" | "reference" | "none"
+    """
+
+    offset_s: float
+    sigma_s: float = 0.0
+    drift_ppm: float = 0.0
+    confidence: float = 1.0
+    verdict: Verdict = "reliable"
+    reasons: tuple[str, ...] = ()
+    source: str = "audio"
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """All cameras on one clock.
+
+    ``closure_s`` is the misfit round the triangle of three cameras; NaN with fewer.
+    """
+
+    reference: str
+    cameras: dict[str, CameraSync]
+    closure_s: float = float("nan")
+    source: str = "audio"
+
+    def to_reference_s(self, camera: str, time_s: np.ndarray) -> np.ndarray:
+        """Times (T,) of ``camera``'s clock on the reference camera's clock, in s."""
+        clock = self.cameras[camera]
+        return time_s + clock.offset_s + clock.drift_ppm * 1e-6 * time_s
+
+    def from_reference_s(self, camera: str, time_s: np.ndarray) -> np.ndarray:
+        """Times (T,) of the reference clock on ``camera``'s clock, in s: the inverse of `to_reference_s`."""
+        clock = self.cameras[camera]
+        return (time_s - clock.offset_s) / (1.0 + clock.drift_ppm * 1e-6)
+
+
+def write_sync(run: RunFolder, sync: SyncResult) -> None:
+    """Write ``sync.json``."""
+    write_json(run.sync_json, asdict(sync))
+
+
+def read_sync(run: RunFolder) -> SyncResult:
+    """Read ``sync.json``."""
+    raw = read_json(run.sync_json)
+    cameras = {
+        name: CameraSync(**{**_nan_for_none(entry), "reasons": tuple(entry["reasons"])})
+        for name, entry in raw["cameras"].items()
+    }
+    closure = float("nan") if raw["closure_s"] is None else float(raw["closure_s"])
+    return SyncResult(raw["reference"], cameras, closure, raw["source"])
+
+
+def _nan_for_none(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: float("nan") if value is None else value for key, value in entry.items()}
+
+
+# --- rig.json ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One calibrated camera, OpenCV's way: ``x_cam = R x_world + t``; +x right, +y down, +z forward.
+
+    Attributes
+    ----------
+    name : str
+    size_px : (int, int)
+        Width and height of the images the calibration holds for.
+    K : ndarray (3, 3)
+        Intrinsics in px; the centre of the top-left pixel is (0, 0).
+    distortion : ndarray (5,)
+        k1 k2 p1 p2 k3.
+    R : ndarray (3, 3)
+        Rotation from world to camera. The world is the reference camera.
+    t_mm : ndarray (3,)
+    rms_px : float
+        Reprojection error of the calibration; NaN when it is not known.
+    used : list of dict
+        Calibration frames used: ``time_s``, ``rms_px``.
+    refused : list of dict
+        Calibration frames refused: ``time_s``, ``reason``.
+    """
+
+    name: str
+    size_px: tuple[int, int]
+    K: np.ndarray
+    distortion: np.ndarray
+    R: np.ndarray
+    t_mm: np.ndarray
+    rms_px: float = float("nan")
+    used: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+    def project(self, points_mm: np.ndarray) -> np.ndarray:
+        """Project world points (..., 3) in mm to pixels (..., 2). Points behind the camera give NaN."""
+        import cv2  # here, since the web process reads run folders and must not load OpenCV
+
+        flat = np.ascontiguousarray(points_mm.reshape(-1, 3), dtype=float)
+        finite = np.isfinite(flat).all(axis=1)
+        out = np.full((len(flat), 2), np.nan)
+        finite[finite] &= (flat[finite] @ self.R[2] + self.t_mm[2]) > 0
+        if finite.any():
+            rvec, _ = cv2.Rodrigues(self.R)
+            pixels, _ = cv2.projectPoints(
+                flat[finite], rvec, self.t_mm.astype(float), self.K, self.distortion
+            )
+            out[finite] = pixels.reshape(-1, 2)
+        return out.reshape(*points_mm.shape[:-1], 2)
+
+    def normalise(self, points_px: np.ndarray) -> np.ndarray:
+        """Undistorted normalised image coordinates (..., 2) of pixels (..., 2); NaN stays NaN."""
+        import cv2  # here, since the web process reads run folders and must not load OpenCV
+
+        flat = np.ascontiguousarray(points_px.reshape(-1, 2), dtype=float)
+        finite = np.isfinite(flat).all(axis=1)
+        out = np.full_like(flat, np.nan)
+        if finite.any():
+            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
+            out[finite] = cv2.undistortPoints(
+                flat[finite][:, None], self.K, self.distortion, criteria=criteria
+            ).reshape(-1, 2)
+        return out.reshape(points_px.shape)
+
+    @property
+    def projection(self) -> np.ndarray:
+        """``[R | t]`` (3, 4) for normalised image coordinates, in mm."""
+        return np.concatenate([self.R, self.t_mm[:, None]], axis=1)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """All cameras of a session.
+
+    Attributes
+    ----------
+    reference : str
+        The camera that is the world.
+    cameras : dict of Camera
+    pairs : list of dict
+        ``a``, ``b``, ``rms_px``, ``frames``: stereo reprojection error of each pair.
+    square_error_mm : float
+        Measured minus stated size of a checkerboard square; NaN without a checkerboard.
+    source : "checkerboard" | "file" | "hand" | "single"
+    verdict : "reliable" | "check" | "failed"
+    reasons : tuple of str
+        Names the camera and says what is doubtful.
+    """
+
+    reference: str
+    cameras: dict[str, Camera]
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+    square_error_mm: float = float("nan")
+    source: str = "checkerboard"
+    verdict: Verdict = "reliable"
+    reasons: tuple[str, ...] = ()
+
+
+def write_rig(path: Path, rig: Rig) -> None:
+    """Write a rig as JSON: the ``rig.json`` of a run folder and of a session folder are the same."""
+    write_json(path, {"schema_version": SCHEMA_VERSION, **asdict(rig)})
+
+
+def read_rig(path: Path) -> Rig:
+    """Read a ``rig.json``; a missing field or an improper rotation is a `RunFolderError`."""
+    raw = read_json(path)
+    try:
+        cameras = {name: _read_camera(entry) for name, entry in raw["cameras"].items()}
+        rig = Rig(
+            reference=raw["reference"],
+            cameras=cameras,
+            pairs=raw.get("pairs", []),
+            square_error_mm=_float(raw.get("square_error_mm")),
+            source=raw.get("source", "file"),
+            verdict=raw.get("verdict", "reliable"),
+            reasons=tuple(raw.get("reasons", ())),
+        )
+        for name, camera in cameras.items():
+            if not np.allclose(camera.R @ camera.R.T, np.eye(3), atol=1e-4) or (np.linalg.det(camera.R) < 0):
+                raise ValueError(f"R of camera {name} is not a rotation")
+        if rig.reference not in cameras:
+            raise ValueError(f"the reference camera {rig.reference} is not among the cameras")
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(
+            f"{path} is not a rig of this program ({error}).",
+            "Delete it to calibrate again, or export it again from the run it came from.",
+        ) from error
+    return rig
+
+
+def _read_camera(raw: dict[str, Any]) -> Camera:
+    return Camera(
+        name=raw["name"],
+        size_px=(int(raw["size_px"][0]), int(raw["size_px"][1])),
+        K=np.array(raw["K"], dtype=float).reshape(3, 3),
+        distortion=np.array(raw["distortion"], dtype=float).reshape(5),
+        R=np.array(raw["R"], dtype=float).reshape(3, 3),
+        t_mm=np.array(raw["t_mm"], dtype=float).reshape(3),
+        rms_px=_float(raw.get("rms_px")),
+        used=raw.get("used", []),
+        refused=raw.get("refused", []),
+    )
+
+
+def _float(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+# --- views/<camera>.npz --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PoseGuess:
+    """What an estimator with a hand model says of the pose; frames without a hand are NaN.
+
+    Attributes
+    ----------
+    betas : ndarray (T, 10)
+    global_orient : ndarray (T, 3, 3)
+        In the camera's frame.
+    hand_pose : ndarray (T, 15, 3, 3)
+    """
+
+    betas: np.ndarray
+    global_orient: np.ndarray
+    hand_pose: np.ndarray
+
+
+@dataclass(frozen=True)
+class ViewTrack:
+    """One hand in one camera, frame by frame, in the camera's own time and full-image pixels.
+
+    Attributes
+    ----------
+    time_s : ndarray (T,) float64
+        Presentation times of the frames by the container, from the video's first frame at 0.
+    box_px : ndarray (T, 4) float32
+        x1 y1 x2 y2; NaN = no box.
+    box_state : ndarray (T,) str
+        One of `BOX_STATES`.
+    keypoints_px : ndarray (T, 21, 2) float32
+        Mean of the TTA passes; NaN = not measured.
+    sigma_px : ndarray (T, 21) float32
+        TTA spread as seed 000 section 5 times the estimator's stated scale factor; NaN = not measured.
+    score : ndarray (T,) float32
+        The estimator's own confidence that this is a hand, 0 to 1; NaN = not measured.
+    guess : PoseGuess or None
+        Only from estimators with a hand model.
+    size_px : (int, int)
+        Width and height of the video's (upright) pictures.
+    """
+
+    time_s: np.ndarray
+    box_px: np.ndarray
+    box_state: np.ndarray
+    keypoints_px: np.ndarray
+    sigma_px: np.ndarray
+    score: np.ndarray
+    size_px: tuple[int, int]
+    guess: PoseGuess | None = None
+
+
+def write_view(run: RunFolder, camera: str, tracks: dict[Side, ViewTrack]) -> None:
+    """Write ``views/<camera>.npz``.
+
+    One hand has plain names; of both hands each name has ``right_`` or ``left_`` before it.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for side, track in tracks.items():
+        prefix = f"{side}_" if len(tracks) > 1 else ""
+        fields: dict[str, Any] = {
+            "time_s": track.time_s.astype(np.float64),
+            "box_px": track.box_px.astype(np.float32),
+            "box_state": track.box_state.astype("U12"),
+            "keypoints_px": track.keypoints_px.astype(np.float32),
+            "sigma_px": track.sigma_px.astype(np.float32),
+            "score": track.score.astype(np.float32),
+            "size_px": np.array(track.size_px, dtype=np.int64),
+        }
+        if track.guess is not None:
+            fields |= {
+                "guess_betas": track.guess.betas.astype(np.float32),
+                "guess_global_orient": track.guess.global_orient.astype(np.float32),
+                "guess_hand_pose": track.guess.hand_pose.astype(np.float32),
+            }
+        arrays |= {prefix + name: value for name, value in fields.items()}
+    arrays["sides"] = np.array(list(tracks), dtype="U5")
+    write_npz(run.view_npz(camera), **arrays)
+
+
+def read_view(run: RunFolder, camera: str) -> dict[Side, ViewTrack]:
+    """Read ``views/<camera>.npz``: a track for each side that was looked for."""
+    arrays = read_npz(run.view_npz(camera))
+    sides = [cast(Side, str(side)) for side in arrays["sides"]]
+    tracks: dict[Side, ViewTrack] = {}
+    for side in sides:
+        prefix = f"{side}_" if len(sides) > 1 else ""
+        guess = None
+        if prefix + "guess_betas" in arrays:
+            guess = PoseGuess(
+                arrays[prefix + "guess_betas"],
+                arrays[prefix + "guess_global_orient"],
+                arrays[prefix + "guess_hand_pose"],
+            )
+        size = arrays[prefix + "size_px"]
+        tracks[side] = ViewTrack(
+            time_s=arrays[prefix + "time_s"],
+            box_px=arrays[prefix + "box_px"],
+            box_state=arrays[prefix + "box_state"],
+            keypoints_px=arrays[prefix + "keypoints_px"],
+            sigma_px=arrays[prefix + "sigma_px"],
+            score=arrays[prefix + "score"],
+            size_px=(int(size[0]), int(size[1])),
+            guess=guess,
+        )
+    return tracks
+
+
+# --- hand_<side>.npz -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HandTrack:
+    """The fused hand of one side in the world of the reference camera, at its frame times.
+
+    Left hands are stored as left hands: joints in the world as they are; ``global_orient`` and
+    ``hand_pose`` are those of the mirrored right hand (S R S), see ``conventions.md``.
+
+    Attributes
+    ----------
+    time_s : ndarray (T,)
+        Times of the reference camera's frames.
+    betas : ndarray (10,)
+    global_orient : ndarray (T, 3, 3)
+    hand_pose : ndarray (T, 15, 3, 3)
+        Absolute: identity is the flat hand.
+    transl_mm : ndarray (T, 3)
+    joints_mm : ndarray (T, 21, 3)
+        NaN = not measured.
+    joint_sigma_mm : ndarray (T, 21)
+        Standard deviation per axis from the curvature at the optimum.
+    residual_px : ndarray (C, T, 21)
+        Reprojection error by camera, in the order of ``cameras``; NaN = not seen.
+    quality : ndarray (T, 21)
+        0 to 1: share of the evidence that agrees; 0 = interpolated or contradicted.
+    cameras : tuple of str
+    """
+
+    time_s: np.ndarray
+    betas: np.ndarray
+    global_orient: np.ndarray
+    hand_pose: np.ndarray
+    transl_mm: np.ndarray
+    joints_mm: np.ndarray
+    joint_sigma_mm: np.ndarray
+    residual_px: np.ndarray
+    quality: np.ndarray
+    cameras: tuple[str, ...]
+
+
+def write_hand(run: RunFolder, side: Side, hand: HandTrack) -> None:
+    """Write ``hand_<side>.npz``."""
+    arrays = {
+        key: np.asarray(value).astype(np.float64 if key == "time_s" else np.float32)
+        for key, value in vars(hand).items()
+        if key != "cameras"
+    }
+    write_npz(run.hand_npz(side), cameras=np.array(hand.cameras, dtype="U64"), **arrays)
+
+
+def read_hand(run: RunFolder, side: Side) -> HandTrack:
+    """Read ``hand_<side>.npz``."""
+    arrays = read_npz(run.hand_npz(side))
+    cameras = tuple(str(name) for name in arrays.pop("cameras"))
+    return HandTrack(**arrays, cameras=cameras)
+
+
+def list_sides(run: RunFolder) -> tuple[Side, ...]:
+    """The sides that have a fused hand in this run."""
+    return tuple(side for side in SIDES if run.hand_npz(side).is_file())
+
+
+# --- tables and summary --------------------------------------------------------------------------
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet, whole or not at all."""
+    with replace_atomically(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def read_table(path: Path, columns: Iterable[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table, or some of its columns."""
+    if not path.is_file():
+        raise RunFolderError(f"{path} is missing.", "Run the pipeline again to make it.")
+    return pd.read_parquet(path, columns=None if columns is None else list(columns))

@@ -1,0 +1,194 @@
+"""The session folder: what lies in it, what ``session.toml`` says, and what is wrong with it in words."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import SessionError
+from pipeline.hand.joints import SIDES, Side
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mts", ".3gp")
+MAX_CAMERAS = 8
+
+Preset = Literal["minimal", "standard", "dystonia", "latching_fix"]
+
+
+class Checkerboard(BaseModel):
+    """The board shown to the cameras: inner corners along and across, and the size of a square."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: int = Field(default=9, ge=3, le=40)
+    rows: int = Field(default=6, ge=3, le=40)
+    square_mm: float = Field(default=25.0, gt=0)
+
+
+class SessionSettings(BaseModel):
+    """``session.toml``; an unknown key is an error, since a misspelt one would be ignored silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subject: str = "unnamed"
+    visit: datetime.date | None = None
+    task: str = "piano"
+    side: Literal["right", "left", "both"] = "right"
+    reference: str = "front"
+    preset: Preset = "standard"
+    detector: str = "mediapipe"
+    estimator: str = "mediapipe"
+    checkerboard: Checkerboard = Checkerboard()
+    offset_s: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The hands to look for."""
+        return SIDES if self.side == "both" else (self.side,)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session folder, read and checked for what can be seen without decoding.
+
+    Attributes
+    ----------
+    path : Path
+    settings : SessionSettings
+    videos : dict of Path
+        One file a camera, by the camera's name; empty where keypoints are given instead.
+    calibration_videos : dict of Path
+        The checkerboard takes, by camera; empty without.
+    rig : Path or None
+        A rig solved before.
+    keypoints : dict of Path
+        Keypoints from another tool, by camera, instead of videos.
+    """
+
+    path: Path
+    settings: SessionSettings
+    videos: dict[str, Path]
+    calibration_videos: dict[str, Path] = field(default_factory=dict)
+    rig: Path | None = None
+    keypoints: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, the reference camera first, then by name."""
+        names = self.videos or self.keypoints
+        return tuple(sorted(names, key=lambda name: (name != self.settings.reference, name)))
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Every file that the results depend on, by its path inside the folder."""
+        files = [*self.videos.values(), *self.calibration_videos.values(), *self.keypoints.values()]
+        files += [self.rig] if self.rig else []
+        return {path.relative_to(self.path).as_posix(): path for path in sorted(files)}
+
+
+def read_session(path: Path) -> Session:
+    """Read a session folder.
+
+    Raises
+    ------
+    SessionError
+        The folder is missing, holds no videos or too many, two files of one camera, or its
+        ``session.toml`` is not what it should be. Names the file and says what to do.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise SessionError(f"{path} is not a folder.", "Give the folder that holds the cameras' videos.")
+    settings = _read_settings(path / "session.toml")
+    videos = _find_videos(path)
+    keypoints = {file.stem: file for file in sorted((path / "keypoints").glob("*.npz"))}
+    if videos and keypoints:
+        keypoints = {}  # videos are the evidence; keypoints are for sessions without them
+    if not videos and not keypoints:
+        raise SessionError(
+            f"No videos in {path}.",
+            "Put one file a camera there, named after it: front.mp4, left.mp4, right.mp4 "
+            f"({', '.join(VIDEO_SUFFIXES)}).",
+        )
+    names = videos or keypoints
+    if len(names) > MAX_CAMERAS:
+        raise SessionError(
+            f"{len(names)} cameras in {path}, and {MAX_CAMERAS} is the most.",
+            "Move the files that are no camera of this session elsewhere.",
+        )
+    settings = _check_reference(settings, names, path)
+    _check_offsets(settings, names, path)
+    return Session(
+        path=path,
+        settings=settings,
+        videos=videos,
+        calibration_videos=_find_videos(path / "calibration"),
+        rig=path / "rig.json" if (path / "rig.json").is_file() else None,
+        keypoints=keypoints,
+    )
+
+
+def _find_videos(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        return {}
+    videos: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() not in VIDEO_SUFFIXES or file.name.startswith("."):
+            continue
+        if file.stem in videos:
+            raise SessionError(
+                f"Two videos of camera {file.stem}: {videos[file.stem].name} and {file.name} in {folder}.",
+                "Keep one of them.",
+            )
+        videos[file.stem] = file
+    return videos
+
+
+def _read_settings(path: Path) -> SessionSettings:
+    if not path.is_file():
+        return SessionSettings()
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SessionError(f"{path} is not TOML: {error}.", "Mend that line.") from error
+    try:
+        return SessionSettings.model_validate(raw)
+    except ValidationError as error:
+        raise SessionError(f"{path}: {_say(error)}.", "Mend it; the README lists every key.") from error
+
+
+def _say(error: ValidationError) -> str:
+    """The first thing wrong, as a sentence with the key's name and the nearest right one."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = [*SessionSettings.model_fields, *Checkerboard.model_fields]
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"unknown key {key}{hint}"
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, but it is {first['input']!r}"
+
+
+def _check_reference(settings: SessionSettings, names: dict[str, Path], path: Path) -> SessionSettings:
+    if settings.reference in names:
+        return settings
+    if "reference" not in settings.model_fields_set and len(names) == 1:
+        return settings.model_copy(update={"reference": next(iter(names))})
+    raise SessionError(
+        f"No video of the reference camera {settings.reference} in {path}; "
+        f"there are {', '.join(sorted(names))}.",
+        "Name one of the files so, or set reference in session.toml.",
+    )
+
+
+def _check_offsets(settings: SessionSettings, names: dict[str, Path], path: Path) -> None:
+    for camera in settings.offset_s:
+        if camera not in names:
+            raise SessionError(
+                f"{path / 'session.toml'}: offset_s names camera {camera}, of which there is no video.",
+                f"The cameras are {', '.join(sorted(names))}.",
+            )

@@ -1,0 +1,79 @@
+"""Every setting of the program that comes from its surroundings: one class, one place.
+
+Each is an environment variable with the prefix ``REDYS_`` (or a line in ``.env``), but for
+``DATABASE_URL``, ``REDIS_URL`` and ``SECRET_KEY``, which are called what hosting services call them.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent
+
+
+class Settings(BaseSettings):
+    """The settings, their defaults and their reasons."""
+
+    model_config = SettingsConfigDict(env_prefix="REDYS_", env_file=".env", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(
+        default=ROOT / "data",
+        description="Recordings, runs, the database and caches. One folder, so that one backup has all.",
+    )
+    models_dir: Path = Field(
+        default=ROOT / "models",
+        description="Hand models and network weights: the built-in ones and the user's own.",
+    )
+    node_modules: Path = Field(
+        default=ROOT / "node_modules",
+        description="Browser modules (three.js, Bootstrap, tus-js-client) as npm installed them.",
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to serve on. Anything but loopback demands sign-in.",
+    )
+    port: int = Field(default=8050, ge=1, le=65535, description="Port to serve on.")
+    database_url: str | None = Field(
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="SQLAlchemy URL; by default SQLite in data_dir, enough for one clinic's computer.",
+    )
+    redis_url: str | None = Field(
+        default=None,
+        validation_alias="REDIS_URL",
+        description="Celery and Redis for more than one machine; by default Diskcache on this one.",
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="SECRET_KEY",
+        description="Signs sessions and job handles; by default made once and kept in data_dir.",
+    )
+    max_upload_bytes: int = Field(
+        default=20 * 2**30,
+        gt=0,
+        description="Largest single upload: three minutes of 4K are under 4 GiB, so 20 is a mistake.",
+    )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="Processes for the networks; 0 takes as many as there are cores.",
+    )
+    session_folders: Path | None = Field(
+        default=None,
+        description="Folder on the server whose sub-folders may be picked as recordings on /new.",
+    )
+
+    @property
+    def effective_database_url(self) -> str:
+        """The database to open: the one given, or SQLite in ``data_dir``."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'redys.sqlite3').as_posix()}"
+
+
+@functools.lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings, read once. Tests clear the cache with ``get_settings.cache_clear()``."""
+    return Settings()
