@@ -1,0 +1,82 @@
+"""Every component id of the site; nothing else spells one.
+
+Constants for what is on a page once, small functions for what there may be many of (Dash calls those
+pattern-matching ids). Grouped by room.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+# --- shell ---------------------------------------------------------------------------------------
+
+LOCATION: Final = "location"
+MAIN: Final = "main"
+LIVE_REGION: Final = "live-region"
+TOASTS: Final = "toasts"
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+JOB_REQUEST: Final = "job-request"
+JOB_DONE: Final = "job-done"
+TRAY: Final = "tray"
+TRAY_TICK: Final = "tray-tick"
+TRAY_SEEN: Final = "tray-seen"
+TRAY_BAR: Final = "tray-bar"
+TRAY_TEXT: Final = "tray-text"
+
+
+def run_panel(run_id: str | Any) -> dict[str, Any]:
+    """The panel that shows one run's progress (`components.jobs.run_panel`)."""
+    return {"type": "run-panel", "run": run_id}
+
+
+def run_finished(run_id: str | Any) -> dict[str, Any]:
+    """Store beside a run's panel: the state that the page was drawn with."""
+    return {"type": "run-finished", "run": run_id}
+
+
+def run_cancel(run_id: str | Any, place: str | Any) -> dict[str, Any]:
+    """Button that stops a run; ``place`` tells the tray's from the page's."""
+    return {"type": "run-cancel", "run": run_id, "place": place}
+
+
+def run_retry(run_id: str | Any, place: str | Any) -> dict[str, Any]:
+    """Button that takes a stopped or failed run up again."""
+    return {"type": "run-retry", "run": run_id, "place": place}
+
+
+# --- worklist ------------------------------------------------------------------------------------
+
+WORKLIST_SEARCH: Final = "worklist-search"
+WORKLIST_STATE: Final = "worklist-state"
+WORKLIST_SIDE: Final = "worklist-side"
+WORKLIST_TASK: Final = "worklist-task"
+WORKLIST_TABLE: Final = "worklist-table"
+WORKLIST_PAGE: Final = "worklist-page"
+
+# --- new recording -------------------------------------------------------------------------------
+
+NEW_SOURCE: Final = "new-source"
+NEW_UPLOAD: Final = "new-upload"
+NEW_FILES: Final = "new-files"
+NEW_FOLDER: Final = "new-folder"
+NEW_FOLDER_PATH: Final = "new-folder-path"
+NEW_PICK: Final = "new-pick"
+NEW_UPLOAD_PANE: Final = "new-upload-pane"
+NEW_FOLDER_PANE: Final = "new-folder-pane"
+NEW_FORM: Final = "new-form"
+NEW_SUBJECT: Final = "new-subject"
+NEW_VISIT: Final = "new-visit"
+NEW_TASK: Final = "new-task"
+NEW_SIDE: Final = "new-side"
+NEW_PRESET: Final = "new-preset"
+NEW_REFERENCE: Final = "new-reference"
+NEW_BOARD_COLUMNS: Final = "new-board-columns"
+NEW_BOARD_ROWS: Final = "new-board-rows"
+NEW_BOARD_SQUARE: Final = "new-board-square"
+NEW_CHECK: Final = "new-check"
+NEW_CHECKS: Final = "new-checks"
+NEW_CHECKED: Final = "new-checked"
+NEW_START: Final = "new-start"
+NEW_MESSAGE: Final = "new-message"

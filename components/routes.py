@@ -1,0 +1,63 @@
+"""Every address of the site: templates for registering, builders for linking."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote, urlencode
+
+WORKLIST: Final = "/"
+NEW: Final = "/new"
+RECORDING: Final = "/recording/<recording_id>"
+PRINT: Final = "/recording/<recording_id>/print"
+COMPARE: Final = "/compare/<recording_a>/<recording_b>"
+SUBJECT: Final = "/subject/<subject_id>"
+ABOUT: Final = "/about"
+
+SIGN_IN: Final = "/sign-in"
+SIGN_OUT: Final = "/sign-out"
+HEALTH: Final = "/health"
+MEDIA: Final = "/media/<run_id>/<path:name>"
+UPLOAD: Final = "/upload"
+VENDOR: Final = "/vendor"
+MODULES: Final = "/assets/modules"
+
+
+def recording_url(recording_id: str, frame: int | None = None, joint: str | None = None) -> str:
+    """The report of a recording; ``frame`` and ``joint`` open it at a moment (kept in the fragment)."""
+    moment = {key: value for key, value in (("f", frame), ("j", joint)) if value is not None}
+    return f"/recording/{_part(recording_id)}" + (f"#{urlencode(moment)}" if moment else "")
+
+
+def print_url(recording_id: str) -> str:
+    """The one-page version of a recording's report."""
+    return f"/recording/{_part(recording_id)}/print"
+
+
+def compare_url(recording_a: str, recording_b: str) -> str:
+    """Two recordings side by side; ``recording_a`` is the earlier one."""
+    return f"/compare/{_part(recording_a)}/{_part(recording_b)}"
+
+
+def subject_url(subject_id: str) -> str:
+    """All visits of one person."""
+    return f"/subject/{_part(subject_id)}"
+
+
+def media_url(run_id: str, name: str) -> str:
+    """A file of a run that the browser streams (`records.Records.artefact` says which there are)."""
+    return f"/media/{_part(run_id)}/{quote(name)}"
+
+
+def upload_url(draft_id: str) -> str:
+    """Where the files of one new recording are sent."""
+    return f"{UPLOAD}/{_part(draft_id)}"
+
+
+def vendor_url(name: str) -> str:
+    """A browser library that the site serves itself (`components.media.VENDOR_FILES`)."""
+    return f"{VENDOR}/{quote(name)}"
+
+
+def _part(value: str) -> str:
+    """One segment of a path: a slash in it would be another address."""
+    return quote(value, safe="")
