@@ -1,0 +1,248 @@
+"""What each stage of a run needs, writes and does: the rooms of the pipeline, joined.
+
+`pipeline.run` decides when a stage is run; this file only says what it is. Heavy rooms are imported by the
+stage that works in them, so that a resumed run loads only what it still needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.files import hash_file
+from pipeline.progress import Reporter
+from pipeline.results import (
+    RunFolder,
+    list_sides,
+    read_hand,
+    read_rig,
+    read_sync,
+    read_view,
+    write_hand,
+    write_rig,
+    write_sync,
+    write_view,
+)
+from pipeline.session import Session
+
+if TYPE_CHECKING:
+    from pipeline.hand.joints import Side
+    from pipeline.results import HandTrack, ViewTrack
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage works with: the session, the run folder, whom to report to, how many processes."""
+
+    session: Session
+    run: RunFolder
+    report: Reporter
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes
+    ----------
+    name : str
+        Stable id, as in ``run.json``.
+    label : str
+        The work in words, for progress.
+    weight : float
+        Usual share of the time.
+    after : tuple of str
+        Stages whose results it reads.
+    inputs : tuple of str
+        Input files it reads, as `Session.inputs` names them.
+    settings : dict
+        What of the settings changes its result.
+    work : callable
+        Does it; returns the files written.
+    outputs : tuple of str
+        Files that must be there for the stage to count as done, where no earlier run lists them.
+    version : int
+        Raised when the stage's method changes, so that old results are worked again.
+    """
+
+    name: str
+    label: str
+    weight: float
+    after: tuple[str, ...]
+    inputs: tuple[str, ...]
+    settings: dict[str, Any]
+    work: Callable[[Context], list[Path]]
+    outputs: tuple[str, ...] = ()
+    version: int = 1
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def list_stages(session: Session) -> list[Stage]:
+    """The stages of a run on this session, in order."""
+    settings = session.settings
+    videos = tuple(_names(session, session.videos.values()))
+    points = tuple(_names(session, session.keypoints.values()))
+    takes = tuple(_names(session, session.calibration_videos.values()))
+    rig = tuple(_names(session, [session.rig])) if session.rig else ()
+    poses = [_pose_stage(session, camera) for camera in session.cameras]
+    pose_names = tuple(stage.name for stage in poses)
+    whole = settings.model_dump(mode="json")
+    return [
+        Stage("check", "Checking the files", 1, (), (*videos, *points, *takes, *rig), whole, _check),
+        Stage(
+            "sync",
+            "Bringing the cameras onto one clock",
+            2,
+            ("check",),
+            (*videos, *points),
+            {"reference": settings.reference, "offset_s": settings.offset_s},
+            _sync,
+            ("sync.json",),
+        ),
+        Stage(
+            "calibration",
+            "Working out where the cameras stand",
+            12,
+            ("check",),
+            (*takes, *rig),
+            {
+                "reference": settings.reference,
+                "checkerboard": settings.checkerboard.model_dump(),
+                "cameras": session.cameras,
+            },
+            _calibration,
+            ("rig.json",),
+        ),
+        *poses,
+        Stage(
+            "fusion",
+            "Bringing the views together into one hand",
+            20,
+            ("sync", "calibration", *pose_names),
+            (),
+            {"side": settings.side, "hand_model": _hand_digest()},
+            _fusion,
+        ),
+        Stage(
+            "measures",
+            "Measuring the movement",
+            3,
+            ("fusion",),
+            (),
+            {**whole, "baseline": _baseline_digest()},
+            _measures,
+            ("measures.parquet", "angles.parquet", "summary.json"),
+        ),
+        Stage(
+            "web",
+            "Preparing video and 3D for the browser",
+            15,
+            ("measures",),
+            videos,
+            {},
+            _web,
+            ("web/index.json",),
+        ),
+    ]
+
+
+def _names(session: Session, paths: Any) -> list[str]:
+    return [path.relative_to(session.path).as_posix() for path in paths]
+
+
+def _pose_stage(session: Session, camera: str) -> Stage:
+    settings = session.settings
+    source = session.videos.get(camera) or session.keypoints[camera]
+    return Stage(
+        f"pose:{camera}",
+        f"Finding the hand in camera {camera}",
+        30 if session.videos else 1,
+        ("check",),
+        tuple(_names(session, [source])),
+        {
+            "preset": settings.preset,
+            "side": settings.side,
+            "detector": settings.detector,
+            "estimator": settings.estimator,
+        },
+        lambda context: _pose(context, camera),
+        (f"views/{camera}.npz",),
+    )
+
+
+def _hand_digest() -> str:
+    from pipeline.hand.model import load_hand_model
+
+    return load_hand_model().digest
+
+
+def _baseline_digest() -> str:
+    from pipeline.measures.baseline import BUILTIN_BASELINE
+
+    return hash_file(BUILTIN_BASELINE)
+
+
+def _check(context: Context) -> list[Path]:
+    from pipeline.checks import require_usable
+
+    require_usable(context.session, context.report)
+    return []
+
+
+def _sync(context: Context) -> list[Path]:
+    from pipeline.sync import synchronise
+
+    write_sync(context.run, synchronise(context.session, context.report))
+    return [context.run.sync_json]
+
+
+def _pose(context: Context, camera: str) -> list[Path]:
+    tracks: dict[Side, ViewTrack]
+    if context.session.videos:
+        from pipeline.pose.estimate import estimate_view
+
+        tracks = estimate_view(context.session, camera, context.report, context.workers)
+    else:
+        from pipeline.pose.external import read_keypoints
+
+        tracks = read_keypoints(context.session, camera)
+    write_view(context.run, camera, tracks)
+    return [context.run.view_npz(camera)]
+
+
+def _calibration(context: Context) -> list[Path]:
+    from pipeline.calibration.calibrate import calibrate
+
+    write_rig(context.run.rig_json, calibrate(context.session, context.report))
+    return [context.run.rig_json]
+
+
+def _read_views(context: Context) -> dict[str, dict[Side, ViewTrack]]:
+    return {camera: read_view(context.run, camera) for camera in context.session.cameras}
+
+
+def _read_hands(run: RunFolder) -> dict[Side, HandTrack]:
+    return {side: read_hand(run, side) for side in list_sides(run)}
+
+
+def _fusion(context: Context) -> list[Path]:
+    from pipeline.fusion.fuse import fuse
+    from pipeline.hand.model import load_hand_model
+
+    hands = fuse(
+        context.session.settings,
+        read_sync(context.run),
+        read_rig(context.run.rig_json),
+        _read_views(context),
+        load_hand_model(),
+        context.report,
+    )
+    for side in list_sides(context.run):
+        if side not in hands:
+            context.run.hand_npz(side).unlink()
+    for side, hand in hands.items():
+        write_hand(context.run, side, hand)
+    return [context.run.hand_npz(side) for side in hands]

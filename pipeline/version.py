@@ -1,0 +1,3 @@
+"""The program's version, as results carry it."""
+
+PROGRAM_VERSION = "0.1.0"
