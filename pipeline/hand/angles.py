@@ -120,7 +120,7 @@ def compute_angles(joints_mm: np.ndarray, side: Side) -> np.ndarray:
     Returns
     -------
     ndarray (T, 20)
-        In the order of `ANGLES`; float64. NaN where a joint that the angle needs is NaN (all need the wrist and
+        In the order of `ANGLES`; float64. NaN where a joint that the angle needs is NaN (all need wrist and
         the MCP joints of index and little finger), and where the angle is undefined (see the module).
     """
     return _blank_undefined(_raw_angles(_as_right_hand(joints_mm, side)))
