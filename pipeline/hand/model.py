@@ -6,6 +6,7 @@ assumes a number of vertices.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import pickle
@@ -119,9 +120,9 @@ class HandModel:
                 part = slice(start, start + chunk)
                 v, j = self.pose(
                     torch.as_tensor(betas, dtype=torch.float32),
-                    torch.as_tensor(np.asarray(global_orient[part]), dtype=torch.float32),
-                    torch.as_tensor(np.asarray(hand_pose[part]), dtype=torch.float32),
-                    torch.as_tensor(np.asarray(transl_mm[part]), dtype=torch.float32),
+                    torch.tensor(global_orient[part], dtype=torch.float32),
+                    torch.tensor(hand_pose[part], dtype=torch.float32),
+                    torch.tensor(transl_mm[part], dtype=torch.float32),
                 )
                 vertices.append(v.numpy())
                 joints.append(j.numpy())
@@ -170,7 +171,10 @@ def _build(name: str, licence: str, path: Path, fields: dict[str, Any], tips: tu
             )
         }
     )  # fmt: skip
-    layer = MANOLayer(model_path="", data_struct=struct, is_rhand=True, use_pca=False, flat_hand_mean=True)
+    with contextlib.redirect_stdout(io.StringIO()):  # smplx prints that ten betas are few
+        layer = MANOLayer(
+            model_path="", data_struct=struct, is_rhand=True, use_pca=False, flat_hand_mean=True
+        )
     layer.requires_grad_(False)
     return HandModel(
         name=name,
