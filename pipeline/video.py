@@ -1,0 +1,732 @@
+"""Video files: true timestamps in, browser video out (PyAV, FFmpeg's libraries).
+
+Every file is opened with the container format that its suffix names, so that a playlist or another text
+that calls itself ``.mp4`` is refused instead of making FFmpeg open other files. Times are the container's
+own (phones record at a variable frame rate), pictures stand upright.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from pipeline.errors import VideoError
+from pipeline.files import replace_atomically
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+FORMATS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".3gp": "mp4",
+    ".mkv": "matroska",
+    ".webm": "matroska",
+    ".avi": "avi",
+    ".mts": "mpegts",
+}
+"""Container formats by suffix, as FFmpeg names its readers."""
+
+STANDARD_RATES = tuple(
+    sorted(
+        [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 72, 90, 100, 120, 200, 240, 480)]
+        + [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120, 240)]
+    )
+)
+"""Frame rates that cameras are built for; a measured rate close to one is that one."""
+
+RATE_TOLERANCE = 1e-3
+AUDIO_GAP_S = 0.02
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file is, without decoding it.
+
+    Attributes
+    ----------
+    path : Path
+    container : str
+        FFmpeg's name of the container format ("mov,mp4,m4a,3gp,3g2,mj2").
+    codec : str
+        Name of the picture codec ("h264", "hevc").
+    size_px : (int, int)
+        Width and height of the upright pictures.
+    fps : Fraction
+        Nominal frame rate, exact (60000/1001, not 59.94). With a variable rate the rate that the
+        camera runs at where it drops nothing; times always come from `read_times`.
+    n_frames : int
+        Counted from the packets that are there and whole.
+    duration_s : float
+        From the first frame to the end of the last.
+    has_audio : bool
+        There is a sound track that can be decoded (which may still be silent).
+    is_variable_rate : bool
+        The steps between frames differ by more than the container's rounding.
+    rotation_deg : int
+        By how much a stored picture is turned clockwise to stand upright: 0, 90, 180 or 270.
+    is_truncated : bool
+        The file's header promises more than the file holds.
+    """
+
+    path: Path
+    container: str
+    codec: str
+    size_px: tuple[int, int]
+    fps: Fraction
+    n_frames: int
+    duration_s: float
+    has_audio: bool
+    is_variable_rate: bool
+    rotation_deg: int
+    is_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture.
+
+    Attributes
+    ----------
+    index : int
+        Number of the frame in order of presentation, from 0: the place of its time in `read_times`.
+    time_s : float
+        Presentation time; the file's first frame is at 0.
+    image : ndarray (H, W, 3) uint8
+        Blue, green, red; upright.
+    """
+
+    index: int
+    time_s: float
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """The packets of the picture stream in order of presentation.
+
+    ``pts`` (T,) and ``dts`` (T,) in ticks of ``time_base_s``, ``is_key`` (T,). ``has_pts`` is False where
+    the container keeps no presentation times (old AVI): then ``pts`` holds decoding times.
+    """
+
+    pts: np.ndarray
+    dts: np.ndarray
+    is_key: np.ndarray
+    time_base: Fraction
+    has_pts: bool
+    is_truncated: bool
+
+    @property
+    def time_s(self) -> np.ndarray:
+        return (self.pts - self.pts[0]) * float(self.time_base)
+
+
+def probe(path: Path) -> VideoInfo:
+    """Look at a video file: its packets are counted, one picture is decoded.
+
+    Raises
+    ------
+    VideoError
+        The file is missing, is no video, was cut off before its index was written, or none of its
+        pictures can be decoded. Names the file and says what to do.
+    """
+    path = Path(path)
+    scan = _scan(path)
+    with _open(path) as container, _explained(path):
+        stream = _video_stream(container, path)
+        first = _first_frame(container, stream, path)
+        matrix = _display_matrix(first)
+        size_px = (first.height, first.width) if matrix[0][0] == 0 else (first.width, first.height)
+        fps, is_variable = _rate(scan, stream, path)
+        time_s = scan.time_s
+        return VideoInfo(
+            path=path,
+            container=container.format.name,
+            codec=stream.codec_context.name,
+            size_px=size_px,
+            fps=fps,
+            n_frames=len(time_s),
+            duration_s=float(time_s[-1]) + float(1 / fps),
+            has_audio=_audio_stream(container) is not None,
+            is_variable_rate=is_variable,
+            rotation_deg=_rotation_deg(matrix),
+            is_truncated=scan.is_truncated,
+        )
+
+
+def read_times(path: Path) -> np.ndarray:
+    """Presentation times of all frames, from the packets (nothing is decoded).
+
+    Returns
+    -------
+    ndarray (T,) float64
+        s, rising, the first at 0, in order of presentation.
+
+    Raises
+    ------
+    VideoError
+        As `probe`.
+    """
+    return _scan(Path(path)).time_s
+
+
+def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+    """Decode frames ``start`` to ``stop`` (left out) in order of presentation.
+
+    Decoding begins at the last key frame before ``start``. A picture that cannot be decoded is left out;
+    `Frame.index` tells which ones came.
+
+    Raises
+    ------
+    VideoError
+        As `probe`, or not one of the frames asked for can be decoded.
+    """
+    path = Path(path)
+    scan = _scan(path)
+    stop = len(scan.pts) if stop is None else min(stop, len(scan.pts))
+    start = max(start, 0)
+    if start >= stop:
+        return
+    n_read = 0
+    time_s = scan.time_s
+    for index, frame in _decode_range(path, scan, start, stop):
+        n_read += 1
+        yield Frame(index, float(time_s[index]), _upright(frame))
+    if n_read == 0:
+        raise VideoError(f"No picture of {path.name} can be decoded.", _CONVERT)
+
+
+def read_audio(path: Path, rate_hz: int = 16000) -> np.ndarray | None:
+    """The sound of a video file, mixed to one channel, on the clock of its pictures.
+
+    Sample k belongs to the time ``k / rate_hz`` of `read_times`: sound before the first picture is cut,
+    a late start and gaps within the track are filled with zeros.
+
+    Parameters
+    ----------
+    path : Path
+        A video file, or a file of sound alone (its sample 0 is then the file's first).
+    rate_hz : int
+        Sampling rate wanted, in Hz.
+
+    Returns
+    -------
+    ndarray (N,) float32, or None
+        Full scale is 1; None if the file has no sound track.
+
+    Raises
+    ------
+    VideoError
+        As `probe`, or the sound track cannot be decoded.
+    """
+    from scipy.signal import resample_poly
+
+    path = Path(path)
+    with _open(path) as container, _explained(path):
+        stream = _audio_stream(container)
+        if stream is None:
+            return None
+        samples, start_s, source_hz = _decode_audio(container, stream, path)
+        has_pictures = container.streams.best("video") is not None
+    if has_pictures:
+        scan = _scan(path)
+        samples = _shift(samples, round((start_s - float(scan.pts[0] * scan.time_base)) * source_hz))
+    if source_hz != rate_hz:
+        ratio = Fraction(rate_hz, source_hz)
+        samples = resample_poly(samples, ratio.numerator, ratio.denominator)
+    return samples.astype(np.float32)
+
+
+class VideoWriter:
+    """Writes an MP4 that every browser plays: H.264, yuv420p, BT.709, no B-frames, index first.
+
+    A context manager. The file appears under its name when the block ends well, whole; if it does not,
+    nothing is left behind.
+
+    Parameters
+    ----------
+    path : Path
+        Where to; ends in ``.mp4``.
+    size_px : (int, int)
+        Width and height, both even (the codec halves the colours).
+    fps : Fraction
+        Exact frame rate; frame k is shown at ``k / fps``.
+    crf : int
+        x264's quality, 0 (lossless) to 51; 18 can hardly be told from the source.
+    gop : int, optional
+        Frames from key frame to key frame; by default half a second, so that seeking is quick.
+    audio : (ndarray (N,) or (N, 2), int), optional
+        Samples, full scale 1, and their rate in Hz; written as AAC.
+    preset : str
+        x264's trade of time for size.
+
+    Raises
+    ------
+    VideoError
+        The size is odd, or nothing was written.
+    pipeline.errors.RunFolderError
+        The disk is full or the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        size_px: tuple[int, int],
+        fps: Fraction,
+        crf: int = 23,
+        gop: int | None = None,
+        audio: tuple[np.ndarray, int] | None = None,
+        preset: str = "veryfast",
+    ) -> None:
+        if size_px[0] % 2 or size_px[1] % 2 or min(size_px) <= 0:
+            raise VideoError(
+                f"{Path(path).name} cannot be {size_px[0]}x{size_px[1]}: H.264 needs even numbers.",
+                "Choose a size of even numbers.",
+            )
+        self.path = Path(path)
+        self.size_px = size_px
+        self.fps = Fraction(fps)
+        self._crf = crf
+        self._gop = gop or max(1, round(float(self.fps) / 2))
+        self._preset = preset
+        self._sound = _Sound(*audio) if audio is not None else None
+        self._n_frames = 0
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        import av
+
+        temporary = self._stack.enter_context(replace_atomically(self.path))
+        try:
+            self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            self._add_streams()
+        except BaseException as error:
+            self._stack.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def _add_streams(self) -> None:
+        from av.video.reformatter import ColorRange, Colorspace
+
+        options = {"preset": self._preset, "crf": str(self._crf), "bf": "0"}
+        stream = self._container.add_stream("libx264", rate=self.fps, options=options)
+        stream.width, stream.height = self.size_px
+        stream.pix_fmt = "yuv420p"
+        stream.gop_size = self._gop
+        stream.codec_context.time_base = 1 / self.fps
+        stream.codec_context.color_range = ColorRange.MPEG
+        # 1 is BT.709 in each of H.264's three tables of colour; untagged, browsers guess by the height.
+        stream.codec_context.colorspace = 1
+        stream.codec_context.color_primaries = 1
+        stream.codec_context.color_trc = 1
+        self._stream = stream
+        self._colorspace = Colorspace.ITU709
+        if self._sound is not None:
+            self._sound.add_to(self._container)
+
+    def write(self, image_bgr: np.ndarray) -> None:
+        """Add a picture (H, W, 3) uint8 in blue, green, red of the writer's size."""
+        import av
+
+        width, height = self.size_px
+        if image_bgr.shape != (height, width, 3) or image_bgr.dtype != np.uint8:
+            raise ValueError(
+                f"picture is {image_bgr.dtype} {image_bgr.shape}, expected uint8 {(height, width, 3)}"
+            )
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image_bgr), format="bgr24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=self._colorspace, dst_color_range="MPEG")
+        frame.pts = self._n_frames
+        frame.time_base = 1 / self.fps
+        self._container.mux(self._stream.encode(frame))
+        self._n_frames += 1
+        if self._sound is not None:
+            self._sound.write_until(self._container, float(self._n_frames / self.fps))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        try:
+            if error is None:
+                self._finish()
+        except BaseException as late:
+            # Closing again must not hide what went wrong first.
+            with contextlib.suppress(Exception):
+                self._container.close()
+            self._stack.__exit__(type(late), late, late.__traceback__)
+            raise
+        if error is not None:
+            with contextlib.suppress(Exception):
+                self._container.close()
+        return self._stack.__exit__(kind, error, trace)
+
+    def _finish(self) -> None:
+        if self._n_frames == 0:
+            raise VideoError(f"{self.path.name} got no pictures.", "Check the recording it is made from.")
+        if self._sound is not None:
+            self._sound.write_until(self._container, float("inf"))
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+class _Sound:
+    """A sound track that is written along with the pictures."""
+
+    def __init__(self, samples: np.ndarray, rate_hz: int) -> None:
+        samples = np.asarray(samples, dtype=np.float32)
+        self._samples = np.clip(samples if samples.ndim == 2 else samples[:, None], -1.0, 1.0)
+        self._rate_hz = int(rate_hz)
+        self._written = 0
+
+    def add_to(self, container: Any) -> None:
+        self._layout = "mono" if self._samples.shape[1] == 1 else "stereo"
+        self._stream = container.add_stream("aac", rate=self._rate_hz)
+        self._stream.layout = self._layout
+        self._stream.bit_rate = 64_000 * self._samples.shape[1]
+
+    def write_until(self, container: Any, time_s: float) -> None:
+        import av
+
+        n = len(self._samples)
+        end = n if time_s == float("inf") else min(n, round(time_s * self._rate_hz))
+        if end > self._written:
+            part = np.ascontiguousarray(self._samples[self._written : end].T)
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=self._layout)
+            frame.sample_rate = self._rate_hz
+            frame.pts = self._written
+            frame.time_base = Fraction(1, self._rate_hz)
+            container.mux(self._stream.encode(frame))
+            self._written = end
+        if time_s == float("inf"):
+            container.mux(self._stream.encode(None))
+
+
+# --- opening ---------------------------------------------------------------------------------------
+
+_CONVERT = "Copy the file from the camera again, or convert it to MP4 (H.264)."
+
+
+def _open(path: Path) -> InputContainer:
+    import av
+
+    if not path.is_file():
+        raise VideoError(f"{path} is missing.", "Check the name, or copy the file there.")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path.name} is empty (0 bytes).", "Copy the file from the camera again.")
+    known = FORMATS.get(path.suffix.lower())
+    if known is None and path.suffix.lower() not in _SOUND_FORMATS:
+        raise VideoError(
+            f"{path.name} has a suffix that is not read here.", f"These are: {', '.join(FORMATS)}."
+        )
+    try:
+        return av.open(
+            f"file:{path.resolve()}",
+            mode="r",
+            format=known or _SOUND_FORMATS[path.suffix.lower()],
+            options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, ValueError) as error:
+        raise _refuse(path, error) from error
+
+
+_SOUND_FORMATS = {".wav": "wav", ".mp3": "mp3", ".m4a": "mp4"}
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn FFmpeg's errors while reading ``path`` into a `VideoError`."""
+    import av
+
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise _refuse(path, error) from error
+
+
+def _refuse(path: Path, error: Exception) -> VideoError:
+    if isinstance(error, PermissionError):
+        return VideoError(f"{path.name} cannot be read: permission denied.", "Change the file's permissions.")
+    boxes = _top_boxes(path) if FORMATS.get(path.suffix.lower()) in ("mp4", "mov") else set()
+    if boxes & {"ftyp", "mdat"} and "moov" not in boxes:
+        return VideoError(
+            f"{path.name} is cut off: the camera writes the index last, and it is not there.",
+            "Copy the file from the camera again; if it is the same there, the recording was interrupted "
+            "and a repair tool is needed.",
+        )
+    return VideoError(
+        f"{path.name} is not a video that can be opened as {path.suffix.lower().lstrip('.')}.", _CONVERT
+    )
+
+
+def _top_boxes(path: Path) -> set[str]:
+    """Names of the outermost boxes of an MP4 or MOV file (ISO/IEC 14496-12, section 4.2)."""
+    names: set[str] = set()
+    with open(path, "rb") as file:
+        position, end = 0, path.stat().st_size
+        while position + 8 <= end and len(names) < 64:
+            file.seek(position)
+            head = file.read(16)
+            size = int.from_bytes(head[:4], "big")
+            if size == 1:
+                size = int.from_bytes(head[8:16], "big")
+            names.add(head[4:8].decode("latin-1"))
+            if size < 8:
+                break
+            position += size
+    return names
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    stream = container.streams.best("video")
+    if stream is None:
+        raise VideoError(f"{path.name} has no pictures, only sound.", "Give the camera's video file.")
+    stream.thread_type = "AUTO"  # type: ignore[attr-defined]
+    return stream  # type: ignore[return-value]
+
+
+def _audio_stream(container: InputContainer) -> Any:
+    """The sound track to listen to: FFmpeg's choice among those that it can decode."""
+    stream = container.streams.best("audio")
+    return stream if stream is not None and stream.codec_context is not None else None
+
+
+# --- timestamps ------------------------------------------------------------------------------------
+
+
+def _scan(path: Path) -> _Scan:
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise VideoError(f"{path} is missing.", "Check the name, or copy the file there.") from error
+    return _scan_unchanged(path.resolve(), state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _scan_unchanged(path: Path, mtime_ns: int, size: int) -> _Scan:
+    """Read all packets of the picture stream once; ``mtime_ns`` and ``size`` are the cache's key."""
+    from av.stream import Discard
+
+    with _open(path) as container, _explained(path):
+        stream = _video_stream(container, path)
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all  # the sound of a long take is not read from the disk
+        rows = []
+        n_seen = 0
+        for packet in container.demux(stream):
+            if packet.size == 0:
+                continue
+            n_seen += not packet.is_corrupt
+            if not packet.is_discard and not packet.is_corrupt:
+                rows.append((packet.pts, packet.dts, packet.is_keyframe))
+        time_base = stream.time_base
+        promised = stream.frames
+        header_s = container.duration / 1e6 if container.duration else 0.0
+        is_index_last = container.format.name.startswith("matroska")
+    if not rows or time_base is None:
+        raise VideoError(f"{path.name} holds no pictures.", _CONVERT)
+    has_pts = all(pts is not None for pts, _, _ in rows)
+    ticks = [pts if has_pts else dts for pts, dts, _ in rows]
+    if any(tick is None for tick in ticks):
+        raise VideoError(f"{path.name} has frames without times.", "Convert it to MP4 (H.264).")
+    order = np.argsort(np.array(ticks, dtype=np.int64), kind="stable")
+    pts = np.array(ticks, dtype=np.int64)[order]
+    dts = np.array([t if dts is None else dts for t, (_, dts, _) in zip(ticks, rows, strict=True)])[order]
+    span_s = float((pts[-1] - pts[0]) * time_base)
+    is_short = is_index_last and header_s - span_s > max(1.0, 0.02 * header_s)
+    return _Scan(
+        pts=pts,
+        dts=dts.astype(np.int64),
+        is_key=np.array([key for _, _, key in rows])[order],
+        time_base=Fraction(time_base),
+        has_pts=has_pts,
+        is_truncated=promised > n_seen or is_short,
+    )
+
+
+def _rate(scan: _Scan, stream: VideoStream, path: Path) -> tuple[Fraction, bool]:
+    """Nominal frame rate and whether the steps between frames vary."""
+    declared = stream.average_rate
+    steps = np.diff(scan.pts)
+    steps = steps[steps > 0]
+    if len(steps) == 0:
+        if not declared:
+            raise VideoError(f"{path.name} holds a single picture.", "Give a video.")
+        return Fraction(declared), False
+    typical = float(np.median(steps))
+    # Containers round times to ticks: steps may differ by one without the camera having done so.
+    is_variable = bool(np.any(np.abs(steps - typical) > max(1.0, 0.02 * typical)))
+    regular = steps[np.abs(steps - typical) <= max(1.0, 0.5 * typical)]
+    measured = 1.0 / (float(regular.mean()) * float(scan.time_base))
+    rounding = 1.0 / (typical * len(steps))
+    if (
+        declared
+        and abs(float(declared) / measured - 1.0) < max(2e-5, rounding)
+        and declared.denominator <= 1001
+    ):
+        return Fraction(declared), is_variable
+    nearest = min(STANDARD_RATES, key=lambda rate: abs(float(rate) - measured))
+    if abs(float(nearest) / measured - 1.0) < max(RATE_TOLERANCE, rounding):
+        return nearest, is_variable
+    return Fraction(measured).limit_denominator(1001), is_variable
+
+
+# --- pictures --------------------------------------------------------------------------------------
+
+
+def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
+    for frame in _decode(container, stream):
+        return frame
+    raise VideoError(f"No picture of {path.name} can be decoded.", _CONVERT)
+
+
+def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Decode on past damaged packets: what is there is shown, as players do."""
+    import av
+
+    for packet in container.demux(stream):
+        if packet.is_corrupt:  # cut in the middle; not counted by `_scan` either
+            continue
+        is_end = packet.size == 0
+        for _ in range(64 if is_end else 1):  # a damaged picture among the last must not cost those behind it
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                continue
+            except av.EOFError:
+                break
+            yield from frames
+            if not frames:
+                break
+
+
+def _decode_range(path: Path, scan: _Scan, start: int, stop: int) -> Iterator[tuple[int, VideoFrame]]:
+    """Frames ``start`` to ``stop`` with their index, from the key frame before."""
+    with _open(path) as container, _explained(path):
+        stream = _video_stream(container, path)
+        indexed = _indexed(container, stream, scan)
+        if start > 0 and scan.has_pts:
+            key = int(np.flatnonzero(scan.is_key[: start + 1])[-1]) if scan.is_key[: start + 1].any() else 0
+            container.seek(int(scan.dts[key]), stream=stream, backward=True)
+            head = next(indexed, None)
+            if head is None or head[0] > start:  # the container's index led too far: from the beginning
+                yield from _decode_from_beginning(path, scan, start, stop)
+                return
+            if head[0] >= start:
+                yield head
+        for index, frame in indexed:
+            if index >= stop:
+                return
+            if index >= start:
+                yield index, frame
+
+
+def _decode_from_beginning(
+    path: Path, scan: _Scan, start: int, stop: int
+) -> Iterator[tuple[int, VideoFrame]]:
+    for index, frame in _decode_range(path, scan, 0, stop):
+        if index >= start:
+            yield index, frame
+
+
+def _indexed(container: InputContainer, stream: VideoStream, scan: _Scan) -> Iterator[tuple[int, VideoFrame]]:
+    """Decoded frames with their place in order of presentation; frames without one are left out."""
+    for count, frame in enumerate(_decode(container, stream)):
+        if not scan.has_pts:
+            if count < len(scan.pts):
+                yield count, frame
+            continue
+        if frame.pts is None:
+            continue
+        index = int(np.searchsorted(scan.pts, frame.pts))
+        if index < len(scan.pts) and scan.pts[index] == frame.pts:
+            yield index, frame
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Signs of the display matrix, as rows ((a, b), (c, d)): x' = a x + c y, y' = b x + d y.
+
+    FFmpeg's libavutil/display.h. Turns that are no quarter turns do not occur in cameras; the nearest
+    quarter turn is taken.
+    """
+    from av.sidedata.sidedata import Type
+
+    side_data: Any = frame.side_data  # PyAV types it as a mapping of str; it iterates over its entries
+    entries = [entry for entry in side_data if entry.type == Type.DISPLAYMATRIX]
+    if not entries:
+        return (1, 0), (0, 1)
+    a, b, _, c, d, *_ = np.frombuffer(bytes(entries[0]), dtype=np.int32)[:9].tolist()
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (1 if a >= 0 else -1, 0), (0, 1 if d >= 0 else -1)
+    return (0, 1 if b >= 0 else -1), (1 if c >= 0 else -1, 0)
+
+
+def _rotation_deg(matrix: tuple[tuple[int, int], tuple[int, int]]) -> int:
+    (a, b), _ = matrix
+    return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[a, b]
+
+
+def _upright(frame: VideoFrame) -> np.ndarray:
+    """The picture of a frame in BGR as it should be seen."""
+    image = frame.to_ndarray(format="bgr24")
+    (a, b), (c, d) = _display_matrix(frame)
+    if (a, d) == (1, 1):
+        return image
+    if a == 0:
+        image = image.transpose(1, 0, 2)
+    flip_x, flip_y = (a < 0, d < 0) if a else (c < 0, b < 0)
+    image = image[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    return np.ascontiguousarray(image)
+
+
+# --- sound -----------------------------------------------------------------------------------------
+
+
+def _decode_audio(container: InputContainer, stream: Any, path: Path) -> tuple[np.ndarray, float, int]:
+    """All sound of a track in one channel (N,), the time of its first sample in s, its rate in Hz."""
+    import av
+
+    resampler: Any = None
+    parts: list[np.ndarray] = []
+    count = 0
+    start_s = 0.0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            continue
+        for frame in frames:
+            if resampler is None:
+                rate_hz = int(frame.sample_rate)
+                resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_hz)
+                start_s = 0.0 if frame.pts is None else float(frame.pts * frame.time_base)
+            if frame.pts is not None:
+                expected = round((float(frame.pts * frame.time_base) - start_s) * rate_hz)
+                if expected - count > AUDIO_GAP_S * rate_hz:
+                    parts.append(np.zeros(expected - count, dtype=np.float32))
+                    count = expected
+            for piece in resampler.resample(frame):
+                parts.append(piece.to_ndarray()[0].astype(np.float32, copy=False))
+                count += parts[-1].shape[0]
+    if resampler is None:
+        raise VideoError(f"The sound of {path.name} cannot be decoded.", _CONVERT)
+    return np.concatenate(parts), start_s, rate_hz
+
+
+def _shift(samples: np.ndarray, n: int) -> np.ndarray:
+    """Move a signal (N,) by ``n`` samples to later, with zeros before it; negative cuts its beginning."""
+    return np.concatenate([np.zeros(n, dtype=samples.dtype), samples]) if n > 0 else samples[-n:]
