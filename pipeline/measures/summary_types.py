@@ -1,0 +1,563 @@
+"""What ``summary.json`` holds: every number that a report prints, with unit, interval, reference and origin.
+
+Frozen dataclasses with a round trip through JSON. NaN = cannot be told (null in the file); the `note` or
+`reasons` beside it say why. Intervals come from the one recording (moving-block bootstrap) and hold nothing
+of how a person differs from day to day.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import RunFolderError
+from pipeline.files import read_json, write_json
+from pipeline.hand.joints import Side
+from pipeline.measures.levels import LEVELS, Level
+
+SUMMARY_VERSION = 1
+
+NAN = float("nan")
+
+QualityVerdict = Literal["passed", "limited", "failed"]
+
+INTERVAL_NOTE = "95 % interval within this recording; it does not hold how a person differs from day to day."
+SIMULATED_NOTE = "The reference is simulated: for trying the software, not for a patient."
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was recorded.
+
+    Attributes
+    ----------
+    duration_s : float
+        From the first to the last fused frame.
+    fps : float
+        Nominal frame rate of the reference camera's times.
+    n_frames : int
+        Fused frames.
+    cameras : tuple of str
+        The reference camera first.
+    """
+
+    duration_s: float
+    fps: float
+    n_frames: int
+    cameras: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CameraQuality:
+    """How good one camera's part is.
+
+    Attributes
+    ----------
+    camera : str
+        The camera's name.
+    valid_share : float
+        Share of its frames (0 to 1) in which a hand was found, the worse hand of two.
+    reprojection_px : float
+        Median distance of the fused joints from the keypoints found in this camera's pictures.
+    calibration_rms_px : float
+        Reprojection error of the calibration.
+    offset_s, offset_sigma_s, drift_ppm : float
+        Its clock against the reference camera's.
+    sync_verdict : str
+        "reliable" | "check" | "failed".
+    reasons : tuple of str
+        What is doubtful about its clock.
+    """
+
+    camera: str
+    valid_share: float
+    reprojection_px: float
+    calibration_rms_px: float
+    offset_s: float
+    offset_sigma_s: float
+    drift_ppm: float
+    sync_verdict: str
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HandQuality:
+    """How good one fused hand is.
+
+    Attributes
+    ----------
+    valid_share : float
+        Share (0 to 1) of joint-frames with a place.
+    stated_sigma_mm : float
+        Median of the fusion's own standard deviation per axis.
+    measured_sigma_mm : float
+        Jitter per axis, measured on the recording's quietest second (median over joints).
+    reprojection_px : float
+        Median over cameras, frames and joints.
+    """
+
+    valid_share: float
+    stated_sigma_mm: float
+    measured_sigma_mm: float
+    reprojection_px: float
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """The first thing a report shows. With the verdict "failed" nothing after it should be read.
+
+    Attributes
+    ----------
+    verdict : "passed" | "limited" | "failed"
+        The worst of all parts.
+    reasons : tuple of str
+        Why it is not "passed": sentences that name the camera or the hand.
+    cameras : tuple of CameraQuality
+        By camera, the reference camera first.
+    hands : dict of HandQuality
+        By side.
+    sync_source, rig_source : str
+        Where the clocks and the cameras' places came from ("audio", "manual"; "checkerboard", "file", ...).
+    rig_verdict : str
+        "reliable" | "check" | "failed".
+    closure_s : float
+        Misfit of the clocks round three cameras; NaN with fewer.
+    square_error_mm : float
+        Measured minus stated size of a checkerboard square; NaN without one.
+    """
+
+    verdict: QualityVerdict
+    reasons: tuple[str, ...]
+    cameras: tuple[CameraQuality, ...]
+    hands: dict[Side, HandQuality]
+    sync_source: str
+    rig_source: str
+    rig_verdict: str
+    closure_s: float = NAN
+    square_error_mm: float = NAN
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers come from: printed at the foot of every report.
+
+    Attributes
+    ----------
+    program_version : str
+        Version of this program.
+    hand_model, detector, estimator, preset : str
+        What found and modelled the hand.
+    filter : str
+        The derivatives' filter and its windows, in words.
+    baseline : str
+        The reference's name.
+    baseline_simulated : bool
+        True: made motion, not people. Say so at every z.
+    baseline_n_people : int
+        People in it.
+    baseline_minutes : float
+        Minutes in it.
+    baseline_task, baseline_licence, baseline_provenance : str
+        What they did, under what terms it may be used, who was recorded and how.
+    baseline_digest : str
+        SHA-256 of the reference's content.
+    """
+
+    program_version: str
+    hand_model: str
+    detector: str
+    estimator: str
+    preset: str
+    filter: str
+    baseline: str
+    baseline_simulated: bool
+    baseline_n_people: int
+    baseline_minutes: float
+    baseline_task: str
+    baseline_licence: str
+    baseline_provenance: str
+    baseline_digest: str
+
+
+@dataclass(frozen=True)
+class AngleSummary:
+    """One joint angle over the recording, against the reference.
+
+    Attributes
+    ----------
+    angle : str
+        Id, one of `pipeline.hand.angles.ANGLES`.
+    label : str
+        In words.
+    finger, joint : str
+        The finger, and the joint to draw it at.
+    median_deg, sd_deg : float
+        Median and standard deviation over valid time. Flexion +, hyperextension -, abduction away from the
+        middle finger +.
+    range_of_motion_deg : float
+        97.5th minus 2.5th percentile.
+    sigma_deg : float
+        Median measurement error (standard deviation) of one frame.
+    z : float
+        Signed, person level: the median against the people of the reference, in the spread between people,
+        with Crawford and Howell's correction for a small reference. Not the frame level of
+        ``angles.parquet``.
+    z_low, z_high : float
+        95 % interval of z: the recording's own uncertainty and the reference's small number together.
+    level : str
+        One of `pipeline.measures.levels.LEVELS`, of z.
+    certain : bool
+        The whole interval lies within that level; False is drawn hatched.
+    reference_mean_deg, reference_sd_deg : float
+        Mean over the reference's people of their medians, and the spread between people.
+    valid_share : float
+        Share of the recording (0 to 1) in which the angle was measured.
+    note : str
+        Why a number is missing, in words; empty if none is.
+    """
+
+    angle: str
+    label: str
+    finger: str
+    joint: str
+    median_deg: float
+    sd_deg: float
+    range_of_motion_deg: float
+    sigma_deg: float
+    z: float
+    z_low: float
+    z_high: float
+    level: Level
+    certain: bool
+    reference_mean_deg: float
+    reference_sd_deg: float
+    valid_share: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class WorstAngle:
+    """One of the three angles farthest from the reference.
+
+    Attributes
+    ----------
+    angle : str
+        Id.
+    z : float
+        Signed, person level.
+    level : str
+        Of z.
+    sentence : str
+        In words: "Right ring finger PIP flexion: 2.4 SD more flexed, 68° against 41 ± 11° (n = 24)".
+    """
+
+    angle: str
+    z: float
+    level: Level
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One of the few numbers at the top of a report.
+
+    Attributes
+    ----------
+    id : str
+        Stable name: one of `HEADLINES`.
+    label : str
+        In words.
+    value : float
+        NaN = withheld; `note` says why.
+    unit : str
+        "%", "1/min", "m/s³", "m/s²", "°" or "" (no unit).
+    low, high : float
+        95 % interval within this recording.
+    reference_mean, reference_sd : float
+        The same number over the reference's people; NaN where the reference does not have it.
+    reference : str
+        The reference in words, simulated or not, with n; empty without one.
+    note : str
+        How to read it, or why it is withheld.
+    valid_share : float
+        Share of the recording (0 to 1) it rests on.
+    worse : "higher" | "lower" | ""
+        The direction that counts as worse; empty where neither does.
+    """
+
+    id: str
+    label: str
+    value: float
+    unit: str
+    low: float = NAN
+    high: float = NAN
+    reference_mean: float = NAN
+    reference_sd: float = NAN
+    reference: str = ""
+    note: str = ""
+    valid_share: float = NAN
+    worse: str = ""
+
+
+@dataclass(frozen=True)
+class FingerProfile:
+    """How far one finger lies from the reference (the idea of the Movement Analysis Profile, Baker 2009).
+
+    Attributes
+    ----------
+    finger : str
+        One of `pipeline.hand.joints.FINGERS`.
+    rms_deg : float
+        Root mean square, over valid time and the finger's four angles, of the distance from the reference
+        mean.
+    rms_z : float
+        Root mean square of the finger's signed person-level z.
+    posture_share : float
+        Share of valid time (0 to 1) in which any of its angles is in a posture bout.
+    bouts_per_min : float
+        Posture bouts a minute of valid time, its angles together.
+    """
+
+    finger: str
+    rms_deg: float
+    rms_z: float
+    posture_share: float
+    bouts_per_min: float
+
+
+@dataclass(frozen=True)
+class PostureBout:
+    """A sustained posture: an angle 3 SD or more away, until it is under 2 again, for at least 200 ms.
+
+    Attributes
+    ----------
+    angle, finger : str
+        Which.
+    direction : str
+        In words ("more flexed").
+    start_s, end_s : float
+        On the reference camera's clock.
+    peak_z : float
+        Signed frame-level z where it is farthest.
+    """
+
+    angle: str
+    finger: str
+    direction: str
+    start_s: float
+    end_s: float
+    peak_z: float
+
+
+@dataclass(frozen=True)
+class BriskEvent:
+    """A brisk movement: acceleration surely over 5 m/s² (less two standard deviations of its noise).
+
+    Attributes
+    ----------
+    joint : str
+        Which.
+    start_s, end_s, peak_s : float
+        On the reference camera's clock.
+    peak_acceleration : float
+        m/s².
+    """
+
+    joint: str
+    start_s: float
+    end_s: float
+    peak_s: float
+    peak_acceleration: float
+
+
+@dataclass(frozen=True)
+class JointJerk:
+    """One joint's jerk against the frozen reference: the number, where the jerk score is the picture.
+
+    Attributes
+    ----------
+    joint : str
+        Which.
+    p50, p95 : float
+        Percentiles over valid time, m/s³.
+    noise : float
+        Median standard deviation of its noise per axis, m/s³.
+    reference_p50, reference_p95 : float
+        The reference's; NaN if it has none for this frame rate and filter.
+    share_over_reference : float
+        Share of valid time (0 to 1) over the reference's P95; 0.05 is what its own people have.
+    mean_reference_score : float
+        Mean of ``sqrt(clip((jerk - P50) / (P95 - P50), 0, 1))`` with the reference's percentiles.
+    note : str
+        Why a number is missing.
+    """
+
+    joint: str
+    p50: float
+    p95: float
+    noise: float
+    reference_p50: float
+    reference_p95: float
+    share_over_reference: float
+    mean_reference_score: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SideSummary:
+    """One hand.
+
+    Attributes
+    ----------
+    angles : tuple of AngleSummary
+        All 20, in the order of `pipeline.hand.angles.ANGLES`.
+    worst : tuple of WorstAngle
+        Up to three, the farthest first.
+    headlines : tuple of Headline
+        In the order of `HEADLINES`.
+    fingers : tuple of FingerProfile
+        Thumb to little finger.
+    bouts : tuple of PostureBout
+        By start.
+    brisk : tuple of BriskEvent
+        By start.
+    jerk_reference : tuple of JointJerk
+        All 21 joints.
+    """
+
+    angles: tuple[AngleSummary, ...]
+    worst: tuple[WorstAngle, ...]
+    headlines: tuple[Headline, ...]
+    fingers: tuple[FingerProfile, ...]
+    bouts: tuple[PostureBout, ...]
+    brisk: tuple[BriskEvent, ...]
+    jerk_reference: tuple[JointJerk, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """``summary.json``.
+
+    Attributes
+    ----------
+    subject : str
+        Pseudonym.
+    visit : str
+        ISO date; empty if not given.
+    task : str
+        As in ``session.toml``.
+    recording : Recording
+        What was recorded.
+    quality : QualityReport
+        Comes first on a report.
+    provenance : Provenance
+        Where the numbers come from.
+    sides : dict of SideSummary
+        By side.
+    comparability : dict of str
+        What must agree for two recordings to be compared (`pipeline.measures.change`).
+    notes : tuple of str
+        What holds for the whole report.
+    schema_version : int
+        `SUMMARY_VERSION`.
+    """
+
+    subject: str
+    visit: str
+    task: str
+    recording: Recording
+    quality: QualityReport
+    provenance: Provenance
+    sides: dict[Side, SideSummary]
+    comparability: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    schema_version: int = SUMMARY_VERSION
+
+
+HEADLINES: dict[str, tuple[str, str, str]] = {
+    "posture_share": ("Time in a sustained posture far from the reference", "%", "higher"),
+    "posture_bouts": ("Sustained postures a minute", "1/min", "higher"),
+    "angle_deviation": ("Distance of the joint angles from the reference", "°", "higher"),
+    "smoothness": ("Smoothness of the fingertips (SPARC; nearer 0 is smoother)", "", "lower"),
+    "jerk_over_reference": ("Fingertip time above the reference's 95th percentile of jerk", "%", "higher"),
+    "jerk_p95": ("95th percentile of fingertip jerk", "m/s³", ""),
+    "acceleration_p95": ("95th percentile of fingertip acceleration", "m/s²", ""),
+    "brisk_events": ("Brisk fingertip movements a minute", "1/min", ""),
+}
+"""The headline numbers by id: label, unit, and which direction counts as worse ("" = neither)."""
+
+
+def write_summary(path: Path, summary: Summary) -> None:
+    """Write ``summary.json``, whole or not at all; NaN becomes null."""
+    write_json(path, dataclasses.asdict(summary))
+
+
+def read_summary(path: Path) -> Summary:
+    """Read a ``summary.json``; null becomes NaN.
+
+    Raises
+    ------
+    RunFolderError
+        It is missing, broken, or of another schema.
+    """
+    raw = read_json(path)
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SUMMARY_VERSION:
+        raise RunFolderError(
+            f"{path} has schema {version}; this program reads {SUMMARY_VERSION}.",
+            "Run the pipeline again on the session.",
+        )
+    try:
+        return typing.cast(Summary, from_plain(Summary, raw))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(
+            f"{path} is not a summary of this program ({error}).", "Run the pipeline again on the session."
+        ) from error
+
+
+def from_plain(kind: Any, value: Any) -> Any:
+    """Rebuild a dataclass (or a tuple, dict or number) of type ``kind`` from what JSON gave.
+
+    Unknown keys are a `TypeError`, missing ones too where there is no default.
+    """
+    if dataclasses.is_dataclass(kind):
+        hints = _hints(typing.cast(type, kind))
+        return kind(**{key: from_plain(hints[key], item) for key, item in value.items()})
+    origin = typing.get_origin(kind)
+    if origin is tuple:
+        return tuple(from_plain(typing.get_args(kind)[0], item) for item in value)
+    if origin is dict:
+        return {key: from_plain(typing.get_args(kind)[1], item) for key, item in value.items()}
+    if origin in (typing.Union, types.UnionType):
+        inner = next(arg for arg in typing.get_args(kind) if arg is not type(None))
+        return None if value is None else from_plain(inner, value)
+    if kind is float:
+        return NAN if value is None else float(value)
+    if kind is int:
+        return int(value)
+    return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def get_headline(side: SideSummary, headline: str) -> Headline:
+    """The headline with this id, or an empty one that says it was not worked out."""
+    for found in side.headlines:
+        if found.id == headline:
+            return found
+    label, unit, worse = HEADLINES[headline]
+    return Headline(headline, label, NAN, unit, note="Not worked out.", worse=worse)
+
+
+def count_levels(side: SideSummary) -> dict[Level, int]:
+    """How many of the angles are at each level, every level named; hatched ones count at their level."""
+    found = [angle.level for angle in side.angles]
+    return {level: found.count(level) for level in LEVELS}
