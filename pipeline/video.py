@@ -47,6 +47,7 @@ STANDARD_RATES = tuple(
 """Frame rates that cameras are built for; a measured rate close to one is that one."""
 
 RATE_TOLERANCE = 1e-3
+VARIABLE_RATE_TOLERANCE = 1e-2
 AUDIO_GAP_S = 0.02
 
 
@@ -117,7 +118,8 @@ class _Scan:
     """The packets of the picture stream in order of presentation.
 
     ``pts`` (T,) and ``dts`` (T,) in ticks of ``time_base_s``, ``is_key`` (T,). ``has_pts`` is False where
-    the container keeps no presentation times (old AVI): then ``pts`` holds decoding times.
+    the container keeps no presentation times (AVI): then ``pts`` holds decoding times, and frames are
+    numbered as they come out of the decoder.
     """
 
     pts: np.ndarray
@@ -461,7 +463,7 @@ def _refuse(path: Path, error: Exception) -> VideoError:
     if isinstance(error, PermissionError):
         return VideoError(f"{path.name} cannot be read: permission denied.", "Change the file's permissions.")
     boxes = _top_boxes(path) if FORMATS.get(path.suffix.lower()) in ("mp4", "mov") else set()
-    if boxes & {"ftyp", "mdat"} and "moov" not in boxes:
+    if "ftyp" in boxes and "moov" not in boxes:
         return VideoError(
             f"{path.name} is cut off: the camera writes the index last, and it is not there.",
             "Copy the file from the camera again; if it is the same there, the recording was interrupted "
@@ -473,7 +475,7 @@ def _refuse(path: Path, error: Exception) -> VideoError:
 
 
 def _top_boxes(path: Path) -> set[str]:
-    """Names of the outermost boxes of an MP4 or MOV file (ISO/IEC 14496-12, section 4.2)."""
+    """Names of the outermost boxes of an MP4 or MOV file that are whole (ISO/IEC 14496-12, section 4.2)."""
     names: set[str] = set()
     with open(path, "rb") as file:
         position, end = 0, path.stat().st_size
@@ -483,9 +485,10 @@ def _top_boxes(path: Path) -> set[str]:
             size = int.from_bytes(head[:4], "big")
             if size == 1:
                 size = int.from_bytes(head[8:16], "big")
-            names.add(head[4:8].decode("latin-1"))
-            if size < 8:
+            size = end - position if size == 0 else size  # 0: to the end of the file
+            if size < 8 or position + size > end:
                 break
+            names.add(head[4:8].decode("latin-1"))
             position += size
     return names
 
@@ -536,10 +539,11 @@ def _scan_unchanged(path: Path, mtime_ns: int, size: int) -> _Scan:
         time_base = stream.time_base
         promised = stream.frames
         header_s = container.duration / 1e6 if container.duration else 0.0
-        is_index_last = container.format.name.startswith("matroska")
+        name = container.format.name
     if not rows or time_base is None:
         raise VideoError(f"{path.name} holds no pictures.", _CONVERT)
-    has_pts = all(pts is not None for pts, _, _ in rows)
+    # AVI keeps the order of decoding only; FFmpeg's presentation times of it are guesses.
+    has_pts = name != "avi" and all(pts is not None for pts, _, _ in rows)
     ticks = [pts if has_pts else dts for pts, dts, _ in rows]
     if any(tick is None for tick in ticks):
         raise VideoError(f"{path.name} has frames without times.", "Convert it to MP4 (H.264).")
@@ -547,7 +551,7 @@ def _scan_unchanged(path: Path, mtime_ns: int, size: int) -> _Scan:
     pts = np.array(ticks, dtype=np.int64)[order]
     dts = np.array([t if dts is None else dts for t, (_, dts, _) in zip(ticks, rows, strict=True)])[order]
     span_s = float((pts[-1] - pts[0]) * time_base)
-    is_short = is_index_last and header_s - span_s > max(1.0, 0.02 * header_s)
+    is_short = name.startswith("matroska") and header_s - span_s > max(1.0, 0.02 * header_s)
     return _Scan(
         pts=pts,
         dts=dts.astype(np.int64),
@@ -580,7 +584,8 @@ def _rate(scan: _Scan, stream: VideoStream, path: Path) -> tuple[Fraction, bool]
     ):
         return Fraction(declared), is_variable
     nearest = min(STANDARD_RATES, key=lambda rate: abs(float(rate) - measured))
-    if abs(float(nearest) / measured - 1.0) < max(RATE_TOLERANCE, rounding):
+    tolerance = VARIABLE_RATE_TOLERANCE if is_variable else RATE_TOLERANCE
+    if abs(float(nearest) / measured - 1.0) < max(tolerance, rounding):
         return nearest, is_variable
     return Fraction(measured).limit_denominator(1001), is_variable
 
@@ -676,8 +681,8 @@ def _display_matrix(frame: VideoFrame) -> tuple[tuple[int, int], tuple[int, int]
 
 
 def _rotation_deg(matrix: tuple[tuple[int, int], tuple[int, int]]) -> int:
-    (a, b), _ = matrix
-    return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[a, b]
+    _, (c, d) = matrix
+    return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[d, -c]
 
 
 def _upright(frame: VideoFrame) -> np.ndarray:
