@@ -525,8 +525,8 @@ def from_plain(kind: Any, value: Any) -> Any:
 
     Unknown keys are a `TypeError`, missing ones too where there is no default.
     """
-    if dataclasses.is_dataclass(kind):
-        hints = _hints(typing.cast(type, kind))
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = _hints(kind)
         return kind(**{key: from_plain(hints[key], item) for key, item in value.items()})
     origin = typing.get_origin(kind)
     if origin is tuple:
