@@ -1,0 +1,221 @@
+/* The one clock of a recording: the frame that the video shows, and everyone who must show the same.
+ *
+ * While the video plays its own frames drive the clock (requestVideoFrameCallback's media time); nothing
+ * else guesses at time. A seek goes to the middle of a frame, since its very start may land a frame early.
+ */
+
+const LATE_FRAME_MS = 150; // after a seek: a frame that is already on the screen is not announced again
+
+export class Clock {
+  constructor(video, fps, nFrames) {
+    this.video = video;
+    this.fps = fps;
+    this.nFrames = nFrames;
+    this.frame = -1; // none shown yet
+    this.joint = null;
+    this.loop = [null, null];
+    this.listeners = new Set();
+    this.watchers = new Set();
+    this.target = null; // the frame being sought
+    this.next = null; // where to seek when this seek has landed; only the latest counts
+    this.abort = new AbortController();
+    const options = { signal: this.abort.signal };
+    for (const name of ["play", "pause", "ended", "ratechange"]) {
+      video.addEventListener(name, () => this.changed(), options);
+    }
+    video.addEventListener("seeked", () => this.#landed(), options);
+    document.addEventListener("visibilitychange", () => document.hidden && this.pause(), options);
+    this.#listen();
+  }
+
+  get playing() {
+    return !this.video.paused && !this.video.ended;
+  }
+
+  get rate() {
+    return this.video.defaultPlaybackRate;
+  }
+
+  /* `listener(frame)` at every frame shown; returns what ends it. */
+  subscribe(listener) {
+    this.listeners.add(listener);
+    if (this.frame >= 0) listener(this.frame);
+    return () => this.listeners.delete(listener);
+  }
+
+  /* `watcher(clock)` when playing, speed, loop or the joint in focus change. */
+  watch(watcher) {
+    this.watchers.add(watcher);
+    watcher(this);
+    return () => this.watchers.delete(watcher);
+  }
+
+  changed() {
+    for (const watcher of this.watchers) watcher(this);
+  }
+
+  async play() {
+    if (this.frame >= this.nFrames - 1 || this.video.ended) await this.seek(this.loop[0] ?? 0);
+    try {
+      await this.video.play();
+    } catch (error) {
+      if (error.name !== "AbortError") throw error; // a pause came first
+    }
+  }
+
+  pause() {
+    this.video.pause();
+  }
+
+  toggle() {
+    return this.playing ? this.pause() : this.play();
+  }
+
+  /* Show a frame; of many calls in a row only the latest is worked. */
+  seek(frame) {
+    const wanted = Math.min(Math.max(Math.round(frame), 0), this.nFrames - 1);
+    if (this.target !== null) {
+      this.next = wanted;
+      return;
+    }
+    if (wanted === this.frame && !this.playing) {
+      this.#show(wanted);
+      return;
+    }
+    this.target = wanted;
+    this.video.currentTime = (wanted + 0.5) / this.fps;
+  }
+
+  /* Where the clock stands or is going to. */
+  get heading() {
+    return this.next ?? this.target ?? Math.max(this.frame, 0);
+  }
+
+  step(frames) {
+    this.pause();
+    this.seek(this.heading + frames);
+  }
+
+  setRate(rate) {
+    this.video.defaultPlaybackRate = rate;
+    this.video.playbackRate = rate;
+    this.changed();
+  }
+
+  setLoop(start, end) {
+    this.loop = [start, end];
+    if (start !== null && end !== null && start > end) this.loop = [end, start];
+    this.changed();
+  }
+
+  focus(joint) {
+    if (joint === this.joint) return;
+    this.joint = joint;
+    this.changed();
+    if (!this.playing && this.frame >= 0) this.#show(this.frame);
+  }
+
+  dispose() {
+    this.abort.abort();
+    this.video.cancelVideoFrameCallback(this.handle);
+    this.listeners.clear();
+    this.watchers.clear();
+  }
+
+  #listen() {
+    this.handle = this.video.requestVideoFrameCallback((now, data) => {
+      this.#listen();
+      const frame = Math.min(Math.floor(data.mediaTime * this.fps + 1e-3), this.nFrames - 1);
+      clearTimeout(this.late);
+      this.#show(frame);
+      const [start, end] = this.loop;
+      if (end !== null && this.playing && this.target === null && frame >= end) this.seek(start ?? 0);
+    });
+  }
+
+  #landed() {
+    const landed = Math.min(Math.floor(this.video.currentTime * this.fps + 1e-3), this.nFrames - 1);
+    this.target = null;
+    if (this.next !== null) {
+      const next = this.next;
+      this.next = null;
+      this.seek(next);
+      return;
+    }
+    clearTimeout(this.late);
+    this.late = setTimeout(() => {
+      if (this.frame !== landed && !this.playing) this.#show(landed);
+    }, LATE_FRAME_MS);
+  }
+
+  #show(frame) {
+    this.frame = frame;
+    for (const listener of this.listeners) listener(frame);
+  }
+}
+
+/* Keeps another video beside a clock: the second visit of a comparison. Its own clock shows its own frames.
+ *
+ * A large lag is sought away, a small one is worked off by a slightly other speed, so that both run smoothly.
+ */
+export function follow(leader, follower, offsetS = 0) {
+  const SEEK_S = 0.15;
+  const NUDGE_S = 0.01;
+  let alive = true;
+  let last = 0;
+  const wantedS = () => leader.video.currentTime + offsetS;
+  const endS = () => (follower.nFrames - 0.5) / follower.fps;
+
+  const stopWatching = leader.watch(() => {
+    if (leader.playing && wantedS() < endS()) follower.play();
+    else follower.pause();
+    follower.video.defaultPlaybackRate = leader.rate;
+    if (!leader.playing) follower.video.playbackRate = leader.rate;
+  });
+  const stopListening = leader.subscribe((frame) => {
+    if (!leader.playing) follower.seek(Math.floor(((frame + 0.5) / leader.fps + offsetS) * follower.fps));
+  });
+  function tick(now) {
+    if (!alive) return;
+    requestAnimationFrame(tick);
+    if (!leader.playing || now - last < 100) return;
+    last = now;
+    const error = follower.video.currentTime - wantedS();
+    if (wantedS() >= endS()) follower.pause();
+    else if (Math.abs(error) > SEEK_S) follower.seek(Math.floor(wantedS() * follower.fps));
+    else {
+      const nudge = Math.abs(error) > NUDGE_S ? Math.min(Math.max(1 - 1.5 * error, 0.9), 1.1) : 1;
+      follower.video.playbackRate = leader.rate * nudge;
+    }
+  }
+  requestAnimationFrame(tick);
+  return () => {
+    alive = false;
+    stopWatching();
+    stopListening();
+  };
+}
+
+/* The players of this page by their element's id, for what stands elsewhere on it (cursors, links). */
+const players = new Map();
+const waiting = new Map();
+
+export function enter(id, player) {
+  players.set(id, player);
+  for (const resolve of waiting.get(id) ?? []) resolve(player);
+  waiting.delete(id);
+}
+
+export function leave(id) {
+  players.delete(id);
+}
+
+/* The player of that id, as soon as there is one. */
+export function whenPlayer(id) {
+  if (players.has(id)) return Promise.resolve(players.get(id));
+  return new Promise((resolve) => waiting.set(id, [...(waiting.get(id) ?? []), resolve]));
+}
+
+export function getPlayer(id) {
+  return players.get(id) ?? null;
+}

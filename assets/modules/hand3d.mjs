@@ -1,0 +1,333 @@
+/* The moving hand in 3D: vertices as the pipeline left them, coloured by the value of the nearest joint. */
+
+import * as THREE from "three";
+import { OrbitControls } from "three/addons/controls/OrbitControls.js";
+import { FrameStream, loadArray } from "./data.mjs";
+
+/* Cividis (Nuñez 2018): even in lightness, the same for colour-blind readers. */
+const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
+const WITHIN = "#1b9e77";
+const BETWEEN = "#ffc20a";
+const BEYOND = "#8b0000";
+const UNKNOWN = "#8b9198";
+const SKIN = "#d9b8a4";
+const BACKGROUND = "#14181d";
+
+export const COLOURINGS = {
+  jerk: { label: "Jerk", range: "relative to this recording", per: "joint" },
+  acceleration: { label: "Acceleration", range: null, per: "joint" },
+  z: { label: "Angle, SD from reference", range: null, per: "angle" },
+  none: { label: "Plain", range: null, per: null },
+};
+
+function ramp(colours, share) {
+  const at = Math.min(Math.max(share, 0), 1) * (colours.length - 1);
+  const low = Math.min(Math.floor(at), colours.length - 2);
+  return new THREE.Color(colours[low]).lerp(new THREE.Color(colours[low + 1]), at - low);
+}
+
+/* 256 colours (linear RGB) for the stored values of a colouring; 255 is missing. */
+function makeTable(colouring, range) {
+  const table = new Float32Array(256 * 3);
+  for (let value = 0; value < 255; value += 1) {
+    let colour;
+    if (colouring === "z") {
+      const z = Math.abs(range.low + (value / 254) * (range.high - range.low));
+      colour = new THREE.Color(z < 1 ? WITHIN : z < 3 ? BETWEEN : BEYOND);
+    } else colour = ramp(CIVIDIS, value / 254);
+    colour.toArray(table, value * 3);
+  }
+  new THREE.Color(UNKNOWN).toArray(table, 255 * 3);
+  return table;
+}
+
+/* Grey diagonal stripes where a value is missing: grey alone could be taken for a colour of the scale. */
+function addStripes(material) {
+  material.onBeforeCompile = (shader) => {
+    shader.vertexShader = shader.vertexShader
+      .replace("#include <common>", "#include <common>\nattribute float missing;\nvarying float vMissing;")
+      .replace("#include <begin_vertex>", "#include <begin_vertex>\nvMissing = missing;");
+    shader.fragmentShader = shader.fragmentShader
+      .replace("#include <common>", "#include <common>\nvarying float vMissing;")
+      .replace(
+        "#include <color_fragment>",
+        "#include <color_fragment>\nif (vMissing > 0.5 && mod(gl_FragCoord.x + gl_FragCoord.y, 10.0) < 4.0) diffuseColor.rgb *= 0.45;",
+      );
+  };
+}
+
+export class Hand3d {
+  /* `host` is an empty element; `changed` is called when data that were missing have come. */
+  constructor(host, index, signal, changed) {
+    this.host = host;
+    this.index = index;
+    this.signal = signal;
+    this.changed = changed;
+    this.colouring = "jerk";
+    this.hands = [];
+    this.frame = -1;
+    this.joint = null;
+    this.camera = null;
+  }
+
+  async start() {
+    this.renderer = new THREE.WebGLRenderer({ antialias: true, powerPreference: "low-power" });
+    this.renderer.setPixelRatio(Math.min(devicePixelRatio || 1, 2));
+    this.canvas = this.renderer.domElement;
+    this.canvas.className = "hand3d-canvas";
+    this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", "Moving hand in 3D; drag to turn it, scroll to come nearer");
+    this.host.append(this.canvas);
+    this.canvas.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault();
+      this.host.dispatchEvent(new CustomEvent("contextlost"));
+    });
+
+    this.scene = new THREE.Scene();
+    this.scene.background = new THREE.Color(BACKGROUND);
+    this.scene.add(new THREE.HemisphereLight(0xffffff, 0x4a4f57, 1.7));
+    const key = new THREE.DirectionalLight(0xffffff, 1.6);
+    this.view = new THREE.PerspectiveCamera(32, 1, 10, 6000);
+    this.view.add(key);
+    key.position.set(0.3, 0.6, 1);
+    this.scene.add(this.view);
+    // OpenCV's y points down and z away from the viewer; three's y up and z towards him.
+    this.world = new THREE.Group();
+    this.world.rotation.x = Math.PI;
+    this.scene.add(this.world);
+    this.controls = new OrbitControls(this.view, this.canvas);
+    this.controls.addEventListener("change", () => !this.camera && this.render());
+    this.controls.addEventListener("start", () => this.camera && this.#leaveCamera());
+
+    const { index, signal } = this;
+    const vertexJoint = await loadArray(index, "vertex_joint.u8", signal);
+    await Promise.all(index.sides.map((side) => this.#addHand(side, vertexJoint)));
+    this.observer = new ResizeObserver(() => this.#fit());
+    this.observer.observe(this.host);
+    this.reset();
+  }
+
+  async #addHand(side, vertexJoint) {
+    const { index, signal } = this;
+    const [faces, joints] = await Promise.all([
+      loadArray(index, `faces_${side}.u32`, signal),
+      loadArray(index, `joints_${side}.f32`, signal),
+    ]);
+    const values = {};
+    for (const name of ["jerk", "acceleration", "z"]) values[name] = await loadArray(index, `${name}_${side}.u8`, signal);
+    const geometry = new THREE.BufferGeometry();
+    const attribute = (width) => {
+      const made = new THREE.BufferAttribute(new Float32Array(index.n_vertices * width), width);
+      made.setUsage(THREE.DynamicDrawUsage);
+      return made;
+    };
+    geometry.setIndex(new THREE.BufferAttribute(faces, 1));
+    geometry.setAttribute("position", attribute(3));
+    geometry.setAttribute("color", attribute(3));
+    geometry.setAttribute("missing", attribute(1));
+    const material = new THREE.MeshStandardMaterial({ vertexColors: true, roughness: 0.75, metalness: 0 });
+    addStripes(material);
+    const mesh = new THREE.Mesh(geometry, material);
+    mesh.frustumCulled = false; // its bounds change with every frame
+    // Stored values are whole numbers; the mesh's place and size turn them into mm.
+    mesh.position.fromArray(index.vertices.offset_mm);
+    mesh.scale.setScalar(index.vertices.scale_mm);
+    const marker = new THREE.Mesh(
+      new THREE.SphereGeometry(4, 16, 12),
+      new THREE.MeshBasicMaterial({ color: "#ffffff", depthTest: false, transparent: true, opacity: 0.85 }),
+    );
+    marker.visible = false;
+    marker.renderOrder = 2;
+    this.world.add(mesh, marker);
+    const stream = new FrameStream(index, `vertices_${side}.i16`, signal, this.changed);
+    const tables = Object.fromEntries(
+      Object.entries(index.ranges[side]).map(([name, range]) => [name, makeTable(name, range)]),
+    );
+    this.hands.push({ side, stream, joints, values, tables, mesh, marker, vertexJoint });
+  }
+
+  /* Show a frame; answers false while its data are on their way. */
+  draw(frame, joint) {
+    this.joint = joint;
+    let drawn = frame;
+    for (const hand of this.hands) {
+      const slice = hand.stream.at(frame);
+      if (!slice) return false;
+      drawn = slice.frame;
+      this.#pose(hand, slice.values);
+      this.#paint(hand, slice.frame);
+      this.#mark(hand, slice.frame);
+    }
+    this.frame = drawn;
+    this.render();
+    this.host.dataset.frame = String(drawn);
+    return true;
+  }
+
+  #pose(hand, values) {
+    hand.measured = values[0] !== this.index.missing.i16;
+    hand.mesh.visible = hand.measured;
+    if (!hand.measured) return;
+    const { position } = hand.mesh.geometry.attributes;
+    position.array.set(values);
+    position.needsUpdate = true;
+    hand.mesh.geometry.computeVertexNormals();
+  }
+
+  #paint(hand, frame) {
+    const { color, missing } = hand.mesh.geometry.attributes;
+    const byJoint = this.#valuesByJoint(hand, frame);
+    const table = hand.tables[this.colouring];
+    const plain = new THREE.Color(SKIN);
+    for (let vertex = 0; vertex < hand.vertexJoint.length; vertex += 1) {
+      const value = byJoint ? byJoint[hand.vertexJoint[vertex]] : -1;
+      missing.array[vertex] = value === this.index.missing.u8 ? 1 : 0;
+      if (value < 0) plain.toArray(color.array, vertex * 3);
+      else for (let k = 0; k < 3; k += 1) color.array[vertex * 3 + k] = table[value * 3 + k];
+    }
+    color.needsUpdate = true;
+    missing.needsUpdate = true;
+  }
+
+  /* The stored value of each of the 21 joints in this frame; null for the plain hand.
+   * An angle colours its joint and what lies beyond it up to the next; of two angles the farther one counts. */
+  #valuesByJoint(hand, frame) {
+    if (this.colouring === "none") return null;
+    const { joints, angles, angle_joint: jointOf, missing } = this.index;
+    if (this.colouring !== "z") {
+      const all = hand.values[this.colouring];
+      return all.subarray(frame * joints.length, (frame + 1) * joints.length);
+    }
+    const z = hand.values.z.subarray(frame * angles.length, (frame + 1) * angles.length);
+    const byJoint = new Uint8Array(joints.length).fill(missing.u8);
+    jointOf.forEach((joint, angle) => {
+      const farther = byJoint[joint] === missing.u8 || Math.abs(z[angle] - 127) > Math.abs(byJoint[joint] - 127);
+      if (z[angle] !== missing.u8 && farther) byJoint[joint] = z[angle];
+    });
+    joints.forEach((name, joint) => {
+      if (name.endsWith("_tip")) byJoint[joint] = byJoint[joint - 1];
+    });
+    return byJoint;
+  }
+
+  #mark(hand, frame) {
+    const joint = this.index.joints.indexOf(this.joint);
+    hand.marker.visible = joint >= 0 && hand.measured;
+    if (!hand.marker.visible) return;
+    const start = (frame * this.index.joints.length + joint) * 3;
+    hand.marker.position.fromArray(hand.joints, start);
+  }
+
+  setColouring(name) {
+    this.colouring = name;
+    if (this.frame >= 0) this.draw(this.frame, this.joint);
+  }
+
+  render() {
+    if (this.renderer && !this.renderer.getContext().isContextLost()) this.renderer.render(this.scene, this.view);
+  }
+
+  /* Middle of all measured joints, in three's world, and how far they reach. */
+  #bounds() {
+    const box = new THREE.Box3();
+    const point = new THREE.Vector3();
+    for (const { joints } of this.hands) {
+      const stride = 3 * Math.max(1, Math.floor(joints.length / 3 / 4000));
+      for (let i = 0; i < joints.length; i += stride) {
+        point.fromArray(joints, i);
+        if (Number.isFinite(point.x + point.y + point.z)) box.expandByPoint(point.applyMatrix4(this.world.matrixWorld));
+      }
+    }
+    return box;
+  }
+
+  /* Look from where the reference camera stands, the whole movement in sight. */
+  reset() {
+    this.#leaveCamera();
+    this.world.updateMatrixWorld(true);
+    const box = this.#bounds();
+    if (box.isEmpty()) return;
+    const sphere = box.getBoundingSphere(new THREE.Sphere());
+    const distance = (sphere.radius * 1.05) / Math.sin((this.view.fov * Math.PI) / 360);
+    const toViewer = sphere.center.clone().negate().normalize(); // the reference camera is the origin
+    if (toViewer.lengthSq() === 0) toViewer.set(0, 0, 1);
+    this.view.position.copy(sphere.center).addScaledVector(toViewer, distance);
+    this.view.up.set(0, 1, 0);
+    this.controls.target.copy(sphere.center);
+    this.controls.minDistance = 30;
+    this.controls.maxDistance = distance * 4;
+    this.controls.update();
+    this.#fit();
+  }
+
+  /* Look through a camera of the rig, with its own lens (without its distortion). */
+  lookThrough(name) {
+    const camera = this.index.cameras.find((entry) => entry.name === name);
+    if (!camera || !camera.K) return;
+    this.camera = camera;
+    const [r0, r1, r2] = camera.R;
+    const place = new THREE.Matrix4().set(
+      ...r0, camera.t_mm[0], ...r1, camera.t_mm[1], ...r2, camera.t_mm[2], 0, 0, 0, 1,
+    ); // world to camera, OpenCV
+    const flip = new THREE.Matrix4().makeScale(1, -1, -1);
+    const worldToView = flip.clone().multiply(place).multiply(flip);
+    this.view.matrixAutoUpdate = false;
+    this.view.matrix.copy(worldToView.invert());
+    this.view.matrix.decompose(this.view.position, this.view.quaternion, this.view.scale);
+    this.view.updateMatrixWorld(true);
+    this.#fit();
+  }
+
+  #leaveCamera() {
+    this.camera = null;
+    this.view.matrixAutoUpdate = true;
+    this.view.updateProjectionMatrix();
+    this.host.dispatchEvent(new CustomEvent("freeview"));
+  }
+
+  #fit() {
+    const width = this.host.clientWidth;
+    const height = this.host.clientHeight;
+    if (!width || !height) return;
+    this.renderer.setSize(width, height, false);
+    this.view.aspect = width / height;
+    if (this.camera) this.#projectLikeCamera(width / height);
+    else this.view.updateProjectionMatrix();
+    this.render();
+  }
+
+  #projectLikeCamera(aspect) {
+    const { K, size_px: [width, height] } = this.camera;
+    const [near, far] = [this.view.near, this.view.far];
+    // The picture spans -0.5 to width - 0.5: the centre of the top-left pixel is (0, 0).
+    let left = ((-0.5 - K[0][2]) / K[0][0]) * near;
+    let right = ((width - 0.5 - K[0][2]) / K[0][0]) * near;
+    let top = ((K[1][2] + 0.5) / K[1][1]) * near;
+    let bottom = (-(height - 0.5 - K[1][2]) / K[1][1]) * near;
+    const wider = aspect / ((right - left) / (top - bottom));
+    const grow = (low, high, factor) => {
+      const [middle, half] = [(low + high) / 2, ((high - low) / 2) * factor];
+      return [middle - half, middle + half];
+    };
+    if (wider > 1) [left, right] = grow(left, right, wider);
+    else [bottom, top] = grow(bottom, top, 1 / wider);
+    this.view.projectionMatrix.makePerspective(left, right, top, bottom, near, far, this.view.coordinateSystem);
+    this.view.projectionMatrixInverse.copy(this.view.projectionMatrix).invert();
+  }
+
+  dispose() {
+    this.observer?.disconnect();
+    this.controls?.dispose();
+    for (const { mesh, marker } of this.hands) {
+      for (const part of [mesh, marker]) {
+        part.geometry.dispose();
+        part.material.dispose();
+      }
+    }
+    this.hands = [];
+    this.renderer?.dispose();
+    this.renderer?.forceContextLoss();
+    this.canvas?.remove();
+    this.renderer = null;
+  }
+}
