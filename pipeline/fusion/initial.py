@@ -1,0 +1,272 @@
+"""Where the fit starts: shape, orientation, pose and place of the hand (seed 000 section 7).
+
+Estimators with a hand model say shape and pose themselves; of the others' points the triangulated joints
+give them: shape from bone lengths, orientation from the palm, fingers from the directions of their bones.
+Place is always the triangulated wrist under the real calibration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import roma
+import scipy.optimize
+import torch
+from scipy.spatial.transform import Rotation, Slerp
+
+from pipeline.fusion.kinematics import FixedShapeHand, fix_shape
+from pipeline.fusion.options import FusionOptions
+from pipeline.hand.joints import BONES, JOINTS_FROM_MANO, MANO_PARENTS, MANO_POSE_JOINTS
+from pipeline.hand.model import MM_PER_M, HandModel
+
+PALM: tuple[int, ...] = (0, 1, 5, 9, 13, 17)
+"""The joints of the 21 that move with the wrist as one: the wrist, the thumb's CMC and four knuckles."""
+
+_PALM_DISTANCES = tuple((a, b) for i, a in enumerate(PALM) for b in PALM[i + 1 :])
+_FINGER_BONES = tuple(bone for bone in BONES if bone[0] != 0)
+DISTANCES = _PALM_DISTANCES + _FINGER_BONES
+"""Pairs of joints whose distance no pose changes."""
+
+_JOINT_OF_MANO = {mano: joint for joint, mano in enumerate(JOINTS_FROM_MANO)}
+_MIN_PALM = 3
+_REST_BEND_RAD = 0.3
+"""Bend of a finger joint of which nothing is known: a relaxed hand."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Where the fit starts.
+
+    Attributes
+    ----------
+    betas : ndarray (10,)
+    global_orient : ndarray (T, 3, 3)
+    hand_pose : ndarray (T, 15, 3, 3)
+    transl_mm : ndarray (T, 3)
+    """
+
+    betas: np.ndarray
+    global_orient: np.ndarray
+    hand_pose: np.ndarray
+    transl_mm: np.ndarray
+
+
+def guess_shape(model: HandModel, joints_mm: np.ndarray, fps: float, options: FusionOptions) -> np.ndarray:
+    """Betas (10,) whose bones have the median lengths of triangulated joints (T, 21, 3), NaN = not measured.
+
+    Least squares with a prior of ``shape_sigma`` about the mean hand; each length weighs by its own spread
+    over the recording, counting frames within ``independent_s`` of each other as one.
+    """
+    pairs = np.array(DISTANCES)
+    lengths = np.linalg.norm(joints_mm[:, pairs[:, 0]] - joints_mm[:, pairs[:, 1]], axis=2)
+    counts = np.isfinite(lengths).sum(axis=0)
+    known = counts > 0
+    if not known.any():
+        return np.zeros(model.n_betas)
+    medians = np.nanmedian(lengths[:, known], axis=0)
+    spread = 1.4826 * np.nanmedian(np.abs(lengths[:, known] - medians), axis=0)
+    independent = np.maximum(counts[known] / max(options.independent_s * fps, 1.0), 1.0)
+    # 1.25: a median is that much less sharp than a mean.
+    errors = np.hypot(1.25 * spread / np.sqrt(independent), options.shape_floor_mm)
+    template, directions = _get_joint_shapes(model)
+    a, b = pairs[known].T
+
+    def residuals(betas: np.ndarray) -> np.ndarray:
+        joints = template + directions @ betas
+        misfit = (np.linalg.norm(joints[a] - joints[b], axis=1) - medians) / errors
+        return np.concatenate([misfit, betas / options.shape_sigma])
+
+    return scipy.optimize.least_squares(residuals, np.zeros(model.n_betas), loss="soft_l1", f_scale=3.0).x
+
+
+def _get_joint_shapes(model: HandModel) -> tuple[np.ndarray, np.ndarray]:
+    """The 21 joints of the flat template (21, 3) in mm, and how betas move them (21, 3, 10)."""
+    layer, tips = model.layer, list(model.tip_vertices)
+    regressor = layer.J_regressor.double()
+    vertices, shapes = layer.v_template.double(), layer.shapedirs.double()
+    points = torch.cat([regressor @ vertices, vertices[tips]]) * MM_PER_M
+    moved = torch.cat([torch.einsum("jv,vcb->jcb", regressor, shapes), shapes[tips]]) * MM_PER_M
+    order = list(JOINTS_FROM_MANO)
+    return points[order].numpy(), moved[order].numpy()
+
+
+def guess_from_joints(
+    hand: FixedShapeHand, joints_mm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inverse kinematics in closed form from joints (T, 21, 3), NaN = not measured.
+
+    The palm's points give the global orientation (Kabsch); each bone is then turned, by the smallest turn,
+    from where its parent carries it to where it was seen. Frames and joints without points take what their
+    neighbours in time have.
+
+    Returns
+    -------
+    global_orient : ndarray (T, 3, 3)
+    hand_pose : ndarray (T, 15, 3, 3)
+    transl_mm : ndarray (T, 3)
+    """
+    flat = get_flat_joints(hand)
+    orient, palm_transl = _align_palm(flat, joints_mm)
+    known = np.isfinite(orient).all(axis=(1, 2))
+    orient = fill_rotations(orient, known)
+    # The wrist itself where it was triangulated; else where the palm says it is.
+    wrist = joints_mm[:, 0] - hand.joints_mm[0].numpy()
+    transl = np.where(np.isfinite(wrist), wrist, palm_transl)
+    hand_pose = _bend_fingers(flat, orient, joints_mm)
+    return orient, hand_pose, fill_points(transl)
+
+
+def get_flat_joints(hand: FixedShapeHand) -> np.ndarray:
+    """The 21 joints (21, 3) of the flat hand at the template's place, mm."""
+    points = torch.cat([hand.joints_mm, hand.vertices_mm[list(hand.tips)]])
+    return points[list(JOINTS_FROM_MANO)].numpy()
+
+
+def _align_palm(flat: np.ndarray, joints_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Orientation (T, 3, 3) and translation (T, 3) of the palm; NaN with fewer than three points of it."""
+    palm = joints_mm[:, PALM]
+    seen = np.isfinite(palm).all(axis=2)
+    enough = seen.sum(axis=1) >= _MIN_PALM
+    orient = np.full((len(palm), 3, 3), np.nan)
+    transl = np.full((len(palm), 3), np.nan)
+    if not enough.any():
+        return orient, transl
+    weights = torch.as_tensor(seen[enough].astype(float))
+    source = torch.as_tensor(flat[list(PALM)]).expand(len(weights), -1, -1)
+    target = torch.as_tensor(np.nan_to_num(palm[enough]))
+    rotation, _ = roma.rigid_points_registration(source, target, weights=weights)
+    orient[enough] = rotation.numpy()
+    # smplx turns the hand about its own wrist; roma about the origin.
+    total = weights.sum(1, keepdim=True)
+    centre = ((target * weights[..., None]).sum(1) / total).numpy()
+    own = ((source * weights[..., None]).sum(1) / total).numpy() - flat[0]
+    transl[enough] = centre - (rotation.numpy() @ own[..., None])[..., 0] - flat[0]
+    return orient, transl
+
+
+def _bend_fingers(flat: np.ndarray, orient: np.ndarray, joints_mm: np.ndarray) -> np.ndarray:
+    """Rotations (T, 15, 3, 3) that turn each bone to where its two ends were seen."""
+    frames = len(orient)
+    hand_pose = np.empty((frames, 15, 3, 3))
+    world = np.empty((frames, 16, 3, 3))
+    world[:, 0] = orient
+    for bone, name in enumerate(MANO_POSE_JOINTS, start=1):
+        joint = _JOINT_OF_MANO[bone]
+        parent = world[:, MANO_PARENTS[bone]]
+        seen = joints_mm[:, joint + 1] - joints_mm[:, joint]
+        known = np.isfinite(seen).all(axis=1)
+        local = (parent.swapaxes(1, 2) @ np.nan_to_num(seen)[..., None])[..., 0]
+        if known.any():
+            turn = np.full((frames, 3, 3), np.nan)
+            turn[known] = _turn_onto(flat[joint + 1] - flat[joint], local[known])
+            hand_pose[:, bone - 1] = fill_rotations(turn, known)
+        else:
+            hand_pose[:, bone - 1] = get_rest_pose(flat)[MANO_POSE_JOINTS.index(name)]
+        world[:, bone] = parent @ hand_pose[:, bone - 1]
+    return hand_pose
+
+
+def _turn_onto(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Smallest rotations (T, 3, 3) that bring direction ``source`` (3,) onto ``target`` (T, 3)."""
+    a = source / np.linalg.norm(source)
+    b = target / np.linalg.norm(target, axis=1, keepdims=True).clip(min=1e-9)
+    axis = np.cross(a, b)
+    sine = np.linalg.norm(axis, axis=1, keepdims=True)
+    angle = np.arctan2(sine, (b @ a)[:, None])
+    return Rotation.from_rotvec(axis / sine.clip(min=1e-9) * angle).as_matrix()
+
+
+def get_rest_pose(flat: np.ndarray) -> np.ndarray:
+    """A relaxed hand (15, 3, 3): every finger joint bent a little towards the palm."""
+    out = np.empty((15, 3, 3))
+    for bone, name in enumerate(MANO_POSE_JOINTS, start=1):
+        joint = _JOINT_OF_MANO[bone]
+        up = np.ones(3) if name.startswith("thumb") else np.array([0.0, 1.0, 0.0])
+        axis = np.cross(up, flat[joint + 1] - flat[joint])
+        out[bone - 1] = Rotation.from_rotvec(_REST_BEND_RAD * axis / np.linalg.norm(axis)).as_matrix()
+    return out
+
+
+def fill_points(points: np.ndarray) -> np.ndarray:
+    """Points (T, 3), gaps bridged by straight lines and ends held: a start for the fit, no measurement."""
+    known = np.isfinite(points).all(axis=1)
+    index = np.arange(len(points))
+    columns = [np.interp(index, index[known], points[known, axis]) for axis in range(3)]
+    return np.stack(columns, axis=1)
+
+
+def fill_rotations(rotations: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Rotations (T, 3, 3) with gaps bridged by slerp and ends held: a start for the fit, no measurement."""
+    index = np.flatnonzero(known)
+    if len(index) == 0:
+        return np.broadcast_to(np.eye(3), rotations.shape).copy()
+    if len(index) == 1:
+        return np.broadcast_to(rotations[index[0]], rotations.shape).copy()
+    slerp = Slerp(index, Rotation.from_matrix(rotations[index]))
+    return slerp(np.arange(len(rotations)).clip(index[0], index[-1])).as_matrix()
+
+
+def median_rotation(rotations: np.ndarray) -> np.ndarray:
+    """Median over the first axis of rotations (C, ..., 3, 3), NaN left out; NaN where all are NaN.
+
+    By elements, then the nearest rotation.
+    """
+    known = np.isfinite(rotations).all(axis=(-1, -2))
+    out = np.full(rotations.shape[1:], np.nan)
+    some = known.any(axis=0)
+    if some.any():
+        median = np.nanmedian(rotations[:, some], axis=0)
+        out[some] = roma.special_procrustes(torch.as_tensor(median)).numpy()
+    return out
+
+
+def guess_from_one_view(
+    hand: FixedShapeHand, points_norm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Orientation, relaxed pose and place from one camera's normalised points (T, 21, 2), in its frame.
+
+    The palm, taken as rigid and of the mean hand's size, is placed by perspective-n-point; each frame
+    starts from the one before, so that the palm does not flip between its two mirror poses.
+    """
+    flat = get_flat_joints(hand)
+    palm, frames = list(PALM), len(points_norm)
+    model_points = np.ascontiguousarray(flat[palm])
+    orient = np.full((frames, 3, 3), np.nan)
+    transl = np.full((frames, 3), np.nan)
+    rvec: np.ndarray | None = None
+    tvec: np.ndarray | None = None
+    for t in range(frames):
+        image = np.ascontiguousarray(points_norm[t, palm])
+        if not np.isfinite(image).all():
+            continue
+        found, rvec, tvec = _place(model_points, image, rvec, tvec)
+        if not found:
+            continue
+        rotation = Rotation.from_rotvec(rvec.ravel()).as_matrix()
+        orient[t], transl[t] = rotation, tvec.ravel() + rotation @ flat[0] - flat[0]
+    known = np.isfinite(transl).all(axis=1)
+    hand_pose = np.broadcast_to(get_rest_pose(flat), (frames, 15, 3, 3)).copy()
+    if not known.any():
+        return orient, hand_pose, transl
+    return fill_rotations(orient, known), hand_pose, fill_points(transl)
+
+
+def _place(
+    model_points: np.ndarray, image: np.ndarray, rvec: np.ndarray | None, tvec: np.ndarray | None
+) -> tuple[bool, np.ndarray, np.ndarray]:
+    eye = np.eye(3)
+    if rvec is None or tvec is None:
+        found, rvec, tvec = cv2.solvePnP(model_points, image, eye, None, flags=cv2.SOLVEPNP_SQPNP)
+    else:
+        found, rvec, tvec = cv2.solvePnP(
+            model_points, image, eye, None, rvec.copy(), tvec.copy(), True, cv2.SOLVEPNP_ITERATIVE
+        )
+    ok = bool(found) and float(np.ravel(tvec)[2]) > 0
+    return ok, np.asarray(rvec), np.asarray(tvec)
+
+
+def mean_shape(hand_model: HandModel) -> FixedShapeHand:
+    """The mean hand: betas of zero."""
+    return fix_shape(hand_model, np.zeros(hand_model.n_betas))

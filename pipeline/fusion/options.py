@@ -1,0 +1,90 @@
+"""Every constant of the fusion, with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FusionOptions:
+    """Constants of the fusion. Lengths in mm, pictures in px, times in s, angles in rad.
+
+    Attributes
+    ----------
+    epsilon : float
+        Numerical stability in ``1 / (2 (sigma^2 + epsilon))``, px^2 (seed 000).
+    iterations_global : int
+        L-BFGS iterations of stage 1 (seed 000).
+    iterations_full : int
+        L-BFGS iterations of stage 2 (seed 000), shared out among ``rounds``.
+    rounds : int
+        Parts of stage 2; between them views that contradict the hand are weighed anew.
+    global_temporal_factor : float
+        Stage 1 uses ``10 lambda_temp`` (seed 000).
+    lambda_temp : float or None
+        Weight of L_temporal in mm^-2. None: from ``surface_speed_m_s``, but never more than
+        ``tremor_gain`` allows (`pipeline.fusion.objective.choose_lambda_temp`).
+    surface_speed_m_s : float
+        The random walk that L_temporal stands for: each of the hand's 16 bones moves at about this speed.
+        Fingers at the piano reach 0.3 to 1 m/s, so with sharp points the term all but vanishes.
+    tremor_hz, tremor_gain : float
+        Whatever the noise, a movement of the whole hand at ``tremor_hz`` keeps at least this share of its
+        amplitude: dystonic tremor lies at 5 to 8 Hz. Fingers, which weigh less, keep more.
+    anchor_rad : float
+        The spread of a joint about its initial pose that L_anchor stands for. A whole rad is weak on
+        purpose: it decides only what no picture shows, so dystonic poses stay as they are seen.
+    lambda_anchor : float or None
+        Weight of L_anchor, without unit. None: ``1 / (2 * 4/3 * anchor_rad^2 * N_obs / N)``.
+    hinge_rad : float
+        Prior L_axes (not in seed 000): twist and sideways bend of PIP, DIP and thumb IP, which have one
+        real degree of freedom; 21 points do not fix the turn of a bone about itself.
+    twist_rad, spread_rad : float
+        Prior L_axes: twist and spread of the knuckles. Spread is wide: splayed fingers are a sign.
+    thumb_twist_rad, thumb_spread_rad : float
+        Prior L_axes: the same of the thumb's CMC (a saddle) and MCP.
+    bend_rad, bend_extra_rad, bend_least_rad, bend_most_rad : float
+        Prior L_axes on bending: nothing between ``bend_least_rad`` (hyperextension) and ``bend_most_rad``,
+        beyond them a spread of ``bend_extra_rad``; ``bend_rad`` is the weak pull inside.
+    robust_sigmas : float
+        A point that lies this many sigmas from the hand counts half (Cauchy weight 1 / (1 + z^2/c^2)).
+    max_gap_s : float
+        Gaps up to this are bridged; in longer ones nothing is measured and the result is NaN.
+    shape_sigma : float
+        Prior spread of betas, in their own unit (one standard deviation of adults).
+    shape_floor_mm : float
+        Least standard error of a median bone length.
+    independent_s : float
+        Errors of an estimator hang together over about this time; it sets how many frames are independent.
+    min_sigma_px : float
+        Least sigma of a keypoint: no estimator, and no interpolation in time, is better.
+    model_sigma_mm : float
+        Least joint sigma: the model's bone lengths and skin are not the person's to the last part.
+    """
+
+    epsilon: float = 1e-5
+    iterations_global: int = 50
+    iterations_full: int = 150
+    rounds: int = 3
+    global_temporal_factor: float = 10.0
+    lambda_temp: float | None = None
+    surface_speed_m_s: float = 0.5
+    tremor_hz: float = 8.0
+    tremor_gain: float = 0.9
+    anchor_rad: float = 1.0
+    lambda_anchor: float | None = None
+    hinge_rad: float = 0.09
+    twist_rad: float = 0.15
+    spread_rad: float = 0.35
+    thumb_twist_rad: float = 0.3
+    thumb_spread_rad: float = 0.4
+    bend_rad: float = 2.0
+    bend_extra_rad: float = 0.2
+    bend_least_rad: float = -0.8
+    bend_most_rad: float = 2.1
+    robust_sigmas: float = 3.0
+    max_gap_s: float = 0.1
+    shape_sigma: float = 1.0
+    shape_floor_mm: float = 0.1
+    independent_s: float = 0.25
+    min_sigma_px: float = 0.02
+    model_sigma_mm: float = 0.1

@@ -1,0 +1,32 @@
+"""Manual weights per view and joint (seed 000, appendix C)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.hand.joints import N_JOINTS, Side
+
+MANUAL_WEIGHTS: dict[str, tuple[float, ...]] = {
+    "front": (1.0,) * N_JOINTS,
+    "left": (
+        1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.25, 0.5,
+        0.5, 0.5, 0.125, 0.25, 0.25, 0.25, 0.0, 0.0, 0.0, 0.0,
+    ),
+    "right": (
+        1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.125, 0.25,
+        0.25, 0.25, 0.25, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0,
+    ),
+}  # fmt: skip
+"""``w_manual`` of a right hand by camera name: what a side camera sees of the far fingers is guessed."""
+
+_OTHER_SIDE = {"left": "right", "right": "left"}
+
+
+def get_manual_weights(camera: str, side: Side) -> np.ndarray:
+    """Manual occlusion weights (21,) of a camera, 0 to 1 (seed 000, appendix C).
+
+    Left hands are mirrored right hands, so the roles of the left and the right camera swap.
+    Cameras of other names know nothing of occlusion and get 1 everywhere.
+    """
+    name = camera if side == "right" else _OTHER_SIDE.get(camera, camera)
+    return np.array(MANUAL_WEIGHTS.get(name, (1.0,) * N_JOINTS))
