@@ -1,0 +1,22 @@
+"""Subjects, visits, recordings, runs and users: the database and the folders of artefacts.
+
+Pages and components ask `get_records` and get plain typed rows; nothing else opens the database or
+the data folder.
+"""
+
+from __future__ import annotations
+
+from records.rows import Page, RecordingRow, RunRow, RunState, SubjectRow, UserRow
+from records.service import NotFound, Records, get_records
+
+__all__ = [
+    "NotFound",
+    "Page",
+    "RecordingRow",
+    "Records",
+    "RunRow",
+    "RunState",
+    "SubjectRow",
+    "UserRow",
+    "get_records",
+]

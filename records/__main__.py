@@ -1,0 +1,89 @@
+"""The command line: ``python -m records COMMAND``; ``--help`` says the rest.
+
+Exit codes: 0 done, 2 something that the person can mend (said in words).
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import logging
+import os
+import sys
+from pathlib import Path
+
+from pipeline.errors import RedysError
+from records import get_records
+
+EXIT_ERROR = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, do it, and return the exit code."""
+    options = _make_parser().parse_args(arguments)
+    try:
+        options.work(options)
+    except RedysError as error:
+        print(f"Stopped: {error.what}", file=sys.stderr)
+        if error.advice:
+            print(f"What to do: {error.advice}", file=sys.stderr)
+        return EXIT_ERROR
+    return 0
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m records", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    add = commands.add_parser("add", help="take a session folder into the worklist")
+    add.add_argument("session", type=Path)
+    add.add_argument("--run-out", type=Path, help="a run folder of it that is finished already")
+    add.add_argument("--title", default="")
+    add.set_defaults(work=_add)
+
+    user = commands.add_parser("add-user", help="let somebody sign in, or give them a new password")
+    user.add_argument("name")
+    user.set_defaults(work=_add_user)
+
+    supervise = commands.add_parser("supervise", help="see a run through, and then those that wait")
+    supervise.add_argument("run_id")
+    supervise.set_defaults(work=_supervise)
+
+    check = commands.add_parser("check", help="say in JSON what is wrong with a session folder")
+    check.add_argument("session", type=Path)
+    check.set_defaults(work=_check)
+
+    upgrade = commands.add_parser("migrate", help="bring the database's tables to the newest version")
+    upgrade.set_defaults(work=lambda options: get_records().engine)
+    return parser
+
+
+def _add(options: argparse.Namespace) -> None:
+    """Print the recording's address within the site, for scripts to open."""
+    recording = get_records().add_recording(options.session, options.title, actor="command")
+    if options.run_out is not None:
+        get_records().add_finished_run(recording.id, options.run_out, actor="command")
+    print(f"/recording/{recording.id}")
+
+
+def _add_user(options: argparse.Namespace) -> None:
+    password = os.environ.get("REDYS_PASSWORD") or getpass.getpass(f"Password for {options.name}: ")
+    user = get_records().users.add(options.name, password)
+    print(f"{user.name} may sign in.")
+
+
+def _supervise(options: argparse.Namespace) -> None:
+    from records.supervise import drain
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    drain(get_records(), options.run_id)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from records.checking import print_checks
+
+    print_checks(options.session)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""The tables. Nothing outside `records` sees these classes: callers get the rows of `records.rows`.
+
+Identifiers are 128 random bits as hexadecimal: they stand in addresses and folder names, and say nothing
+about a person.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+LIVE_STATES = ("queued", "running")
+"""A recording has at most one run in these."""
+
+FINAL_STATES = ("done", "failed", "cancelled", "lost")
+
+RUN_STATES = (*LIVE_STATES, *FINAL_STATES)
+
+
+def new_id() -> str:
+    """A fresh identifier: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+def now() -> datetime.datetime:
+    """The moment, in UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime.datetime]):
+    """Times kept in UTC and handed out aware of it: SQLite forgets the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime.datetime | None, dialect: Dialect) -> Any:
+        """Refuse a time without a zone: which one it meant could only be guessed."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("A time without a zone cannot be stored.")
+        return value.astimezone(datetime.UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime.datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value.astimezone(datetime.UTC)
+
+
+class Base(DeclarativeBase):
+    """Names of constraints are fixed, so that migrations can speak of them on every database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime.datetime: UtcDateTime, str: Text}  # noqa: RUF012 - SQLAlchemy's own form
+
+
+class Subject(Base):
+    """A person, by pseudonym."""
+
+    __tablename__ = "subject"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    pseudonym: Mapped[str] = mapped_column(unique=True)
+    created: Mapped[datetime.datetime] = mapped_column(default=now)
+
+    visits: Mapped[list[Visit]] = relationship(back_populates="subject", order_by="Visit.date")
+
+
+class Visit(Base):
+    """A day on which a person was recorded. ``date`` is null where nobody said."""
+
+    __tablename__ = "visit"
+    __table_args__ = (UniqueConstraint("subject_id", "date"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    subject_id: Mapped[str] = mapped_column(ForeignKey("subject.id"), index=True)
+    date: Mapped[datetime.date | None]
+
+    subject: Mapped[Subject] = relationship(back_populates="visits")
+    recordings: Mapped[list[Recording]] = relationship(back_populates="visit")
+
+
+class Recording(Base):
+    """One session folder: one task, filmed once.
+
+    ``folder`` is relative to the data folder, so that a backup can be restored elsewhere; a folder
+    that lies outside it is absolute.
+    """
+
+    __tablename__ = "recording"
+    __table_args__ = (CheckConstraint("side IN ('right', 'left', 'both')", name="side"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    visit_id: Mapped[str] = mapped_column(ForeignKey("visit.id"), index=True)
+    title: Mapped[str] = mapped_column(default="")
+    task: Mapped[str]
+    side: Mapped[str]
+    folder: Mapped[str] = mapped_column(unique=True)
+    created: Mapped[datetime.datetime] = mapped_column(default=now)
+
+    visit: Mapped[Visit] = relationship(back_populates="recordings")
+    runs: Mapped[list[Run]] = relationship(back_populates="recording", order_by="Run.created")
+
+
+class Run(Base):
+    """One working of a recording. The truth about it: pages and supervisors read and write only here."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('queued', 'running', 'done', 'failed', 'cancelled', 'lost')", name="state"
+        ),
+        # The database itself refuses a second live run of a recording and a second run at work on one
+        # machine: two people, two tabs or two workers cannot get past each other.
+        Index(
+            "uq_run_live_recording",
+            "recording_id",
+            unique=True,
+            sqlite_where=text("state IN ('queued', 'running')"),
+            postgresql_where=text("state IN ('queued', 'running')"),
+        ),
+        Index(
+            "uq_run_running_host",
+            "host",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index("ix_run_state_queued", "state", "queued"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    recording_id: Mapped[str] = mapped_column(ForeignKey("recording.id"), index=True)
+    state: Mapped[str] = mapped_column(default="queued")
+    folder: Mapped[str]
+    settings_hash: Mapped[str] = mapped_column(default="")
+    attempts: Mapped[int] = mapped_column(default=0)
+
+    stage: Mapped[str] = mapped_column(default="")
+    fraction: Mapped[float] = mapped_column(default=0.0)
+    message: Mapped[str] = mapped_column(default="")
+    eta_s: Mapped[float | None]
+    warnings: Mapped[int] = mapped_column(default=0)
+    error_what: Mapped[str] = mapped_column(default="")
+    error_advice: Mapped[str] = mapped_column(default="")
+    exit_code: Mapped[int | None]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+
+    created: Mapped[datetime.datetime] = mapped_column(default=now)
+    queued: Mapped[datetime.datetime] = mapped_column(default=now)
+    summoned: Mapped[datetime.datetime | None]
+    started: Mapped[datetime.datetime | None]
+    finished: Mapped[datetime.datetime | None]
+    heartbeat: Mapped[datetime.datetime | None]
+
+    # A process is its number and its start: numbers are used again.
+    host: Mapped[str | None]
+    supervisor_pid: Mapped[int | None] = mapped_column(BigInteger)
+    supervisor_started: Mapped[float | None]
+    child_pid: Mapped[int | None] = mapped_column(BigInteger)
+    child_started: Mapped[float | None]
+
+    recording: Mapped[Recording] = relationship(back_populates="runs")
+
+
+class User(Base):
+    """Someone who may sign in. ``epoch`` is part of the session cookie: raising it ends all sessions."""
+
+    __tablename__ = "user_account"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str]
+    epoch: Mapped[int] = mapped_column(default=0)
+    disabled: Mapped[bool] = mapped_column(default=False)
+    created: Mapped[datetime.datetime] = mapped_column(default=now)
+
+
+class AuditEvent(Base):
+    """Who did what to which object, and whether it was let; never any content."""
+
+    __tablename__ = "audit_event"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[datetime.datetime] = mapped_column(default=now, index=True)
+    actor: Mapped[str]
+    action: Mapped[str]
+    object: Mapped[str] = mapped_column(default="")
+    result: Mapped[str] = mapped_column(default="ok")

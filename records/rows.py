@@ -1,0 +1,153 @@
+"""What `records` hands out: plain typed values, detached from the database."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+Row = TypeVar("Row")
+
+RunState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """Where one working of a recording stands.
+
+    Attributes
+    ----------
+    id, recording_id : str
+    title : str
+        What the run works on, in words ("P-014, piano, right").
+    state : str
+        queued, running, done, failed, cancelled or lost (its process is gone and nobody knows how).
+    folder : Path
+        The run folder.
+    stage : str
+        Name of the stage at work, one of the pipeline's.
+    fraction : float
+        0 to 1 over the whole run.
+    message : str
+        The work in words.
+    eta_s : float or None
+        Seconds left, where the pipeline can tell.
+    warnings : int
+        How many warnings the run has given so far.
+    error_what, error_advice : str
+        Why it failed and what to do.
+    exit_code : int or None
+        Of the process; negative = ended by that signal.
+    cancel_requested : bool
+    attempts : int
+        How often it was started.
+    position : int
+        Place in the queue, from 1; 0 = not waiting.
+    created, queued : datetime
+        UTC, as are all times here.
+    started, finished, heartbeat : datetime or None
+    """
+
+    id: str
+    recording_id: str
+    title: str
+    state: RunState
+    folder: Path
+    stage: str
+    fraction: float
+    message: str
+    eta_s: float | None
+    warnings: int
+    error_what: str
+    error_advice: str
+    exit_code: int | None
+    cancel_requested: bool
+    attempts: int
+    position: int
+    created: datetime.datetime
+    queued: datetime.datetime
+    started: datetime.datetime | None
+    finished: datetime.datetime | None
+    heartbeat: datetime.datetime | None
+
+    @property
+    def is_live(self) -> bool:
+        """Waiting or at work."""
+        return self.state in ("queued", "running")
+
+    @property
+    def can_retry(self) -> bool:
+        """Ended without a result."""
+        return self.state in ("failed", "cancelled", "lost")
+
+
+@dataclass(frozen=True)
+class RecordingRow:
+    """One recording with the visit and the person it belongs to.
+
+    Attributes
+    ----------
+    id, subject_id : str
+    subject : str
+        The pseudonym.
+    visit : date or None
+    title, task, side : str
+    folder : Path
+        The session folder.
+    created : datetime
+        When it was added, UTC.
+    run : RunRow or None
+        The newest run.
+    report_run_id : str or None
+        The newest run that is done: what the report shows.
+    """
+
+    id: str
+    subject_id: str
+    subject: str
+    visit: datetime.date | None
+    title: str
+    task: str
+    side: str
+    folder: Path
+    created: datetime.datetime
+    run: RunRow | None
+    report_run_id: str | None
+
+
+@dataclass(frozen=True)
+class SubjectRow:
+    """A person, by pseudonym."""
+
+    id: str
+    pseudonym: str
+    created: datetime.datetime
+
+
+@dataclass(frozen=True)
+class UserRow:
+    """Someone who may sign in; ``epoch`` changes when all their sessions shall end."""
+
+    id: str
+    name: str
+    epoch: int
+    disabled: bool
+
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """A part of a longer list.
+
+    Attributes
+    ----------
+    rows : tuple
+    total : int
+        Length of the whole list.
+    offset : int
+        Place of the first row, from 0.
+    """
+
+    rows: tuple[Row, ...]
+    total: int
+    offset: int

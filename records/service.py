@@ -1,0 +1,603 @@
+"""The door to everything that is kept: recordings, runs, people who sign in, what was done."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, text, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as DatabaseSession
+from sqlalchemy.orm import aliased, joinedload
+
+from pipeline.errors import RedysError
+from pipeline.files import hash_json
+from pipeline.measures.summary import Summary, read_summary
+from pipeline.results import RunFolder
+from pipeline.session import Session, read_session
+from records import models
+from records.database import migrate, open_engine
+from records.models import LIVE_STATES, new_id, now
+from records.rows import Page, RecordingRow, RunRow, SubjectRow
+from records.users import Users
+from settings import Settings, get_settings
+
+SUMMON_AGAIN_S = 15.0
+"""How long a supervisor that was called has before another is: starting Python takes a few seconds."""
+
+_IDENTIFIER = re.compile(r"[0-9a-f]{32}")
+_ARTEFACT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
+ARTEFACT_SUFFIXES = frozenset(
+    {".mp4", ".json", ".i16", ".u16", ".i8", ".u8", ".f32", ".u32", ".i32", ".bin", ".png", ".jpg", ".csv"}
+)
+"""What the browser may be given of a run's ``web`` folder: pictures, video and blobs, never code."""
+
+
+class NotFound(RedysError):
+    """There is no such recording, run, person or file, or it is not this user's to see."""
+
+
+class Records:
+    """The database and the data folder; one a process (`get_records`).
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the data folder and the database are.
+    command : callable, optional
+        ``command(session_folder, run_folder) -> list of str``: the process that works a run. By default
+        this Python with ``-m pipeline run``.
+    """
+
+    def __init__(
+        self, settings: Settings, command: Callable[[Path, Path], Sequence[str]] | None = None
+    ) -> None:
+        self.settings = settings
+        self.command = command or pipeline_command
+        self._engine: Engine | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        """The database, opened and migrated at first use.
+
+        Raises
+        ------
+        records.database.DatabaseError
+            It cannot be opened.
+        """
+        with self._opening:
+            if self._engine is None:
+                engine = open_engine(self.settings.effective_database_url)
+                migrate(engine)
+                self._engine = engine
+            return self._engine
+
+    @functools.cached_property
+    def users(self) -> Users:
+        """Those who may sign in."""
+        return Users(self)
+
+    def close(self) -> None:
+        """Let go of the database's connections."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[DatabaseSession]:
+        """A transaction: all of it or nothing."""
+        with DatabaseSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[DatabaseSession]:
+        """A transaction that only reads, and so waits for nobody."""
+        with DatabaseSession(self.engine.execution_options(read_only=True)) as session:
+            yield session
+
+    # --- recordings ------------------------------------------------------------------------------
+
+    def add_recording(self, session_folder: Path, title: str = "", actor: str = "local") -> RecordingRow:
+        """Take a session folder into the worklist; a folder that is there already is brought up to date.
+
+        Raises
+        ------
+        pipeline.errors.SessionError
+            The folder is not a session.
+        """
+        session = read_session(Path(session_folder).resolve())
+        for _attempt in range(2):
+            with contextlib.suppress(IntegrityError):  # two at once added the same person or folder
+                recording_id = self._store_recording(session, title, actor)
+                return self.get_recording(recording_id)
+        recording_id = self._store_recording(session, title, actor)
+        return self.get_recording(recording_id)
+
+    def _store_recording(self, session: Session, title: str, actor: str) -> str:
+        settings = session.settings
+        with self.writing() as database:
+            subject = database.scalar(
+                select(models.Subject).where(models.Subject.pseudonym == settings.subject)
+            ) or models.Subject(id=new_id(), pseudonym=settings.subject)
+            database.add(subject)
+            database.flush()
+            visit = database.scalar(
+                select(models.Visit).where(
+                    models.Visit.subject_id == subject.id,
+                    models.Visit.date.is_(None)
+                    if settings.visit is None
+                    else models.Visit.date == settings.visit,
+                )
+            ) or models.Visit(id=new_id(), subject_id=subject.id, date=settings.visit)
+            database.add(visit)
+            database.flush()
+            folder = self.store_path(session.path)
+            recording = database.scalar(select(models.Recording).where(models.Recording.folder == folder))
+            action = "recording.update" if recording else "recording.add"
+            recording = recording or models.Recording(id=new_id(), folder=folder)
+            recording.visit_id = visit.id
+            recording.task, recording.side = settings.task, settings.side
+            recording.title = title or recording.title or ""
+            database.add(recording)
+            _note(database, actor, action, recording.id)
+            return recording.id
+
+    def get_recording(self, recording_id: str) -> RecordingRow:
+        """One recording.
+
+        Raises
+        ------
+        NotFound
+        """
+        rows = self._read_recordings(models.Recording.id == _checked(recording_id, "recording"))
+        if not rows:
+            raise _not_found("recording")
+        return rows[0]
+
+    def list_recordings(
+        self,
+        search: str = "",
+        state: str | None = None,
+        side: str | None = None,
+        task: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> Page[RecordingRow]:
+        """Recordings, the newest first.
+
+        Parameters
+        ----------
+        search : str
+            Words that must all be in pseudonym, title or task.
+        state : str or None
+            State of the newest run; "new" = never run.
+        side, task : str or None
+            Exactly these.
+        limit, offset : int
+            How many, from where.
+        """
+        newest = aliased(models.Run)
+        conditions: list[ColumnElement[bool]] = []
+        for word in search.split():
+            conditions.append(
+                or_(
+                    models.Subject.pseudonym.icontains(word, autoescape=True),
+                    models.Recording.title.icontains(word, autoescape=True),
+                    models.Recording.task.icontains(word, autoescape=True),
+                )
+            )
+        if state:
+            conditions.append(newest.id.is_(None) if state == "new" else newest.state == state)
+        if side:
+            conditions.append(models.Recording.side == side)
+        if task:
+            conditions.append(models.Recording.task == task)
+        chosen = (
+            select(models.Recording.id)
+            .join(models.Visit)
+            .join(models.Subject)
+            .outerjoin(newest, newest.id == _newest_run_id())
+            .where(*conditions)
+        )
+        with self.reading() as database:
+            total = database.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+            newest_first = (models.Recording.created.desc(), models.Recording.id)
+            ids = list(database.scalars(chosen.order_by(*newest_first).limit(limit).offset(offset)))
+        rows = {row.id: row for row in self._read_recordings(models.Recording.id.in_(ids))} if ids else {}
+        return Page(tuple(rows[each] for each in ids if each in rows), total, offset)
+
+    def list_tasks(self) -> tuple[str, ...]:
+        """The tasks that occur, by name."""
+        with self.reading() as database:
+            return tuple(
+                database.scalars(select(models.Recording.task).distinct().order_by(models.Recording.task))
+            )
+
+    def get_subject(self, subject_id: str) -> SubjectRow:
+        """A person.
+
+        Raises
+        ------
+        NotFound
+        """
+        with self.reading() as database:
+            subject = database.get(models.Subject, _checked(subject_id, "person"))
+            if subject is None:
+                raise _not_found("person")
+            return SubjectRow(subject.id, subject.pseudonym, subject.created)
+
+    def list_subject(self, subject_id: str) -> tuple[RecordingRow, ...]:
+        """All recordings of a person, the earliest visit first; those without a date come last.
+
+        Raises
+        ------
+        NotFound
+        """
+        self.get_subject(subject_id)
+        rows = self._read_recordings(models.Visit.subject_id == subject_id)
+        return tuple(sorted(rows, key=lambda row: (row.visit or datetime.date.max, row.created)))
+
+    def _read_recordings(self, *conditions: ColumnElement[bool]) -> list[RecordingRow]:
+        newest, report = aliased(models.Run), aliased(models.Run)
+        query = (
+            select(models.Recording, newest, report.id)
+            .join(models.Visit)
+            .join(models.Subject)
+            .outerjoin(newest, newest.id == _newest_run_id())
+            .outerjoin(report, report.id == _newest_run_id("done"))
+            .where(*conditions)
+            .options(joinedload(models.Recording.visit).joinedload(models.Visit.subject))
+            .order_by(models.Recording.created.desc(), models.Recording.id)
+        )
+        with self.reading() as database:
+            queue = _read_queue(database)
+            return [
+                self._recording_row(recording, run, report_run_id, queue)
+                for recording, run, report_run_id in database.execute(query).unique()
+            ]
+
+    def _recording_row(
+        self, recording: models.Recording, run: models.Run | None, report_run_id: str | None, queue: list[str]
+    ) -> RecordingRow:
+        subject = recording.visit.subject
+        return RecordingRow(
+            id=recording.id,
+            subject_id=subject.id,
+            subject=subject.pseudonym,
+            visit=recording.visit.date,
+            title=recording.title,
+            task=recording.task,
+            side=recording.side,
+            folder=self.full_path(recording.folder),
+            created=recording.created,
+            run=None if run is None else self._run_row(run, recording, queue),
+            report_run_id=report_run_id,
+        )
+
+    # --- runs ------------------------------------------------------------------------------------
+
+    def submit_run(self, recording_id: str, actor: str = "local") -> RunRow:
+        """Put a recording into the queue; while it is waiting or at work, this gives that run.
+
+        Raises
+        ------
+        NotFound
+        pipeline.errors.SessionError
+            The session folder is gone or not what it was.
+        """
+        recording = self.get_recording(recording_id)
+        if recording.run is not None and recording.run.is_live:
+            return recording.run
+        settings_hash = hash_json(read_session(recording.folder).settings.model_dump(mode="json"))
+        run_id = new_id()
+        try:
+            with self.writing() as database:
+                run = models.Run(
+                    id=run_id,
+                    recording_id=recording.id,
+                    folder=self.store_path(self.settings.data_dir.resolve() / "runs" / run_id),
+                    settings_hash=settings_hash,
+                    message="Waiting to start",
+                )
+                database.add(run)
+                database.flush()
+                _note(database, actor, "run.submit", run_id)
+        except IntegrityError:  # another tab was quicker
+            return self._live_run_of(recording.id)
+        return self.get_run(run_id)
+
+    def _live_run_of(self, recording_id: str) -> RunRow:
+        run = self.get_recording(recording_id).run
+        if run is None:
+            raise _not_found("run")
+        return run
+
+    def add_finished_run(self, recording_id: str, run_folder: Path, actor: str = "local") -> RunRow:
+        """Take a run folder that was made elsewhere (``python -m pipeline run``) as a finished run.
+
+        Raises
+        ------
+        NotFound
+        pipeline.errors.RunFolderError
+            The folder is not that of a finished run.
+        """
+        recording = self.get_recording(recording_id)
+        folder = Path(run_folder).resolve()
+        read_summary(RunFolder(folder).summary_json)
+        stored = self.store_path(folder)
+        with self.writing() as database:
+            run = database.scalar(
+                select(models.Run).where(models.Run.folder == stored, models.Run.recording_id == recording.id)
+            )
+            if run is None:
+                run = models.Run(id=new_id(), recording_id=recording.id, folder=stored)
+                _note(database, actor, "run.add", run.id)
+            run.state, run.fraction, run.message, run.finished = "done", 1.0, "Finished", now()
+            database.add(run)
+            run_id = run.id
+        return self.get_run(run_id)
+
+    def get_run(self, run_id: str) -> RunRow:
+        """One run.
+
+        Raises
+        ------
+        NotFound
+        """
+        rows = self._read_runs(models.Run.id == _checked(run_id, "run"))
+        if not rows:
+            raise _not_found("run")
+        return rows[0]
+
+    def list_live_runs(self) -> tuple[RunRow, ...]:
+        """Runs at work, then those that wait, in the order of the queue."""
+        rows = self._read_runs(models.Run.state.in_(LIVE_STATES))
+        return tuple(sorted(rows, key=lambda row: (row.state != "running", row.queued, row.id)))
+
+    def list_ended_runs(self, since: datetime.datetime) -> tuple[RunRow, ...]:
+        """Runs that ended after ``since``, the newest first: what the person may not have heard of yet."""
+        rows = self._read_runs(models.Run.finished > since, models.Run.state.not_in(LIVE_STATES))
+        return tuple(sorted(rows, key=lambda row: row.finished or row.created, reverse=True))
+
+    def _read_runs(self, *conditions: ColumnElement[bool]) -> list[RunRow]:
+        query = (
+            select(models.Run)
+            .where(*conditions)
+            .options(
+                joinedload(models.Run.recording)
+                .joinedload(models.Recording.visit)
+                .joinedload(models.Visit.subject)
+            )
+        )
+        with self.reading() as database:
+            queue = _read_queue(database)
+            return [self._run_row(run, run.recording, queue) for run in database.scalars(query).unique()]
+
+    def _run_row(self, run: models.Run, recording: models.Recording, queue: list[str]) -> RunRow:
+        parts = [recording.visit.subject.pseudonym, recording.task, recording.side]
+        if recording.visit.date:
+            parts.insert(1, recording.visit.date.isoformat())
+        return RunRow(
+            id=run.id,
+            recording_id=run.recording_id,
+            title=recording.title or ", ".join(parts),
+            state=run.state,  # type: ignore[arg-type]  # the table's own check holds it
+            folder=self.full_path(run.folder),
+            stage=run.stage,
+            fraction=run.fraction,
+            message=run.message,
+            eta_s=run.eta_s,
+            warnings=run.warnings,
+            error_what=run.error_what,
+            error_advice=run.error_advice,
+            exit_code=run.exit_code,
+            cancel_requested=run.cancel_requested,
+            attempts=run.attempts,
+            position=queue.index(run.id) + 1 if run.id in queue else 0,
+            created=run.created,
+            queued=run.queued,
+            started=run.started,
+            finished=run.finished,
+            heartbeat=run.heartbeat,
+        )
+
+    def request_cancel(self, run_id: str, actor: str = "local") -> RunRow:
+        """Ask a run to stop: one that waits is cancelled at once, one at work by its supervisor."""
+        run_id = self.get_run(run_id).id
+        with self.writing() as database:
+            stopped = self.change(
+                database,
+                models.Run.id == run_id,
+                models.Run.state == "queued",
+                state="cancelled",
+                finished=now(),
+                message="Cancelled before it started",
+            )
+            asked = stopped or self.change(
+                database, models.Run.id == run_id, models.Run.state == "running", cancel_requested=True
+            )
+            if asked:
+                _note(database, actor, "run.cancel", run_id)
+        return self.get_run(run_id)
+
+    def retry(self, run_id: str, actor: str = "local") -> RunRow:
+        """Queue a failed, cancelled or lost run again, in the same folder: it goes on where it stood."""
+        run = self.get_run(run_id)
+        try:
+            with self.writing() as database:
+                again = self.change(
+                    database,
+                    models.Run.id == run.id,
+                    models.Run.state.in_(("failed", "cancelled", "lost")),
+                    state="queued",
+                    attempts=0,
+                    message="Waiting to go on",
+                    error_what="",
+                    error_advice="",
+                    **QUEUED_AGAIN,
+                    queued=now(),
+                )
+                if again:
+                    _note(database, actor, "run.retry", run.id)
+        except IntegrityError:  # the recording has another live run
+            return self._live_run_of(run.recording_id)
+        return self.get_run(run.id)
+
+    def change(self, database: DatabaseSession, *conditions: ColumnElement[bool], **values: Any) -> bool:
+        """Change the run that meets the conditions; whether there was one. The one way to move a state."""
+        result = database.execute(update(models.Run).where(*conditions).values(**values))
+        assert isinstance(result, CursorResult)
+        return result.rowcount == 1
+
+    def summon(self, run_id: str) -> bool:
+        """Whether the caller shall start a supervisor for this run: yes for one caller each 15 s."""
+        before = now() - datetime.timedelta(seconds=SUMMON_AGAIN_S)
+        with self.writing() as database:
+            return self.change(
+                database,
+                models.Run.id == run_id,
+                models.Run.state.in_(LIVE_STATES),
+                or_(models.Run.summoned.is_(None), models.Run.summoned < before),
+                summoned=now(),
+            )
+
+    # --- artefacts -------------------------------------------------------------------------------
+
+    def open_run(self, run_id: str) -> RunFolder:
+        """The run folder of a run, for the readers of `pipeline.results`.
+
+        Raises
+        ------
+        NotFound
+        """
+        return RunFolder(self.get_run(run_id).folder)
+
+    def read_summary(self, run_id: str) -> Summary | None:
+        """What a run's report prints; None while there is none.
+
+        Raises
+        ------
+        NotFound
+        pipeline.errors.RunFolderError
+            It is there but cannot be read.
+        """
+        path = self.open_run(run_id).summary_json
+        return read_summary(path) if path.is_file() else None
+
+    def artefact(self, run_id: str, name: str) -> Path:
+        """A file that the browser may stream: of the run's ``web`` folder, by its plain name.
+
+        Raises
+        ------
+        NotFound
+            Also for names that are no plain file names, and for suffixes that are not listed.
+        """
+        folder = self.open_run(run_id).web
+        if not _ARTEFACT.fullmatch(name) or Path(name).suffix not in ARTEFACT_SUFFIXES:
+            raise _not_found("file")
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            raise _not_found("file")
+        return path
+
+    def store_path(self, path: Path) -> str:
+        """How a path is kept: relative to the data folder where it lies in it."""
+        path, data = Path(path).resolve(), self.settings.data_dir.resolve()
+        return path.relative_to(data).as_posix() if path.is_relative_to(data) else path.as_posix()
+
+    def full_path(self, stored: str) -> Path:
+        """The path that `store_path` kept."""
+        return self.settings.data_dir.resolve() / stored
+
+    # --- audit and health ------------------------------------------------------------------------
+
+    def note(self, actor: str, action: str, about: str = "", result: str = "ok") -> None:
+        """Write down who did what: identifiers only, never content."""
+        with self.writing() as database:
+            _note(database, actor, action, about, result)
+
+    def check_health(self) -> None:
+        """Touch the database and the disk.
+
+        Raises
+        ------
+        records.database.DatabaseError, sqlalchemy.exc.SQLAlchemyError, OSError
+            One of them does not answer.
+        """
+        with self.reading() as database:
+            database.execute(text("SELECT 1"))
+        probe = self.settings.data_dir / ".health"
+        probe.write_text(now().isoformat(), encoding="ascii")
+
+
+QUEUED_AGAIN: dict[str, Any] = {
+    "cancel_requested": False,
+    "summoned": None,
+    "finished": None,
+    "exit_code": None,
+    "eta_s": None,
+    "heartbeat": None,
+    "host": None,
+    "supervisor_pid": None,
+    "supervisor_started": None,
+    "child_pid": None,
+    "child_started": None,
+}
+"""What a run forgets when it goes back into the queue."""
+
+
+def _newest_run_id(state: str | None = None) -> Any:
+    """Subquery: the newest run of the recording in hand, or the newest in a state."""
+    run = aliased(models.Run)
+    condition = run.recording_id == models.Recording.id
+    if state is not None:
+        condition = and_(condition, run.state == state)
+    return (
+        select(run.id)
+        .where(condition)
+        .order_by(run.created.desc(), run.id)
+        .limit(1)
+        .correlate(models.Recording)
+        .scalar_subquery()
+    )
+
+
+def _read_queue(database: DatabaseSession) -> list[str]:
+    waiting = select(models.Run.id).where(models.Run.state == "queued")
+    return list(database.scalars(waiting.order_by(models.Run.queued, models.Run.id)))
+
+
+def _note(database: DatabaseSession, actor: str, action: str, about: str, result: str = "ok") -> None:
+    database.add(models.AuditEvent(actor=actor, action=action, object=about, result=result))
+
+
+def _checked(identifier: str, kind: str) -> str:
+    """An identifier as it must look; anything else is simply not there."""
+    if not isinstance(identifier, str) or not _IDENTIFIER.fullmatch(identifier):
+        raise _not_found(kind)
+    return identifier
+
+
+def _not_found(kind: str) -> NotFound:
+    return NotFound(f"There is no such {kind}.", "It may have been removed, or the address is mistyped.")
+
+
+def pipeline_command(session_folder: Path, run_folder: Path) -> list[str]:
+    """The process that works a run."""
+    arguments = ["run", str(session_folder), "--out", str(run_folder), "--json-progress"]
+    return [sys.executable, "-m", "pipeline", *arguments]
+
+
+@functools.lru_cache(maxsize=1)
+def get_records() -> Records:
+    """The `Records` of this process, by the settings of its surroundings."""
+    return Records(get_settings())

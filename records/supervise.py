@@ -1,0 +1,548 @@
+"""Watching over a run: claim it, start the pipeline in a process of its own, follow it to its end.
+
+The database row is the truth. The pipeline writes its progress to a file, not a pipe, so it outlives the
+supervisor; the supervisor is a process of its own, so it outlives the web server and Dash's workers. Whoever
+looks (`tend`) finds runs whose supervisor is gone and calls another, which takes over the living process
+or, if that is gone too, puts the run back into the queue: the pipeline goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import or_, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from records import models
+from records.models import FINAL_STATES, now
+from records.rows import RunRow, RunState
+from records.service import QUEUED_AGAIN, Records
+from settings import ROOT, Settings
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.25
+"""How often the supervisor reads the progress file."""
+
+WRITE_EVERY_S = 1.0
+"""How often it writes the row: the page looks every two seconds."""
+
+STALE_S = 60.0
+"""A heartbeat older than this, of a process that cannot be asked, means that it is gone."""
+
+KILL_AFTER_S = 10.0
+"""How long a run that was asked to stop has to reach its next checkpoint."""
+
+MAX_ATTEMPTS = 3
+"""A run that takes its machine down with it is not started for ever."""
+
+Listener = Callable[[RunRow], None]
+
+
+def host_name() -> str:
+    """What this machine is called in the table."""
+    return socket.gethostname()
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+def process_started(pid: int) -> float | None:
+    """When a living process began, s since the epoch; None if it is gone or only waits to be buried."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def is_process(pid: int | None, started: float | None) -> bool:
+    """Whether the very process that began then is alive, and not another with its number."""
+    if pid is None or started is None:
+        return False
+    begun = process_started(pid)
+    return begun is not None and abs(begun - started) < 1.0
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The surroundings in which a child of this program sees the same settings."""
+    values = {
+        "REDYS_DATA_DIR": settings.data_dir.resolve(),
+        "REDYS_MODELS_DIR": settings.models_dir.resolve(),
+        "REDYS_NODE_MODULES": settings.node_modules.resolve(),
+        "REDYS_WORKERS": settings.workers,
+        "DATABASE_URL": settings.effective_database_url,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    kept = {key: value for key, value in os.environ.items() if key != "SECRET_KEY"}
+    return kept | {key: str(value) for key, value in values.items()}
+
+
+def call_supervisor(settings: Settings, run_id: str) -> None:
+    """Start ``python -m records supervise RUN_ID`` so that it belongs to nobody.
+
+    Dash ends a job by killing its process and all that descend from it. A shell that puts the supervisor
+    into the background and leaves makes it a child of the system instead.
+    """
+    runs = settings.data_dir.resolve() / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "records", "supervise", run_id]
+    with open(runs / "supervisor.log", "ab") as out:
+        subprocess.run(
+            ["/bin/sh", "-c", '"$@" &', "sh", *command],
+            cwd=ROOT,
+            env=environment(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            check=True,
+        )
+
+
+# --- following a run -----------------------------------------------------------------------------
+
+
+@dataclass
+class _Progress:
+    """What the pipeline has said so far."""
+
+    stage: str = ""
+    fraction: float = 0.0
+    message: str = "Starting"
+    eta_s: float | None = None
+    warnings: int = 0
+    ending: str = ""
+    error_what: str = ""
+    error_advice: str = ""
+
+    def hear(self, line: Mapping[str, Any]) -> None:
+        kind = line.get("type")
+        if kind == "progress":
+            self.stage = str(line.get("stage", ""))
+            self.fraction = min(max(float(line.get("overall") or 0.0), 0.0), 1.0)
+            self.message = str(line.get("message", ""))
+            eta = line.get("eta_s")
+            self.eta_s = float(eta) if isinstance(eta, (int, float)) else None
+        elif kind == "warning":
+            self.warnings += 1
+        elif kind in ("done", "error", "cancelled"):
+            self.ending = str(kind)
+            self.error_what = str(line.get("what", ""))
+            self.error_advice = str(line.get("advice", ""))
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        names = ("stage", "fraction", "message", "eta_s", "warnings")
+        return {name: getattr(self, name) for name in names}
+
+
+class _Tail:
+    """Reads the whole lines that were added to a file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._place = 0
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._place)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        whole = data[: data.rfind(b"\n") + 1]
+        self._place += len(whole)
+        for line in whole.splitlines():
+            with contextlib.suppress(ValueError):  # a library's own print is no progress
+                value = json.loads(line)
+                if isinstance(value, dict):
+                    yield value
+
+
+def progress_path(run_folder: Path) -> Path:
+    """Where the pipeline's progress is written: beside the run folder, which is the pipeline's own."""
+    return run_folder.with_name(run_folder.name + ".progress.jsonl")
+
+
+def error_path(run_folder: Path) -> Path:
+    """Where the pipeline's error output is kept."""
+    return run_folder.with_name(run_folder.name + ".errors.txt")
+
+
+class _Process:
+    """The pipeline at work: our child, or one that a supervisor before us left behind."""
+
+    def __init__(self, pid: int, started: float, child: subprocess.Popen[bytes] | None) -> None:
+        self.pid, self.started, self._child = pid, started, child
+
+    def poll(self) -> tuple[bool, int | None]:
+        """Whether it has ended, and its exit code if we may know it."""
+        if self._child is not None:
+            code = self._child.poll()
+            return code is not None, code
+        return not is_process(self.pid, self.started), None
+
+    def ask_to_stop(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if number is signal.SIGKILL:
+                os.killpg(self.pid, number)  # it leads its own group, and its workers are in it
+            else:
+                os.kill(self.pid, number)
+
+
+class _Supervision:
+    """One run, from the claim to the end."""
+
+    def __init__(self, records: Records, run_id: str, listen: Listener) -> None:
+        self.records, self.run_id, self.listen = records, run_id, listen
+        self.run = records.get_run(run_id)
+        self.progress = _Progress()
+        self._asked_at: float | None = None
+        self._killed = False
+
+    def work(self) -> None:
+        process = self._adopt() or self._start()
+        if process is None:
+            return
+        tail = _Tail(progress_path(self.run.folder))
+        written, spoken = 0.0, ""
+        while True:
+            ended, code = process.poll()
+            for line in tail.read():
+                self.progress.hear(line)
+            if ended:
+                break
+            moment = time.monotonic()
+            if moment - written >= WRITE_EVERY_S or self.progress.stage != spoken:
+                written, spoken = moment, self.progress.stage
+                self._beat()
+            self._stop_if_asked(process)
+            time.sleep(LOOK_EVERY_S)
+        self._finish(process, code)
+
+    def _adopt(self) -> _Process | None:
+        with self.records.reading() as database:
+            run = database.get_one(models.Run, self.run_id)
+            pid, started, host = run.child_pid, run.child_started, run.host
+        if host != host_name() or pid is None or started is None:
+            return None
+        log.info("run %s: taking over process %s", self.run_id, pid)
+        return _Process(pid, started, None)
+
+    def _start(self) -> _Process | None:
+        folder = self.run.folder
+        try:
+            session = self.records.get_recording(self.run.recording_id).folder
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with open(progress_path(folder), "wb") as out, open(error_path(folder), "wb") as errors:
+                child = subprocess.Popen(
+                    list(self.records.command(session, folder)),
+                    cwd=ROOT,
+                    env=environment(self.records.settings),
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=errors,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._close(
+                "failed",
+                None,
+                f"The pipeline could not be started ({error.strerror or error}).",
+                "Check that the data folder can be written to and that the disk is not full, then retry.",
+            )
+            return None
+        started = process_started(child.pid) or time.time()
+        log.info("run %s: started process %s", self.run_id, child.pid)
+        self._change(child_pid=child.pid, child_started=started)
+        return _Process(child.pid, started, child)
+
+    def _beat(self) -> None:
+        # A database that is away for a while must not end a run of hours: the next beat tries again.
+        with contextlib.suppress(DBAPIError):
+            self._change(heartbeat=now(), **self.progress.columns)
+            self.run = self.records.get_run(self.run_id)
+            self.listen(self.run)
+
+    def _stop_if_asked(self, process: _Process) -> None:
+        if not self.run.cancel_requested:
+            return
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+            process.ask_to_stop()
+        elif not self._killed and time.monotonic() - self._asked_at > KILL_AFTER_S:
+            self._killed = True
+            process.kill()
+
+    def _finish(self, process: _Process, code: int | None) -> None:
+        ending = self.progress.ending
+        if ending == "done" and code in (0, None):
+            self._close("done", code)
+        elif ending == "error":
+            self._close("failed", code, self.progress.error_what, self.progress.error_advice)
+        elif ending == "cancelled" or self._asked_at is not None or code == 130:
+            process.kill()  # workers that did not hear
+            self._close("cancelled", code)
+        else:
+            what, advice = _explain_end(code, self.progress, error_path(self.run.folder))
+            self._close("failed", code, what, advice)
+
+    def _close(self, state: RunState, code: int | None, what: str = "", advice: str = "") -> None:
+        message = {"done": "Finished", "cancelled": "Cancelled"}.get(state, "Stopped")
+        values: dict[str, Any] = {
+            **self.progress.columns,
+            "state": state,
+            "message": message,
+            "eta_s": None,
+            "exit_code": code,
+            "error_what": what,
+            "error_advice": advice,
+            "finished": now(),
+            "heartbeat": now(),
+        }
+        if state == "done":
+            values["fraction"] = 1.0
+        log.info("run %s: %s (exit code %s)", self.run_id, state, code)
+        for wait_s in (*([1.0] * 10), *([5.0] * 120)):
+            try:
+                self._change(**values)
+                break
+            except DBAPIError as error:  # the result must not be lost for a database that restarts
+                log.warning("run %s: the database does not answer: %s", self.run_id, error)
+                time.sleep(wait_s)
+        self.run = self.records.get_run(self.run_id)
+        self.listen(self.run)
+
+    def _change(self, **values: Any) -> None:
+        with self.records.writing() as database:
+            mine = (models.Run.id == self.run_id, models.Run.state == "running", _is_ours())
+            if not self.records.change(database, *mine, **values):
+                log.warning("run %s is no longer ours", self.run_id)
+
+
+def _is_ours() -> Any:
+    return (models.Run.supervisor_pid == os.getpid()) & (models.Run.host == host_name())
+
+
+def _explain_end(code: int | None, progress: _Progress, errors: Path) -> tuple[str, str]:
+    """Why a run without a word of its own ended, and what to do."""
+    where = f" while at the stage {progress.stage}" if progress.stage else ""
+    if code is not None and code < 0:
+        name = {each.value: each.name for each in signal.Signals}.get(-code, f"signal {-code}")
+        return (
+            f"The pipeline was ended from outside{where} ({name}).",
+            "This machine most likely ran out of memory, or somebody stopped the process. Close other "
+            "programs and retry: it goes on where it stopped.",
+        )
+    with contextlib.suppress(OSError):
+        lines = [line for line in errors.read_text(encoding="utf-8", errors="replace").splitlines() if line]
+        if lines:
+            return (
+                f"The pipeline stopped unexpectedly{where}: {lines[-1][:300]}",
+                f"Retry; if it happens again, report it with the file {errors.name} of the runs folder.",
+            )
+    return f"The pipeline stopped unexpectedly{where}, without a word.", "Retry; it goes on where it stopped."
+
+
+# --- claiming ------------------------------------------------------------------------------------
+
+
+def supervise_run(records: Records, run_id: str, listen: Listener = lambda run: None) -> RunRow:
+    """Claim a run and see it through; a run that is somebody else's, or has ended, is left alone.
+
+    At most one run is at work on a machine: while another is, nothing happens, since that one's
+    supervisor goes on with the queue (`drain`).
+
+    Parameters
+    ----------
+    records : Records
+        Where the run is kept.
+    run_id : str
+        Which run.
+    listen : callable
+        Called with the `RunRow` about once a second.
+
+    Returns
+    -------
+    RunRow
+        How the run stands now.
+
+    Raises
+    ------
+    NotFound
+    """
+    tend(records)
+    if _claim(records, run_id) or _take_over(records, run_id):
+        supervision = _Supervision(records, run_id, listen)
+        listen(supervision.run)
+        supervision.work()
+    return records.get_run(run_id)
+
+
+def _identity() -> dict[str, Any]:
+    started = process_started(os.getpid())
+    return {
+        "host": host_name(),
+        "supervisor_pid": os.getpid(),
+        "supervisor_started": started,
+        "heartbeat": now(),
+    }
+
+
+def _claim(records: Records, run_id: str) -> bool:
+    """Move a waiting run to running; the unique index on the machine's name keeps it to one."""
+    try:
+        with records.writing() as database:
+            return records.change(
+                database,
+                models.Run.id == run_id,
+                models.Run.state == "queued",
+                state="running",
+                started=now(),
+                message="Starting",
+                attempts=models.Run.attempts + 1,
+                cancel_requested=False,
+                child_pid=None,
+                child_started=None,
+                **_identity(),
+            )
+    except IntegrityError:
+        return False
+
+
+def _take_over(records: Records, run_id: str) -> bool:
+    """Step into the place of a supervisor of this machine that is gone while its process lives."""
+    with records.reading() as database:
+        run = database.get(models.Run, run_id)
+        if run is None or run.state != "running" or run.host != host_name():
+            return False
+        if is_process(run.supervisor_pid, run.supervisor_started):
+            return False
+        before = run.supervisor_pid
+        if not is_process(run.child_pid, run.child_started):
+            return False
+    with records.writing() as database:
+        mine = (models.Run.id == run_id, models.Run.state == "running", models.Run.supervisor_pid == before)
+        return records.change(database, *mine, **_identity())
+
+
+def drain(records: Records, run_id: str) -> None:
+    """Work a run, then whatever waits, until nothing does that this machine may take."""
+    supervise_run(records, run_id)
+    while True:
+        with records.reading() as database:
+            waiting = select(models.Run.id).where(models.Run.state == "queued")
+            queue = list(database.scalars(waiting.order_by(models.Run.queued, models.Run.id)))
+        worked = [each for each in queue[:1] if supervise_run(records, each).state in FINAL_STATES]
+        if not worked:
+            return
+
+
+def tend(records: Records) -> tuple[str, ...]:
+    """Look after runs that nobody watches.
+
+    A running run whose supervisor and process are gone becomes lost; the first times it is put back into
+    the queue, since most often a machine was switched off.
+
+    Returns
+    -------
+    tuple of str
+        Runs of this machine's reach that want a supervisor: the first that waits, if none is at work
+        here, and those whose process lives without one.
+    """
+    with records.reading() as database:
+        running = list(database.scalars(select(models.Run).where(models.Run.state == "running")))
+        database.expunge_all()
+    wanted = []
+    busy = False
+    for run in running:
+        fate = _look_at(run)
+        if fate == "orphaned":
+            wanted.append(run.id)
+        elif fate == "gone":
+            _lose(records, run)
+        busy = busy or (fate != "gone" and run.host == host_name())
+    if not busy:
+        with records.reading() as database:
+            first = select(models.Run.id).where(models.Run.state == "queued")
+            waiting = database.scalar(first.order_by(models.Run.queued, models.Run.id).limit(1))
+        wanted += [waiting] if waiting else []
+    return tuple(wanted)
+
+
+def _look_at(run: models.Run) -> str:
+    """Watched, orphaned (its process lives, its supervisor does not) or gone."""
+    beat = run.heartbeat or run.started
+    fresh = beat is not None and now() - beat < datetime.timedelta(seconds=STALE_S)
+    if run.host != host_name():
+        return "watched" if fresh else "gone"
+    if is_process(run.supervisor_pid, run.supervisor_started):
+        return "watched"
+    return "orphaned" if is_process(run.child_pid, run.child_started) else "gone"
+
+
+def _lose(records: Records, run: models.Run) -> None:
+    again = run.attempts < MAX_ATTEMPTS and not run.cancel_requested
+    what = "The machine or its program stopped while the run was at work."
+    values: dict[str, Any] = (
+        {"state": "queued", "message": "Waiting to go on after an interruption", **QUEUED_AGAIN}
+        if again
+        else {
+            "state": "cancelled" if run.cancel_requested else "lost",
+            "message": "Interrupted",
+            "error_what": "" if run.cancel_requested else what,
+            "error_advice": "" if run.cancel_requested else "Retry: it goes on where it stopped.",
+            "finished": now(),
+        }
+    )
+    same = (
+        models.Run.id == run.id,
+        models.Run.state == "running",
+        or_(models.Run.supervisor_pid == run.supervisor_pid, models.Run.supervisor_pid.is_(None)),
+        or_(models.Run.heartbeat == run.heartbeat, models.Run.heartbeat.is_(None)),
+    )
+    with records.writing() as database:
+        if records.change(database, *same, **values):
+            database.add(models.AuditEvent(actor="system", action="run.lost", object=run.id))
+            log.warning("run %s was lost%s", run.id, ", queued again" if again else "")
+
+
+# --- waiting -------------------------------------------------------------------------------------
+
+
+def follow_run(records: Records, run_id: str, every_s: float = 0.5) -> Iterator[RunRow]:
+    """How a run stands, again and again until it has ended; calls supervisors where they are wanted.
+
+    This is what a Dash background job does: it may be killed at any moment without harm to the run.
+    """
+    while True:
+        run = records.get_run(run_id)
+        yield run
+        if not run.is_live:
+            return
+        for wanted in tend(records):
+            if records.summon(wanted):
+                call_supervisor(records.settings, wanted)
+        time.sleep(every_s)

@@ -1,0 +1,132 @@
+"""Those who may sign in: argon2id, and the same answer in the same time for a wrong name and password."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import TYPE_CHECKING
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from pipeline.errors import RedysError
+from records import models
+from records.rows import UserRow
+
+if TYPE_CHECKING:
+    from records.service import Records
+
+MINIMUM_PASSWORD = 12
+MAXIMUM_PASSWORD = 1024
+"""Longer ones would only cost time: hashing a book for everybody who asks is a way to stop the server."""
+
+FIRST_DELAY_S = 0.2
+LONGEST_DELAY_S = 30.0
+FORGET_AFTER_S = 3600.0
+
+
+class UserError(RedysError):
+    """A user cannot be added as asked."""
+
+
+class Users:
+    """Users of one database."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._hasher = PasswordHasher()  # argon2id, RFC 9106's low-memory profile: 64 MiB, 3 passes
+
+    def add(self, name: str, password: str) -> UserRow:
+        """Add someone, or give them a new password, which ends all their sessions.
+
+        Raises
+        ------
+        UserError
+            The name is empty or the password is shorter than 12 characters.
+        """
+        name = name.strip()
+        if not name or len(name) > 200:
+            raise UserError("A user needs a name of at most 200 characters.", "Give one.")
+        if not MINIMUM_PASSWORD <= len(password) <= MAXIMUM_PASSWORD:
+            raise UserError(
+                f"The password has {len(password)} characters.",
+                f"Take {MINIMUM_PASSWORD} to {MAXIMUM_PASSWORD}; a sentence is easy to keep in mind.",
+            )
+        hashed = self._hasher.hash(password)
+        try:
+            with self._records.writing() as database:
+                user = database.scalar(select(models.User).where(models.User.name == name))
+                if user is None:
+                    user = models.User(id=models.new_id(), name=name, epoch=0, disabled=False)
+                else:
+                    user.epoch += 1
+                user.password_hash = hashed
+                database.add(user)
+                database.add(models.AuditEvent(actor="command", action="user.set", object=user.id))
+        except IntegrityError as error:
+            raise UserError(f"{name} was added by someone else just now.", "Try again.") from error
+        return _row(user)
+
+    def count(self) -> int:
+        """How many may sign in."""
+        with self._records.reading() as database:
+            active = select(func.count()).select_from(models.User).where(models.User.disabled.is_(False))
+            return database.scalar(active) or 0
+
+    def get(self, user_id: str) -> UserRow | None:
+        """Someone by id; None if there is nobody."""
+        with self._records.reading() as database:
+            user = database.get(models.User, user_id)
+            return None if user is None else _row(user)
+
+    def verify(self, name: str, password: str) -> UserRow | None:
+        """Who signs in with this name and password; None if nobody may."""
+        with self._records.reading() as database:
+            user = database.scalar(select(models.User).where(models.User.name == name.strip()))
+        known = user.password_hash if user is not None else self._nobodys_hash
+        try:
+            self._hasher.verify(known, password[:MAXIMUM_PASSWORD])
+        except (VerificationError, InvalidHashError):
+            return None
+        return _row(user) if user is not None and not user.disabled else None
+
+    @functools.cached_property
+    def _nobodys_hash(self) -> str:
+        return self._hasher.hash("nobody has this password")
+
+
+def _row(user: models.User) -> UserRow:
+    return UserRow(user.id, user.name, user.epoch, user.disabled)
+
+
+class Backoff:
+    """How long a name from an address must wait after failed sign-ins: 0.2 s, doubling to 30 s.
+
+    Never a lasting lock, which would let anybody shut anybody out. Kept in memory: a restart forgets it.
+    """
+
+    def __init__(self) -> None:
+        self._failures: dict[tuple[str, str], tuple[int, float]] = {}
+
+    def wait_s(self, name: str, address: str) -> float:
+        """Seconds until the next try is looked at; 0 = at once."""
+        count, last = self._failures.get((name, address), (0, 0.0))
+        if not count:
+            return 0.0
+        delay = min(FIRST_DELAY_S * 2 ** (count - 1), LONGEST_DELAY_S)
+        return max(0.0, last + delay - time.monotonic())
+
+    def failed(self, name: str, address: str) -> None:
+        """A try went wrong."""
+        count, _ = self._failures.get((name, address), (0, 0.0))
+        moment = time.monotonic()
+        self._failures[(name, address)] = (min(count + 1, 32), moment)
+        if len(self._failures) > 10_000:
+            recent = {k: v for k, v in self._failures.items() if moment - v[1] < FORGET_AFTER_S}
+            self._failures = recent if len(recent) <= 10_000 else {}
+
+    def succeeded(self, name: str, address: str) -> None:
+        """The right password forgives."""
+        self._failures.pop((name, address), None)
