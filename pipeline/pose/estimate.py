@@ -1,0 +1,294 @@
+"""Stage 3: the hand in one camera's video, frame by frame (seed 000, section 5).
+
+Segments of the video are followed in parallel, sides are voted over the tracks, boxes are repaired, and the
+repaired frames are measured again in their new boxes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import PoseError
+from pipeline.hand.joints import N_JOINTS, Side
+from pipeline.pose.augmentation import PASSES, measure_hand
+from pipeline.pose.crew import Bench, Crew
+from pipeline.pose.protocols import Estimator
+from pipeline.pose.regions import Region, bound_points
+from pipeline.pose.registry import get_entry, load_estimator, require
+from pipeline.pose.repair import interpolate, repair_boxes
+from pipeline.pose.tracking import (
+    MIN_SCORE,
+    HandTracker,
+    Tracklet,
+    assign_sides,
+    count_votes,
+    is_one_hand,
+    rank_by_size,
+)
+from pipeline.progress import Reporter
+from pipeline.results import ViewTrack
+from pipeline.session import Session
+from pipeline.video import probe, read_frames, read_times
+from settings import get_settings
+
+SEGMENT_FRAMES = 1200
+"""About 20 s at 60 fps: long against the seek and the detection that begin a segment, short against a
+recording, so that the processes end together."""
+
+MIN_SEGMENT_FRAMES = 60
+"""A process costs more to start than fewer frames cost to work."""
+
+MAX_SKIP = 120
+"""Frames decoded for nothing rather than seeking anew, which decodes from a key frame on."""
+
+FIRST_SHARE = 0.95
+"""Share of the stage's progress bar that following takes; the rest is the repaired frames."""
+
+
+@dataclass(frozen=True)
+class _Segment:
+    path: Path
+    start: int
+    stop: int
+    fps: float
+    sides: tuple[Side, ...]
+    preset: str
+
+
+@dataclass(frozen=True)
+class _Repairs:
+    """Frames of one stretch of the video that are measured again, and their regions (n, 4)."""
+
+    path: Path
+    preset: str
+    side: Side
+    frames: np.ndarray
+    regions: np.ndarray
+
+
+@dataclass
+class _Arrays:
+    """One hand's measurements, growing into a `ViewTrack`; NaN = not measured."""
+
+    keypoints_px: np.ndarray
+    sigma_px: np.ndarray
+    score: np.ndarray
+
+
+def estimate_view(session: Session, camera: str, report: Reporter, workers: int = 0) -> dict[Side, ViewTrack]:
+    """Find and measure the hand or hands in a camera's video: seven passes a frame.
+
+    Parameters
+    ----------
+    session : Session
+        Says the video, the wanted side or sides, the preset, the detector and the estimator.
+    camera : str
+        One of ``session.cameras``.
+    report : Reporter
+        Hears of progress; cancelling ends the processes.
+    workers : int
+        Processes; 0 takes the setting, and that as many as there are cores.
+
+    Returns
+    -------
+    dict of ViewTrack
+        One for each wanted side, in full-image px of the upright pictures, at the frames' own times.
+
+    Raises
+    ------
+    PoseError
+        No hand in the video; names the camera.
+    ModelError
+        The detector or estimator is not known or its files are missing.
+    VideoError
+        The video cannot be decoded.
+    """
+    settings = session.settings
+    for role, name in (("detector", settings.detector), ("estimator", settings.estimator)):
+        require(get_entry("detector" if role == "detector" else "estimator", name))
+    path = session.videos[camera]
+    info, time_s = probe(path), read_times(path)
+    fps = float(info.fps)
+    message = f"Finding the hand in camera {camera}"
+    report.update(0.0, message)
+    crew = Crew(settings.detector, settings.estimator, _count_workers(workers, len(time_s)))
+    with crew:
+        segments = [
+            _Segment(path, start, stop, fps, settings.sides, settings.preset)
+            for start, stop in split(len(time_s), crew.workers)
+        ]
+        following = report.part(0.0, FIRST_SHARE)
+        pieces = crew.run(
+            _follow, segments, lambda done: following.update(done / len(time_s), f"{message}, frame {done}")
+        )
+        tracklets = [tracklet for piece in pieces for tracklet in piece]
+        _explain_votes(tracklets, settings.sides, camera, report)
+        chosen = assign_sides(tracklets, settings.sides, fps)
+        _require_hands(chosen, settings.sides, len(time_s), camera, path, report)
+        tracks: dict[Side, ViewTrack] = {}
+        estimator = load_estimator(settings.estimator)
+        for side in settings.sides:
+            arrays = _collect(chosen[side], len(time_s))
+            box, state, repairs = _plan_repairs(
+                arrays, time_s, estimator, _Segment(path, 0, 0, fps, (side,), settings.preset)
+            )
+            repairing = report.part(FIRST_SHARE, 1.0)
+            _repair(crew, repairs, arrays, repairing, f"{message}, repairing its track")
+            tracks[side] = ViewTrack(
+                time_s=time_s,
+                box_px=box.astype(np.float32),
+                box_state=state,
+                keypoints_px=arrays.keypoints_px.astype(np.float32),
+                sigma_px=arrays.sigma_px.astype(np.float32),
+                score=arrays.score.astype(np.float32),
+                size_px=info.size_px,
+            )
+    report.update(1.0, message)
+    return tracks
+
+
+def split(n_frames: int, workers: int) -> list[tuple[int, int]]:
+    """Cut frames 0 to n into segments (start, stop) of like length: a multiple of ``workers``, each at
+    most about `SEGMENT_FRAMES` long.
+    """
+    rounds = max(round(n_frames / (workers * SEGMENT_FRAMES)), 1)
+    bounds = np.linspace(0, n_frames, workers * rounds + 1).round().astype(int)
+    return [(int(a), int(b)) for a, b in itertools.pairwise(bounds) if b > a]
+
+
+def _count_workers(workers: int, n_frames: int) -> int:
+    wanted = workers or get_settings().workers or len(os.sched_getaffinity(0))
+    return max(min(wanted, n_frames // MIN_SEGMENT_FRAMES), 1)
+
+
+def _follow(bench: Bench, segment: _Segment) -> list[Tracklet]:
+    """Follow every hand through a segment; runs in a worker process."""
+    tracker = HandTracker(bench.detector, bench.estimator, segment.sides, segment.preset, segment.fps)
+    for frame in read_frames(segment.path, segment.start, segment.stop):
+        tracker.step(frame.index, frame.image)
+        bench.tick()
+    return tracker.tracklets
+
+
+def _explain_votes(
+    tracklets: Sequence[Tracklet], sides: tuple[Side, ...], camera: str, report: Reporter
+) -> None:
+    """Say it when the only hand of a recording looks like the other side's."""
+    if len(sides) > 1 or not tracklets or not is_one_hand(tracklets):
+        return
+    share = count_votes(tracklets, sides[0])
+    if share < 0.5:
+        other = "left" if sides[0] == "right" else "right"
+        report.warn(
+            f"Camera {camera}: the network takes the hand for a {other} one in {1 - share:.0%} of the "
+            f"frames, and the session says {sides[0]}. If it is the {other} hand, set side in session.toml."
+        )
+
+
+def _collect(tracklets: Sequence[Tracklet], n_frames: int) -> _Arrays:
+    """One hand's frames from its tracklets; where two claim a frame the larger one has it."""
+    arrays = _Arrays(
+        np.full((n_frames, N_JOINTS, 2), np.nan),
+        np.full((n_frames, N_JOINTS), np.nan),
+        np.full(n_frames, np.nan),
+    )
+    for tracklet in reversed(rank_by_size(tracklets)):
+        arrays.keypoints_px[tracklet.frames] = tracklet.points_px
+        arrays.sigma_px[tracklet.frames] = tracklet.sigma_px
+        arrays.score[tracklet.frames] = tracklet.score
+    return arrays
+
+
+def _require_hands(
+    chosen: dict[Side, list[Tracklet]],
+    sides: tuple[Side, ...],
+    n_frames: int,
+    camera: str,
+    path: Path,
+    report: Reporter,
+) -> None:
+    """Raise `PoseError` if no wanted hand is there; say it where one of two is missing, or seldom there."""
+    if not any(chosen.values()):
+        hand = "hand" if len(sides) > 1 else f"{sides[0]} hand"
+        raise PoseError(
+            f"No {hand} found in camera {camera} ({path.name}).",
+            "Look whether the hand is in the picture, large enough and lit, and whether side in session.toml "
+            f"is right; or take {path.name} out of the session.",
+        )
+    for side in sides:
+        frames = {frame for tracklet in chosen[side] for frame in tracklet.frames}
+        share = len(frames) / n_frames
+        if share < 0.5:
+            report.warn(
+                f"Camera {camera}: the {side} hand is found in {share:.0%} of the frames only. "
+                "Look whether it is in the picture and lit; another preset may help."
+            )
+
+
+def _plan_repairs(
+    arrays: _Arrays, time_s: np.ndarray, estimator: Estimator, segment: _Segment
+) -> tuple[np.ndarray, np.ndarray, list[_Repairs]]:
+    """Repaired boxes (T, 4), their states (T,), and the frames to measure again.
+
+    These are the frames whose box was repaired, and those that had a single pass, because the hand was
+    not yet known to be the wanted one. What was measured in a box that is none is forgotten.
+    """
+    box, state = repair_boxes(time_s, bound_points(arrays.keypoints_px))
+    valid = state == "detected"
+    repaired = (state == "interpolated") | (state == "outlier")
+    regions = np.full((len(time_s), 4), np.nan)
+    for frame in np.flatnonzero(valid):
+        regions[frame] = estimator.frame_points(arrays.keypoints_px[frame]).to_array()
+    regions[valid, 3] = np.unwrap(regions[valid, 3])
+    regions = interpolate(time_s, regions, valid, repaired)
+    again = repaired | (valid & np.isnan(arrays.sigma_px).all(axis=1))
+    for values in (arrays.keypoints_px, arrays.sigma_px, arrays.score):
+        values[~valid | again] = np.nan
+    frames = np.flatnonzero(again)
+    stretches = np.split(frames, np.flatnonzero(np.diff(frames) > MAX_SKIP) + 1) if len(frames) else []
+    pieces = [
+        part
+        for stretch in stretches
+        for part in np.array_split(stretch, max(len(stretch) // SEGMENT_FRAMES, 1))
+    ]
+    repairs = [
+        _Repairs(segment.path, segment.preset, segment.sides[0], part, regions[part]) for part in pieces
+    ]
+    return box, state, repairs
+
+
+def _repair(crew: Crew, repairs: list[_Repairs], arrays: _Arrays, report: Reporter, message: str) -> None:
+    total = sum(len(piece.frames) for piece in repairs)
+    measured = crew.run(_measure_again, repairs, lambda done: report.update(done / max(total, 1), message))
+    for piece, (points, sigma, score) in zip(repairs, measured, strict=True):
+        arrays.keypoints_px[piece.frames] = points
+        arrays.sigma_px[piece.frames] = sigma
+        arrays.score[piece.frames] = score
+
+
+def _measure_again(bench: Bench, piece: _Repairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points (n, 21, 2), sigma (n, 21) and score (n,) in given regions; runs in a worker process.
+
+    Points are NaN where the network does not see a hand in the region; its score stays.
+    """
+    n_frames = len(piece.frames)
+    points, sigma = np.full((n_frames, N_JOINTS, 2), np.nan), np.full((n_frames, N_JOINTS), np.nan)
+    score = np.full(n_frames, np.nan)
+    rows = {int(frame): row for row, frame in enumerate(piece.frames)}
+    for frame in read_frames(piece.path, int(piece.frames[0]), int(piece.frames[-1]) + 1):
+        row = rows.get(frame.index)
+        if row is None:
+            continue
+        region = Region.from_array(piece.regions[row])
+        hand = measure_hand(frame.image, region, bench.estimator, piece.side, piece.preset, PASSES)
+        score[row] = hand.score
+        if hand.score >= MIN_SCORE:
+            points[row], sigma[row] = hand.points_px, hand.sigma_px
+        bench.tick()
+    return points, sigma, score

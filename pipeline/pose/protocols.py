@@ -1,0 +1,94 @@
+"""What a detector and an estimator are. A new network: a file that has these, a line in the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.hand.joints import Side
+from pipeline.pose.regions import Region
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A hand found in a picture.
+
+    Attributes
+    ----------
+    box_px : ndarray (4,)
+        x1 y1 x2 y2 of the whole hand in full-image px.
+    side : "right" | "left"
+        As the network sees it; a single picture may err, so tracks vote.
+    score : float
+        0 to 1.
+    region : Region
+        The hand with its direction, as exactly as the detector knows it.
+    """
+
+    box_px: np.ndarray
+    side: Side
+    score: float
+    region: Region
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What an estimator says of N crops.
+
+    Attributes
+    ----------
+    points_px : ndarray (N, 21, 2)
+        In crop px: the centre of the crop's top-left pixel is (0, 0).
+    score : ndarray (N,)
+        The network's confidence that the crop holds a hand, 0 to 1.
+    right : ndarray (N,)
+        The network's probability that it is a right hand; NaN from a network that cannot tell.
+    """
+
+    points_px: np.ndarray
+    score: np.ndarray
+    right: np.ndarray
+
+
+class Detector(Protocol):
+    """Finds hands in a whole picture."""
+
+    name: str
+
+    def detect(self, image_bgr: np.ndarray) -> list[Detection]:
+        """Hands in a picture (H, W, 3) uint8 BGR, in any order; an empty list without a hand."""
+        ...
+
+
+class Estimator(Protocol):
+    """Finds the 21 joints in crops of one hand.
+
+    Attributes
+    ----------
+    name : str
+    input_px : int
+        Side of the square crops that it takes.
+    nominal_crop : str
+        In words: the crop that counts as scale 1.3 of the TTA passes.
+    sigma_scale : float
+        Times the TTA spread it gives one standard deviation per axis (`pipeline.pose.augmentation`).
+    """
+
+    name: str
+    input_px: int
+    nominal_crop: str
+    sigma_scale: float
+
+    def estimate(self, crops_bgr: np.ndarray, side: Side) -> Estimates:
+        """Joints in crops (N, S, S, 3) uint8 BGR of a hand of ``side``, all N in one call."""
+        ...
+
+    def frame_detection(self, detection: Detection) -> Region:
+        """The nominal crop of a detected hand."""
+        ...
+
+    def frame_points(self, points_px: np.ndarray) -> Region:
+        """The nominal crop of a hand whose joints (21, 2) in full-image px are known (the frame before)."""
+        ...

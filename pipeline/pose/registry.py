@@ -1,0 +1,167 @@
+"""Which detectors and estimators there are, what they need, and whether it is there.
+
+A new network is one file with a class that has the protocol, and one line in `MODELS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pipeline.errors import ModelError
+from pipeline.files import hash_file
+from pipeline.pose.litert import LANDMARK_FILE, PALM_FILE, locate
+from pipeline.pose.protocols import Detector, Estimator
+
+Role = Literal["detector", "estimator"]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A network that the program can use.
+
+    Attributes
+    ----------
+    name : str
+        As ``session.toml`` has it.
+    role : "detector" | "estimator"
+    title : str
+        For people.
+    licence : str
+        Of the weights.
+    load : callable
+        Makes the detector or estimator; raises `ModelError` where a file is missing or wrong.
+    files : callable
+        The files that it needs; raises `ModelError` where their package is missing.
+    place : str
+        Where the files come from and go.
+    """
+
+    name: str
+    role: Role
+    title: str
+    licence: str
+    load: Callable[[], Any]
+    files: Callable[[], list[Path]]
+    place: str
+
+    def find_fault(self) -> str:
+        """What is missing and what to do, in words; empty when all files are there."""
+        try:
+            missing = [path for path in self.files() if not path.is_file()]
+        except ModelError as error:
+            return str(error)
+        return f"{missing[0]} is missing. {self.place}" if missing else ""
+
+
+def _load_mediapipe_detector() -> Detector:
+    from pipeline.pose.landmarks import MediaPipeDetector
+
+    return MediaPipeDetector()
+
+
+def _load_mediapipe_estimator() -> Estimator:
+    from pipeline.pose.landmarks import MediaPipeEstimator
+
+    return MediaPipeEstimator()
+
+
+_WHEEL = "In the mediapipe 0.10.21 wheel, which make setup installs for these files alone."
+
+MODELS: tuple[ModelEntry, ...] = (
+    ModelEntry(
+        "mediapipe",
+        "detector",
+        "MediaPipe palm detection (full)",
+        "Apache-2.0",
+        _load_mediapipe_detector,
+        lambda: [locate(PALM_FILE), locate(LANDMARK_FILE)],
+        _WHEEL,
+    ),
+    ModelEntry(
+        "mediapipe",
+        "estimator",
+        "MediaPipe hand landmarks (full)",
+        "Apache-2.0",
+        _load_mediapipe_estimator,
+        lambda: [locate(LANDMARK_FILE)],
+        _WHEEL,
+    ),
+)
+
+
+def get_entry(role: Role, name: str) -> ModelEntry:
+    """The entry of a name.
+
+    Raises
+    ------
+    ModelError
+        No such detector or estimator; says which there are.
+    """
+    entries = {entry.name: entry for entry in MODELS if entry.role == role}
+    if name in entries:
+        return entries[name]
+    near = difflib.get_close_matches(name, entries, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise ModelError(
+        f"There is no {role} {name}.{hint}",
+        f"Set {role} in session.toml to one of: {', '.join(entries)}.",
+    )
+
+
+def load_detector(name: str) -> Detector:
+    """The detector of a name, ready to use; `ModelError` when it or its files are missing."""
+    return cast(Detector, _load(get_entry("detector", name)))
+
+
+def load_estimator(name: str) -> Estimator:
+    """The estimator of a name, ready to use; `ModelError` when it or its files are missing."""
+    return cast(Estimator, _load(get_entry("estimator", name)))
+
+
+def _load(entry: ModelEntry) -> Any:
+    require(entry)
+    return entry.load()
+
+
+def require(entry: ModelEntry) -> None:
+    """Raise `ModelError` if a file of the entry is missing."""
+    fault = entry.find_fault()
+    if fault:
+        raise ModelError(f"The {entry.role} {entry.name} cannot be used: {fault}")
+
+
+def describe_models(detector: str, estimator: str) -> list[dict[str, Any]]:
+    """What a run's record says of the networks it used: role, name, title, licence, sha256 by file name."""
+    described = []
+    for entry in (get_entry("detector", detector), get_entry("estimator", estimator)):
+        require(entry)
+        described.append(
+            {
+                "role": entry.role,
+                "name": entry.name,
+                "title": entry.title,
+                "licence": entry.licence,
+                "sha256": {path.name: hash_file(path) for path in entry.files()},
+            }
+        )
+    return described
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Every network of the registry: role, name, title, licence, place, ready, fault (empty when ready)."""
+    return [
+        {
+            "role": entry.role,
+            "name": entry.name,
+            "title": entry.title,
+            "licence": entry.licence,
+            "place": entry.place,
+            "ready": not entry.find_fault(),
+            "fault": entry.find_fault(),
+        }
+        for entry in MODELS
+    ]
