@@ -179,8 +179,8 @@ class BoardPainter:
         spots = ((flat + _BORDER_MM + SQUARE_MM) * _TEXTURE_PX_PER_MM - 0.5).astype(np.float32)
         footprint = t[2] / camera.K[0, 0] * _TEXTURE_PX_PER_MM
         texture = self._blurred(round(5 * footprint) / 10)
-        grey = cv2.remap(texture, spots, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        alpha = cv2.remap(self._mask, spots, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        grey = _look_up(texture, spots, cv2.BORDER_REPLICATE)
+        alpha = _look_up(self._mask, spots, cv2.BORDER_CONSTANT)
         over = (alpha * grey)[..., None] + (1 - alpha[..., None]) * image_bgr[box]
         image_bgr[box] = np.round(over).astype(np.uint8)
 
@@ -188,6 +188,12 @@ class BoardPainter:
         if sigma not in self._cache:
             self._cache[sigma] = cv2.GaussianBlur(self._texture, (0, 0), max(sigma, 0.3))
         return self._cache[sigma]
+
+
+def _look_up(picture: np.ndarray, spots: np.ndarray, border: int) -> np.ndarray:
+    """Values of ``picture`` at ``spots`` (H, W, 2), linear between pixels."""
+    x, y = np.ascontiguousarray(spots[..., 0]), np.ascontiguousarray(spots[..., 1])
+    return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=border))
 
 
 def _outline() -> np.ndarray:

@@ -76,7 +76,9 @@ def draw_mesh(
     Parameters
     ----------
     image_bgr : ndarray (H, W, 3) uint8
+        Drawn into.
     mesh : Mesh
+        Triangles, skin and colours.
     pixels : ndarray (V, 2)
         Projected corners, px.
     depth : ndarray (V,)
@@ -263,8 +265,9 @@ class Keyboard:
             return
         x, half, front = (key + 1) * KEY_MM, 5.0, _KEY_FRONT + 50.0
         for sign in (-1, 1):
-            side = np.array([[x + sign * (half + 1), front, 0], [x + sign * half, front + 3, 11],
-                             [x + sign * half, _KEY_BACK, 11], [x + sign * (half + 1), _KEY_BACK, 0]])  # fmt: skip
+            low, high = x + sign * (half + 1), x + sign * half
+            side = np.array([[low, front, 0], [high, front + 3, 11], [high, _KEY_BACK, 11],
+                             [low, _KEY_BACK, 0]])  # fmt: skip
             self._fill(image, side, np.array([34, 32, 32]))
         face = np.array([[x - half - 1, front, 0], [x + half + 1, front, 0], [x + half, front + 3, 11],
                          [x - half, front + 3, 11]])  # fmt: skip

@@ -111,7 +111,7 @@ def _keep(path: Path, array: np.ndarray) -> Path:
 
 
 def _settings_toml(spec: SynthSpec) -> str:
-    lines = [f'subject = "{spec.subject}"']
+    lines = [f'subject = "{spec.name}"']
     if spec.visit is not None:
         lines.append(f"visit = {spec.visit.isoformat()}")
     lines += [f'task = "{spec.task}"', f'side = "{spec.side}"', f'reference = "{CAMERAS[0]}"']

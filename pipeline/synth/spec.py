@@ -38,11 +38,11 @@ class SynthSpec:
     severity : float
         0 to 1: how far dystonic phases go. A healthy take leaves it aside.
     side : "right" | "left"
-    person : int or None
+    subject : int or None
         Draws the person: bone lengths, skin, habits. None takes ``seed``. Two visits of one person
         share it.
-    subject, visit, task
-        Written into ``session.toml``.
+    name, visit, task
+        Written into ``session.toml``: the person's pseudonym, the day, what is played.
     calibration : bool
         Whether to make the checkerboard takes.
     noise : bool
@@ -60,8 +60,8 @@ class SynthSpec:
     kind: Literal["healthy", "dystonic"] = "dystonic"
     severity: float = 1.0
     side: Side = "right"
-    person: int | None = None
-    subject: str = "made"
+    subject: int | None = None
+    name: str = "made"
     visit: datetime.date | None = None
     task: str = "piano"
     calibration: bool = True
@@ -108,8 +108,8 @@ class SynthSpec:
 
     def draw_person(self, *purpose: str | int) -> np.random.Generator:
         """Random numbers for one purpose of this person."""
-        person = self.seed if self.person is None else self.person
-        return np.random.default_rng([person, 77, *_numbers(purpose)])
+        subject = self.seed if self.subject is None else self.subject
+        return np.random.default_rng([subject, 77, *_numbers(purpose)])
 
 
 def _numbers(purpose: tuple[str | int, ...]) -> list[int]:

@@ -186,7 +186,7 @@ def make_truth(spec: SynthSpec, model: HandModel, take: Take | None = None) -> T
         drift_ppm={camera: take.clocks.cameras[camera].drift_ppm for camera in CAMERAS},
         calibration_offset_s={c: take.calibration_clocks.cameras[c].offset_s for c in CAMERAS},
         rig=take.stage.rig,
-        subject=spec.subject,
+        subject=spec.name,
         side=spec.side,
         kind=spec.kind,
         seed=spec.seed,
@@ -239,15 +239,16 @@ def read_truth(folder: Path) -> Truth:
     arrays, plain = read_npz(folder / "truth.npz"), read_json(folder / "truth.json")
     try:
         cameras = list(plain["rig"]["cameras"])
-        return Truth(
-            **{name: arrays[name] for name in _ARRAYS},
-            camera_time_s={camera: arrays[f"{camera}_time_s"] for camera in cameras},
-            keypoints_px={camera: arrays[f"{camera}_keypoints_px"] for camera in cameras},
-            **{name: plain[name] for name in _PLAIN if name != "size_px"},
-            size_px=(int(plain["size_px"][0]), int(plain["size_px"][1])),
-            fps=Fraction(*plain["fps"]),
-            rig=_parse_rig(plain["rig"]),
-        )
+        fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+        fields |= {name: plain[name] for name in _PLAIN}
+        fields |= {
+            "camera_time_s": {camera: arrays[f"{camera}_time_s"] for camera in cameras},
+            "keypoints_px": {camera: arrays[f"{camera}_keypoints_px"] for camera in cameras},
+            "size_px": (int(plain["size_px"][0]), int(plain["size_px"][1])),
+            "fps": Fraction(*plain["fps"]),
+            "rig": _parse_rig(plain["rig"]),
+        }
+        return Truth(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
             f"The truth in {folder} is not one of this program ({error}).",
