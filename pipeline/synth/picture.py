@@ -8,7 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pipeline.hand.rotations import mirror_points
 from pipeline.results import Camera
+from pipeline.synth.arm import N_VERTICES as N_ARM_VERTICES
+from pipeline.synth.arm import make_arm_faces, pose_arm
 from pipeline.synth.board import BoardMotion, BoardPainter
 from pipeline.synth.frame_code import draw_frame_code
 from pipeline.synth.motion import PRESS_DEPTH_MM
@@ -79,11 +82,14 @@ def make_scene(take: Take, camera: str, vertices: Path) -> Scene:
     spec = take.spec
     reference_s = take.clocks.to_reference_s(camera, spec.frame_times_s())
     n = len(reference_s)
-    posed = np.lib.format.open_memmap(vertices, "w+", np.float32, (n, take.model.n_vertices, 3))
+    shape = (n, take.model.n_vertices + N_ARM_VERTICES, 3)
+    posed = np.lib.format.open_memmap(vertices, "w+", np.float32, shape)
     tips = np.empty((n, 5, 3))
     for start in range(0, n, _CHUNK):
         part = slice(start, start + _CHUNK)
-        posed[part], joints, _ = pose_take(take, reference_s[part])
+        hand, joints, _ = pose_take(take, reference_s[part])
+        arm = take.stage.to_world_mm(pose_arm(take.model, take.motion.at(reference_s[part])))
+        posed[part] = np.concatenate([hand, mirror_points(arm) if spec.side == "left" else arm], axis=1)
         tips[part] = joints[:, [4, 8, 12, 16, 20]]
     posed.flush()
     tips_mm = take.stage.to_piano_mm(tips)
@@ -137,10 +143,17 @@ def _make_mesh(take: Take) -> Mesh:
             np.add.at(total, faces[:, a], albedo[faces[:, b]])
             np.add.at(count, faces[:, a], 1.0)
         albedo = 0.5 * albedo + 0.5 * total / np.maximum(count, 1)
+    arm, cloth = make_arm_faces()
+    faces = np.concatenate([faces, arm + n])
     if take.spec.side == "left":
         faces = faces[:, ::-1].copy()
-    colours = make_colours(take.motion.person.skin_bgr)[None]
-    return Mesh(faces, albedo, np.zeros(len(faces), np.uint8), colours)
+    sleeve = take.spec.draw("sleeve").uniform(40, 190, 3)
+    return Mesh(
+        faces=faces,
+        albedo=np.concatenate([albedo, np.ones(N_ARM_VERTICES)]),
+        material=np.concatenate([np.zeros(len(faces) - len(arm), np.uint8), cloth]),
+        colours=np.stack([make_colours(take.motion.person.skin_bgr), make_colours(sleeve)]),
+    )
 
 
 def open_painter(scene: Scene) -> HandPainter | BoardScenePainter:

@@ -210,14 +210,15 @@ class Keyboard:
         random = spec.draw("keyboard")
         self._light = random.uniform(0.85, 1.05)
         look = spec.draw("look", camera.name)
-        self._balance = np.clip(look.normal(1.0, 0.03, 3), 0.9, 1.1) * look.uniform(0.88, 1.06)
+        self._balance = np.clip(look.normal(1.0, 0.015, 3), 0.95, 1.05) * look.uniform(0.88, 1.06)
         wood = np.array([40, 55, 80]) * random.uniform(0.5, 1.6)
         image = np.zeros((camera.size_px[1], camera.size_px[0], 3), np.uint8)
         image[:] = self._tone(np.array([92, 98, 104]) * random.uniform(0.6, 1.3))
-        self._clutter(image, random)
+        self._clutter(image, random, -420, (-700, -160), (60, 220), (25, 130))
         self._plane(image, (-450, 450), (-75, -54), -2, wood)
         self._plane(image, (-450, 450), (_KEY_BACK, _KEY_BACK + 6), 4, np.array([30, 25, 120]))
         self._plane(image, (-450, 450), (_KEY_BACK + 6, 300), 45, wood * 0.6)
+        self._clutter(image, random, 46, (150, 260), (15, 70), (90, 200))
         self._box_front(image, (-450, 450), _KEY_BACK + 6, (0, 45), wood * 0.4)
         for key in range(-_N_KEYS // 2, _N_KEYS // 2):
             self._white(image, key, 0.0)
@@ -234,16 +235,24 @@ class Keyboard:
     def _tone(self, bgr: np.ndarray) -> list[float]:
         return np.clip(np.asarray(bgr) * self._balance * self._light, 0, 255).tolist()
 
-    def _clutter(self, image: np.ndarray, random: np.random.Generator) -> None:
-        """Things on the floor: so that not everything but the keys is plain."""
-        height, width = image.shape[:2]
-        for _ in range(14):
-            centre = random.uniform(0, 1, 2) * (width, height)
-            size = random.uniform(0.02, 0.16, 2) * height
-            box = cv2.boxPoints((tuple(centre), tuple(size), random.uniform(0, 180)))
-            cv2.fillConvexPoly(
-                image, box.astype(np.int32), self._tone(random.uniform(30, 170, 3)), cv2.LINE_AA
-            )
+    def _clutter(
+        self,
+        image: np.ndarray,
+        random: np.random.Generator,
+        z: float,
+        y: tuple[float, float],
+        size_mm: tuple[float, float],
+        grey: tuple[float, float],
+    ) -> None:
+        """Things that lie about, the same for all cameras: so that not everything but the keys is plain."""
+        for _ in range(7):
+            centre = np.array([random.uniform(-500, 500), random.uniform(*y)])
+            a, b = random.uniform(*size_mm, 2) / 2
+            turn = random.uniform(0, np.pi)
+            axes = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+            corners = centre + np.array([[-a, -b], [a, -b], [a, b], [-a, b]]) @ axes
+            colour = random.uniform(*grey) * random.uniform(0.8, 1.2, 3)
+            self._fill(image, np.column_stack([corners, np.full(4, z)]), colour)
 
     def _white(self, image: np.ndarray, key: int, down_mm: float) -> None:
         left, right = key * KEY_MM + 0.5, (key + 1) * KEY_MM - 0.5
