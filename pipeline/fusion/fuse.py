@@ -32,7 +32,7 @@ from pipeline.fusion.resample import resample_keypoints
 from pipeline.fusion.solver import Solution, solve
 from pipeline.fusion.triangulate import triangulate_robust
 from pipeline.fusion.uncertainty import get_joint_sigma
-from pipeline.fusion.weights import get_manual_weights
+from pipeline.fusion.weights import get_view_weights
 from pipeline.hand.joints import Side
 from pipeline.hand.model import HandModel
 from pipeline.hand.rotations import mirror_points, mirror_rotations
@@ -58,8 +58,9 @@ class Evidence:
         NaN = not seen.
     sigma_px : ndarray (C, T, 21)
         NaN = not seen.
-    manual : ndarray (C, 21)
-        ``w_manual`` of the right hand that this is worked as.
+    manual : ndarray (C, T, 21)
+        ``w_manual`` of the right hand that this is worked as; ``rescue_weight`` where it would leave a joint
+        to a single view.
     guesses : tuple of PoseGuess or None
         By camera, at the same times, global_orient in the world.
     """
@@ -90,7 +91,7 @@ class Evidence:
                 for name in ("K", "distortion", "R", "t_mm")
             )
         )
-        weights = np.where(self.seen, self.manual[:, None], 0.0)
+        weights = np.where(self.seen, self.manual, 0.0)
         observations = Observations(
             torch.as_tensor(np.nan_to_num(self.points_px)),
             torch.as_tensor(np.where(self.seen, self.sigma_px, 1.0)),
@@ -157,8 +158,8 @@ def fuse(
         raise FusionError(
             f"No camera was searched for the {' or '.join(settings.sides)} hand.", "Run the pose stage again."
         )
-    for failure in failures:  # one hand of two is a result, but not a silent one
-        report.warn(str(failure))
+    for each in failures:  # one hand of two is a result, but not a silent one
+        report.warn(str(each))
     return hands
 
 
@@ -219,7 +220,7 @@ def collect(
         time_s=time_s,
         points_px=np.stack(points),
         sigma_px=np.stack(sigmas),
-        manual=np.stack([get_manual_weights(name, side) for name in names]),
+        manual=get_view_weights(names, side, np.isfinite(np.stack(sigmas)), options.rescue_weight),
         guesses=tuple(guesses),
     )
 
@@ -280,8 +281,7 @@ def triangulate_evidence(
     normal = np.stack([c.normalise(p) for c, p in zip(evidence.cameras, evidence.points_px, strict=True)])
     focal = np.array([np.sqrt(c.K[0, 0] * c.K[1, 1]) for c in evidence.cameras])[:, None, None]
     projections = np.stack([camera.projection for camera in evidence.cameras])
-    weights = np.broadcast_to(evidence.manual[:, None], evidence.sigma_px.shape)
-    return triangulate_robust(normal, projections, evidence.sigma_px / focal, weights, options.robust_sigmas)
+    return triangulate_robust(normal, projections, evidence.sigma_px / focal, evidence.manual, options.robust_sigmas)
 
 
 def fuse_side(
@@ -312,7 +312,7 @@ def _check_evidence(evidence: Evidence, side: Side, report: Reporter) -> None:
             "the mean hand, so lengths in mm may be wrong by a tenth, and depth by more."
         )
         return
-    if not (evidence.seen & (evidence.manual[:, None] > 0)).sum(axis=0).max() >= 2:
+    if not (evidence.seen & (evidence.manual > 0)).sum(axis=0).max() >= 2:
         raise FusionError(
             f"No joint of the {side} hand was seen by two cameras at once ({names}).",
             "Check the cameras' offsets, and that the hand is in all pictures at the same time.",
@@ -344,7 +344,7 @@ def make_guess(evidence: Evidence, model: HandModel, options: FusionOptions) -> 
 
 
 def _from_camera(camera: Camera, hand: FixedShapeHand, transl: np.ndarray) -> np.ndarray:
-    """The translation in the world, as smplx has it, from the one in a camera's frame: the wrist is what moves."""
+    """The translation in the world, as smplx has it, from the one in a camera's frame."""
     wrist = get_flat_joints(hand)[0]
     return (transl + wrist - camera.t_mm) @ camera.R - wrist
 
@@ -452,7 +452,7 @@ def get_quality(evidence: Evidence, robust: np.ndarray) -> np.ndarray:
     The robust weights of the views that have a say, over their manual weights; halved where only one
     view saw the joint, for nobody contradicts it; 0 where none did.
     """
-    manual = np.where(evidence.seen, evidence.manual[:, None], 0.0)
+    manual = np.where(evidence.seen, evidence.manual, 0.0)
     total = manual.sum(axis=0)
     share = np.divide(robust.sum(axis=0), total, out=np.zeros_like(total), where=total > 0)
     views = (manual > 0).sum(axis=0)

@@ -69,7 +69,8 @@ def guess_shape(model: HandModel, joints_mm: np.ndarray, fps: float, options: Fu
     spread = 1.4826 * np.nanmedian(np.abs(lengths[:, known] - medians), axis=0)
     independent = np.maximum(counts[known] / max(options.independent_s * fps, 1.0), 1.0)
     # 1.25: a median is that much less sharp than a mean.
-    errors = np.hypot(1.25 * spread / np.sqrt(independent), options.shape_floor_mm)
+    share = np.hypot(1.25 / np.sqrt(independent), options.shape_systematic)
+    errors = np.hypot(spread * share, options.shape_floor_mm)
     template, directions = _get_joint_shapes(model)
     a, b = pairs[known].T
 

@@ -47,12 +47,18 @@ class FusionOptions:
         beyond them a spread of ``bend_extra_rad``; ``bend_rad`` is the weak pull inside.
     robust_sigmas : float
         A point that lies this many sigmas from the hand counts half (Cauchy weight 1 / (1 + z^2/c^2)).
+    rescue_weight : float
+        Where fewer than two views with a manual weight see a joint, the views that appendix C silences get
+        this weight: a poor second view fixes the depth better than none.
     max_gap_s : float
         Gaps up to this are bridged; in longer ones nothing is measured and the result is NaN.
     shape_sigma : float
         Prior spread of betas, in their own unit (one standard deviation of adults).
     shape_floor_mm : float
         Least standard error of a median bone length.
+    shape_systematic : float
+        Share of a bone length's spread over the recording that does not average out: an estimator that
+        jitters by 5 mm also places its joints some mm from the model's.
     independent_s : float
         Errors of an estimator hang together over about this time; it sets how many frames are independent.
     min_sigma_px : float
@@ -82,9 +88,11 @@ class FusionOptions:
     bend_least_rad: float = -0.8
     bend_most_rad: float = 2.1
     robust_sigmas: float = 3.0
+    rescue_weight: float = 0.05
     max_gap_s: float = 0.1
     shape_sigma: float = 1.0
     shape_floor_mm: float = 0.1
+    shape_systematic: float = 0.5
     independent_s: float = 0.25
     min_sigma_px: float = 0.02
     model_sigma_mm: float = 0.1

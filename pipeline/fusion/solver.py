@@ -90,16 +90,15 @@ def weigh_robustly(
 ) -> torch.Tensor:
     """Weights (C, T, 21): ``w_manual / (1 + z^2 / c^2)`` with z the residual in sigmas (Cauchy).
 
-    While the pose is still rough every point lies far off, so z counts in units of the typical
-    residual of all points, but never of less than sigma.
+    A frame whose pose is still rough has all its points far off, and none of them is an outlier for that:
+    z counts in units of the frame's typical residual, but never of less than sigma.
     """
     with torch.no_grad():
         z = get_residual_sigmas(objective, pose)
-        seen = manual > 0
-        if not bool(seen.any()):
-            return manual
+        known = torch.where(manual > 0, z, torch.full_like(z, torch.nan))
         # The median of a Rayleigh-distributed |z| is 1.18 sigma.
-        typical = max(float(z[seen].median()) / 1.18, 1.0)
+        typical = known.transpose(0, 1).flatten(1).nanmedian(dim=1).values / 1.18
+        typical = typical.nan_to_num(1.0).clamp(min=1.0)[None, :, None]
         return manual / (1 + (z / (typical * options.robust_sigmas)).square())
 
 

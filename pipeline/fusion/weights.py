@@ -30,3 +30,27 @@ def get_manual_weights(camera: str, side: Side) -> np.ndarray:
     """
     name = camera if side == "right" else _OTHER_SIDE.get(camera, camera)
     return np.array(MANUAL_WEIGHTS.get(name, (1.0,) * N_JOINTS))
+
+
+def get_view_weights(names: tuple[str, ...], side: Side, seen: np.ndarray, rescue_weight: float) -> np.ndarray:
+    """`get_manual_weights` of several cameras, frame by frame: (C, T, 21).
+
+    Where fewer than two views with a weight see a joint (a side camera started late, or lost the hand), those
+    that see it but are silenced get ``rescue_weight`` instead of 0.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The C cameras.
+    side : "right" | "left"
+        The hand.
+    seen : ndarray (C, T, 21) bool
+        Which camera saw which joint.
+    rescue_weight : float
+        0 turns the rescue off.
+    """
+    manual = np.stack([get_manual_weights(name, side) for name in names])
+    weights = np.broadcast_to(manual[:, None], seen.shape).copy()
+    alone = (seen & (weights > 0)).sum(axis=0) < 2
+    weights[(weights == 0) & alone[None]] = rescue_weight
+    return weights
