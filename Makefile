@@ -46,7 +46,7 @@ models/builtin/hand.npz: pipeline/hand/builtin.py $(STAMPS)/packages $(STAMPS)/n
 
 demo: setup
 	$(BIN)/python -m records demo
-	$(BIN)/python app.py --open-demo
+	$(BIN)/python app.py
 
 run: setup
 	$(BIN)/python app.py

@@ -53,6 +53,9 @@ def _make_parser() -> argparse.ArgumentParser:
     check.add_argument("session", type=Path)
     check.set_defaults(work=_check)
 
+    demo = commands.add_parser("demo", help="make and work through a made person with two visits")
+    demo.set_defaults(work=_demo)
+
     upgrade = commands.add_parser("migrate", help="bring the database's tables to the newest version")
     upgrade.set_defaults(work=lambda options: get_records().engine)
     return parser
@@ -64,6 +67,19 @@ def _add(options: argparse.Namespace) -> None:
     if options.run_out is not None:
         get_records().add_finished_run(recording.id, options.run_out, actor="command")
     print(f"/recording/{recording.id}")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    """Print the addresses of the demo's report and of its comparison."""
+    from records.demo import make_demo  # here, since making sessions loads OpenCV
+
+    settings = get_records().settings
+    first, second = make_demo(get_records())
+    home = f"http://{settings.host}:{settings.port}"
+    print("\nThe demo, once the dashboard is up:")
+    print(f"  first visit   {home}/recording/{first.id}")
+    print(f"  second visit  {home}/recording/{second.id}")
+    print(f"  both          {home}/compare/{first.id}/{second.id}\n", flush=True)
 
 
 def _add_user(options: argparse.Namespace) -> None:
