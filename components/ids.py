@@ -24,6 +24,7 @@ TRAY_TICK: Final = "tray-tick"
 TRAY_SEEN: Final = "tray-seen"
 TRAY_BAR: Final = "tray-bar"
 TRAY_TEXT: Final = "tray-text"
+TRAY_RUNS: Final = "tray-runs"
 
 
 def run_panel(run_id: str | Any) -> dict[str, Any]:
@@ -34,6 +35,16 @@ def run_panel(run_id: str | Any) -> dict[str, Any]:
 def run_finished(run_id: str | Any) -> dict[str, Any]:
     """Store beside a run's panel: the state that the page was drawn with."""
     return {"type": "run-finished", "run": run_id}
+
+
+def run_text(run_id: str | Any) -> dict[str, Any]:
+    """The line of a run's panel that says how it stands."""
+    return {"type": "run-text", "run": run_id}
+
+
+def run_bar(run_id: str | Any) -> dict[str, Any]:
+    """The progress bar of a run's panel."""
+    return {"type": "run-bar", "run": run_id}
 
 
 def run_cancel(run_id: str | Any, place: str | Any) -> dict[str, Any]:
@@ -54,17 +65,17 @@ WORKLIST_SIDE: Final = "worklist-side"
 WORKLIST_TASK: Final = "worklist-task"
 WORKLIST_TABLE: Final = "worklist-table"
 WORKLIST_PAGE: Final = "worklist-page"
+WORKLIST_PAGER: Final = "worklist-pager"
 
 # --- new recording -------------------------------------------------------------------------------
 
 NEW_SOURCE: Final = "new-source"
 NEW_UPLOAD: Final = "new-upload"
 NEW_FILES: Final = "new-files"
-NEW_FOLDER: Final = "new-folder"
-NEW_FOLDER_PATH: Final = "new-folder-path"
-NEW_PICK: Final = "new-pick"
 NEW_UPLOAD_PANE: Final = "new-upload-pane"
 NEW_FOLDER_PANE: Final = "new-folder-pane"
+NEW_FOLDER: Final = "new-folder"
+NEW_FOLDER_NOTE: Final = "new-folder-note"
 NEW_FORM: Final = "new-form"
 NEW_SUBJECT: Final = "new-subject"
 NEW_VISIT: Final = "new-visit"
@@ -79,4 +90,17 @@ NEW_CHECK: Final = "new-check"
 NEW_CHECKS: Final = "new-checks"
 NEW_CHECKED: Final = "new-checked"
 NEW_START: Final = "new-start"
-NEW_MESSAGE: Final = "new-message"
+
+# --- report, comparison --------------------------------------------------------------------------
+
+PLAYER: Final = "player"
+PLAYER_B: Final = "player-b"
+PLAYHEAD: Final = "playhead"
+CURVES: Final = "curves"
+CURVES_FINGER: Final = "curves-finger"
+CURVES_RUNS: Final = "curves-runs"
+
+
+def heat_map(kind: str | Any, side: str | Any) -> dict[str, Any]:
+    """A heat map: ``kind`` is jerk, acceleration or z."""
+    return {"type": "heat-map", "kind": kind, "side": side}

@@ -307,6 +307,7 @@ class Records:
                     folder=self.store_path(self.settings.data_dir.resolve() / "runs" / run_id),
                     settings_hash=settings_hash,
                     message="Waiting to start",
+                    summoned=now(),  # whoever submits also calls the supervisor
                 )
                 database.add(run)
                 database.flush()
@@ -443,8 +444,7 @@ class Records:
                     message="Waiting to go on",
                     error_what="",
                     error_advice="",
-                    **QUEUED_AGAIN,
-                    queued=now(),
+                    **QUEUED_AGAIN | {"queued": now(), "summoned": now()},
                 )
                 if again:
                     _note(database, actor, "run.retry", run.id)

@@ -535,14 +535,20 @@ def _lose(records: Records, run: models.Run) -> None:
 def follow_run(records: Records, run_id: str, every_s: float = 0.5) -> Iterator[RunRow]:
     """How a run stands, again and again until it has ended; calls supervisors where they are wanted.
 
-    This is what a Dash background job does: it may be killed at any moment without harm to the run.
+    A Dash background job does this: it may be killed at any moment without harm to the run.
+
+    Raises
+    ------
+    NotFound
     """
+    if run_id in tend(records):
+        call_supervisor(records.settings, run_id)
     while True:
         run = records.get_run(run_id)
         yield run
         if not run.is_live:
             return
+        time.sleep(every_s)
         for wanted in tend(records):
             if records.summon(wanted):
                 call_supervisor(records.settings, wanted)
-        time.sleep(every_s)

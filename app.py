@@ -1,0 +1,144 @@
+"""The web application: `make_app` puts it together; ``python app.py`` serves it on one computer.
+
+Servers and workers take what they need by name, and only then is it made::
+
+    gunicorn app:server            # the site
+    celery -A app:celery_app worker    # background work, where REDIS_URL is set
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from typing import Any
+
+import dash
+
+from components import cache, jobs, media, security, shell, upload
+from pipeline.errors import RedysError
+from records import Records, get_records
+from settings import ROOT, Settings, get_settings
+
+log = logging.getLogger(__name__)
+
+THREADS = 16
+"""Of the built-in server: a player holds several connections open."""
+
+EXIT_ERROR = 2
+
+
+def make_app(settings: Settings | None = None, records: Records | None = None) -> dash.Dash:
+    """The application.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        By default those of the surroundings.
+    records : Records, optional
+        By default the one of this process; pages and background jobs always ask for that one.
+
+    Raises
+    ------
+    RedysError
+        It must not be served as it is set up: the address is open to other machines and nobody may sign
+        in, or the data folder or the database cannot be used.
+    """
+    settings = settings or get_settings()
+    records = records or get_records()
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    app = dash.Dash(
+        __name__,
+        use_pages=True,
+        pages_folder=str(ROOT / "pages"),
+        assets_folder=str(ROOT / "assets"),
+        assets_path_ignore=["^modules"],  # imported on demand; included as well, they would run twice
+        external_stylesheets=["/vendor/bootstrap.min.css"],
+        background_callback_manager=make_manager(settings),
+        suppress_callback_exceptions=True,
+        include_pages_meta=False,  # it writes addresses and titles into the page's head
+        serve_locally=True,
+        title="ReDys",
+        update_title="",
+        index_string=shell.index_page(),
+        on_error=jobs.announce_error,
+        enable_mcp=False,
+    )
+    app.layout = shell.layout
+    security.protect(app, records, settings)
+    media.add_routes(app.server, records, settings)
+    upload.add_routes(app.server, settings)
+    cache.attach(app.server, settings)
+    jobs.register_callbacks(app)
+    return app
+
+
+def make_manager(settings: Settings) -> Any:
+    """What runs background callbacks: Celery where ``REDIS_URL`` is set, else processes of this machine."""
+    if settings.redis_url:
+        return dash.CeleryManager(make_celery(settings))
+    import diskcache
+    import multiprocess
+
+    # A fork of a server with threads may hang; a fresh interpreter does not.
+    multiprocess.set_start_method("spawn", force=True)
+    folder = settings.data_dir / "cache" / "jobs"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Its own folder, never emptied by size: ending a job holds this cache's write lock for up to a second.
+    store = diskcache.Cache(str(folder), eviction_policy="none", timeout=60)
+    return dash.DiskcacheManager(store, expire=86_400)
+
+
+def make_celery(settings: Settings) -> Any:
+    """The Celery application: one run a worker, kept in the queue until it is done."""
+    from celery import Celery
+
+    celery = Celery("redys", broker=settings.redis_url, backend=settings.redis_url)
+    celery.conf.update(
+        task_default_queue="redys",
+        task_track_started=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        result_expires=86_400,
+        broker_connection_retry_on_startup=True,
+        # Redis hands a task out again after this long without an end; a job only relays and may be doubled.
+        broker_transport_options={"visibility_timeout": 12 * 3600},
+    )
+    return celery
+
+
+@functools.lru_cache(maxsize=1)
+def _app() -> dash.Dash:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    return make_app()
+
+
+def __getattr__(name: str) -> Any:
+    """``app``, ``server`` and ``celery_app`` come into being when a server or worker asks for them."""
+    if name == "app":
+        return _app()
+    if name == "server":
+        return _app().server
+    if name == "celery_app" and get_settings().redis_url:
+        manager: Any = _app()._background_manager
+        return manager.handle
+    raise AttributeError(name)
+
+
+def main() -> int:
+    """Serve on the address of the settings until stopped."""
+    settings = get_settings()
+    try:
+        app = _app()
+    except RedysError as error:
+        print(f"Stopped: {error.what}\nWhat to do: {error.advice}", file=sys.stderr)
+        return EXIT_ERROR
+    print(f"ReDys is at http://{settings.host}:{settings.port}/  (Ctrl-C stops it)", flush=True)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    app.server.run(host=settings.host, port=settings.port, threaded=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""What is not a page: files of a run, browser libraries, and whether the server is well."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+
+import flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from components import routes
+from pipeline.errors import RedysError
+from records import NotFound, Records
+from settings import Settings
+
+log = logging.getLogger(__name__)
+
+VENDOR_FILES = {
+    "bootstrap.min.css": "bootstrap/dist/css/bootstrap.min.css",
+    "tus.min.js": "tus-js-client/dist/tus.min.js",
+    "three/build/three.module.js": "three/build/three.module.js",
+    "three/build/three.core.js": "three/build/three.core.js",
+    "three/examples/jsm/controls/OrbitControls.js": "three/examples/jsm/controls/OrbitControls.js",
+}
+"""Browser libraries that the site serves, by the name after /vendor/, and where npm put them."""
+
+_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css"}
+
+
+def add_routes(server: flask.Flask, records: Records, settings: Settings) -> None:
+    """Put the routes on the server; the gate of `components.security` stands before them."""
+
+    @server.route(routes.MEDIA)
+    def media(run_id: str, name: str) -> flask.typing.ResponseReturnValue:
+        """A file of a run, whole or the byte range that the player asks for."""
+        try:
+            path = records.artefact(run_id, name)
+        except NotFound as error:
+            return flask.Response(f"{error}\n", 404, mimetype="text/plain")
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        response = flask.send_file(path, mimetype=kind, conditional=True, etag=True, max_age=0)
+        # A run may be worked again in the same folder, so each use asks whether the file is still the same.
+        response.headers["Cache-Control"] = "private, no-cache"
+        return response
+
+    @server.route(f"{routes.VENDOR}/<path:name>")
+    def vendor(name: str) -> flask.typing.ResponseReturnValue:
+        """A browser library, as npm installed it."""
+        place = VENDOR_FILES.get(name)
+        if place is None:
+            return flask.Response("There is no such library.\n", 404, mimetype="text/plain")
+        path = settings.node_modules / place
+        if not path.is_file():
+            log.error("%s is missing; run `make setup`", path)
+            words = f"{place} is missing on the server. Run `make setup` there.\n"
+            return flask.Response(words, 503, mimetype="text/plain")
+        return flask.send_file(path, mimetype=_TYPES[path.suffix], conditional=True, max_age=3600)
+
+    @server.route(routes.HEALTH)
+    def health() -> flask.typing.ResponseReturnValue:
+        """Whether the database and the disk answer; says which does not, and nothing else."""
+        try:
+            records.check_health()
+        except (SQLAlchemyError, RedysError):
+            log.exception("The database does not answer")
+            return flask.jsonify(state="failed", part="database"), 503
+        except OSError:
+            log.exception("The data folder cannot be written")
+            return flask.jsonify(state="failed", part="disk"), 503
+        return flask.jsonify(state="ok")
