@@ -61,3 +61,9 @@ def vendor_url(name: str) -> str:
 def _part(value: str) -> str:
     """One segment of a path: a slash in it would be another address."""
     return quote(value, safe="")
+
+
+def moment_fragment(frame: int | None = None, joint: str | None = None) -> str:
+    """A moment of the page one is on, for a plain link: "#f=412&j=index_pip"."""
+    moment = {key: value for key, value in (("f", frame), ("j", joint)) if value is not None}
+    return f"#{urlencode(moment)}"

@@ -35,6 +35,7 @@ class Cursor {
     this.element = element;
     this.alive = true;
     this.place = this.place.bind(this);
+    this.redraw = this.redraw.bind(this);
     this.click = this.click.bind(this);
     this.attach = this.attach.bind(this);
   }
@@ -56,14 +57,31 @@ class Cursor {
     this.detach();
     this.plot = plot;
     plot.on("plotly_click", this.click);
-    plot.on("plotly_afterplot", this.place);
-    this.place();
+    plot.on("plotly_afterplot", this.redraw);
+    this.redraw();
   }
 
   detach() {
     this.plot?.removeListener?.("plotly_click", this.click);
-    this.plot?.removeListener?.("plotly_afterplot", this.place);
+    this.plot?.removeListener?.("plotly_afterplot", this.redraw);
     this.plot = null;
+  }
+
+  /* Stripes exactly behind the plot, where a heat map has no value. */
+  #fitHatch() {
+    const hatch = this.element.querySelector(".plot-hatch");
+    const layout = this.plot?._fullLayout;
+    if (!hatch || !layout?.xaxis) return;
+    const { xaxis, yaxis } = layout;
+    Object.assign(hatch.style, {
+      left: `${xaxis._offset}px`, width: `${xaxis._length}px`,
+      top: `${this.plot.offsetTop + yaxis._offset}px`, height: `${yaxis._length}px`,
+    });
+  }
+
+  redraw() {
+    this.#fitHatch();
+    if (this.player) this.place();
   }
 
   place() {

@@ -278,6 +278,7 @@ def write_web(
             "cameras": [_describe_camera(panel, sources[panel.camera], rig) for panel in mosaic.panels],
             "vertices": scale,
             "ranges": ranges,
+            "bands": {side: _reference_bands(measures.angles, side) for side in hands},
             "missing": {"i16": MISSING_I16, "u8": MISSING_U8},
             "point_steps": POINT_STEPS,
             "model": model.name,
@@ -541,6 +542,22 @@ def _write_colours(
         "acceleration": {"low": 0.0, "high": top, "unit": "m/s²"},
         "z": {"low": Z_RANGE[0], "high": Z_RANGE[1], "unit": "SD from the reference, by frame"},
     }
+
+
+def _reference_bands(table: pd.DataFrame, side: Side) -> dict[str, list[float]]:
+    """Mean and SD in degrees of the reference that each angle's frame-level z was taken against.
+
+    ``z = (degrees - mean) / sd`` is a straight line, so two far points of it give both.
+    """
+    bands: dict[str, list[float]] = {}
+    rows = table[(table["side"] == side) & table["valid"] & np.isfinite(table["z"])]
+    for angle, part in rows.groupby("angle", observed=True):
+        degrees, z = part["degrees"].to_numpy(dtype=float), part["z"].to_numpy(dtype=float)
+        low, high = degrees.argmin(), degrees.argmax()
+        if z[high] - z[low] > 1e-3:
+            sd = (degrees[high] - degrees[low]) / (z[high] - z[low])
+            bands[str(angle)] = [float(degrees[low] - z[low] * sd), float(sd)]
+    return bands
 
 
 def _to_grid(

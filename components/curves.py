@@ -1,0 +1,179 @@
+"""Joint angles over time over a grey reference band."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import plotly.graph_objects as go
+from dash import Input, Output, State, callback, dcc, html
+from dash.exceptions import PreventUpdate
+from plotly.subplots import make_subplots
+
+from components import ids
+from components.graphs import GRID, QUIET, base_layout, make_graph, time_axis
+from components.heat_map import name_angle
+from components.signals import Signals, read_signals
+from pipeline.hand.angles import ANGLE_INFO, ANGLES
+from pipeline.hand.joints import FINGERS, Side
+from records import get_records
+
+MAX_POINTS = 1600
+ROW_PX = 104
+
+LINES: Final[dict[str, dict[str, Any]]] = {
+    "right": {"color": "#0B5C7A", "width": 1.6, "dash": "solid"},
+    "left": {"color": "#B4540A", "width": 1.6, "dash": "dot"},
+}
+"""Right and left by colour and by line, the same everywhere."""
+
+VISIT_LINES: Final[tuple[dict[str, Any], ...]] = (
+    {"color": "#7A8894", "width": 1.5, "dash": "dot"},
+    {"color": "#0B5C7A", "width": 1.6, "dash": "solid"},
+)
+"""Of two visits the earlier and the later."""
+
+_FINGER_NAMES: Final = {finger: finger.capitalize() for finger in FINGERS} | {"pinky": "Little"}
+
+
+def thin(time_s: np.ndarray, values: np.ndarray, most: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """At most about ``most`` points of a curve that keep every peak: lowest and highest of each group.
+
+    Gaps stay gaps: a group without any value becomes NaN.
+    """
+    if len(values) <= most:
+        return time_s, values
+    group = -(-2 * len(values) // most)
+    count = len(values) // group
+    body = values[: count * group].reshape(count, group)
+    low = np.where(np.isnan(body), np.inf, body).argmin(axis=1)
+    high = np.where(np.isnan(body), -np.inf, body).argmax(axis=1)
+    picks = np.sort(np.stack([low, high], axis=1), axis=1) + np.arange(count)[:, None] * group
+    rest = np.arange(count * group, len(values))
+    kept = np.concatenate([picks.reshape(-1), rest])
+    return time_s[kept], values[kept]
+
+
+def draw_curves(shown: list[tuple[Signals, Side, dict[str, Any]]], finger: str) -> go.Figure:
+    """The four angles of a finger, one below the other on one time axis.
+
+    Parameters
+    ----------
+    shown : list of (Signals, side, line)
+        What to draw: a hand of a run, and its line. The first one's reference is the band.
+    finger : str
+        One of `pipeline.hand.joints.FINGERS`.
+    """
+    angles = [angle for angle in ANGLES if ANGLE_INFO[angle].finger == finger]
+    figure = make_subplots(rows=len(angles), cols=1, shared_xaxes=True, vertical_spacing=0.035)
+    duration_s = max(signals.duration_s for signals, _, _ in shown)
+    for row, angle in enumerate(angles, start=1):
+        column = ANGLES.index(angle)
+        band = shown[0][0].sides[shown[0][1]].bands.get(angle)
+        if band is not None and all(math.isfinite(value) for value in band):
+            _add_band(figure, row, band)
+        for signals, side, line in shown:
+            time_s, degrees = thin(signals.time_s, signals.sides[side].degrees[:, column])
+            figure.add_trace(
+                go.Scatter(
+                    x=time_s.astype(np.float32), y=degrees.astype(np.float32), mode="lines", line=line,
+                    meta=ANGLE_INFO[angle].joint, connectgaps=False,
+                    hovertemplate=f"{name_angle(angle)}, %{{x:.2f}} s<br>%{{y:.1f}}°<extra></extra>",
+                ),
+                row=row, col=1,
+            )  # fmt: skip
+        figure.update_yaxes(
+            row=row, col=1, title={"text": f"{name_angle(angle)} (°)", "font": {"size": 11}, "standoff": 4},
+            gridcolor=GRID, zeroline=True, zerolinecolor="#C3CAD1", tickfont={"size": 11, "color": QUIET},
+            nticks=4, fixedrange=True,
+        )  # fmt: skip
+    figure.update_xaxes(time_axis(duration_s, title=""))
+    figure.update_xaxes(title=time_axis(duration_s)["title"], row=len(angles), col=1)
+    figure.update_layout(**base_layout(ROW_PX * len(angles) + 60, top=8, bottom=44))
+    return figure
+
+
+def _add_band(figure: go.Figure, row: int, band: tuple[float, float]) -> None:
+    mean, sd = band
+    figure.add_hrect(
+        y0=mean - sd,
+        y1=mean + sd,
+        fillcolor="#8E9AA6",
+        opacity=0.24,
+        line_width=0,
+        layer="below",
+        row=row,
+        col=1,
+    )
+    figure.add_hline(y=mean, line={"color": "#8E9AA6", "width": 1}, layer="below", row=row, col=1)
+
+
+def curves(runs: list[tuple[str, Signals]], finger: str, visits: bool = False) -> html.Div:
+    """The choice of finger and its curves.
+
+    Parameters
+    ----------
+    runs : list of (run id, Signals)
+        One run, or two visits to be laid over each other.
+    finger : str
+        The finger to open on.
+    visits : bool
+        Lines tell visits apart, not sides.
+    """
+    shown = _lines([signals for _, signals in runs], visits)
+    choice = dcc.RadioItems(
+        id=ids.CURVES_FINGER,
+        options=[{"value": value, "label": word} for value, word in _FINGER_NAMES.items()],
+        value=finger,
+        inline=True,
+        className="choice-row",
+    )
+    legend = [
+        html.Li([html.Span(className=f"line-sample line-{kind}"), word])
+        for kind, word in _legend(shown, visits)
+    ]
+    band = html.Li([html.Span(className="line-sample line-band"), "reference, mean ± 1 SD of its postures"])
+    return html.Div(
+        [
+            dcc.Store(id=ids.CURVES_RUNS, data={"runs": [run_id for run_id, _ in runs], "visits": visits}),
+            html.Div(
+                [html.Fieldset([html.Legend("Finger", className="visually-hidden"), choice]),
+                 html.Ul([*legend, band], className="line-legend")],
+                className="curves-head",
+            ),
+            make_graph(draw_curves(shown, finger), "Joint angles of one finger over time", ids.CURVES),
+        ]
+    )  # fmt: skip
+
+
+def _legend(shown: list[tuple[Signals, Side, dict[str, Any]]], visits: bool) -> list[tuple[str, str]]:
+    if visits:
+        return [("earlier", "earlier visit"), ("later", "later visit")]
+    return [(side, f"{side} hand") for _, side, _ in shown]
+
+
+def _lines(all_signals: list[Signals], visits: bool) -> list[tuple[Signals, Side, dict[str, Any]]]:
+    if not visits:
+        return [(signals, side, LINES[side]) for signals in all_signals for side in signals.sides]
+    common = [side for side in all_signals[0].sides if all(side in other.sides for other in all_signals)]
+    return [
+        (signals, side, VISIT_LINES[visit])
+        for visit, signals in enumerate(all_signals)
+        for side in common[:1]
+    ]
+
+
+@callback(
+    Output(ids.CURVES, "figure"),
+    Input(ids.CURVES_FINGER, "value"),
+    State(ids.CURVES_RUNS, "data"),
+    prevent_initial_call=True,
+)
+def show_finger(finger: str, shown: dict[str, Any] | None) -> go.Figure:
+    """Draw the curves of the finger that was chosen."""
+    if not shown or finger not in FINGERS:
+        raise PreventUpdate
+    records = get_records()
+    all_signals = [read_signals(records.open_run(run_id)) for run_id in shown["runs"][:2]]
+    return draw_curves(_lines(all_signals, bool(shown.get("visits"))), finger)

@@ -1,0 +1,95 @@
+"""Moments worth looking at: sustained postures and brisk movements, each a link to its frame and joint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import html
+
+from components import routes
+from components.heat_map import name_angle, name_joint
+from components.signals import Signals
+from components.states import notice
+from components.status import say_number, say_time
+from pipeline.hand.angles import ANGLE_INFO
+from pipeline.measures.summary import BriskEvent, PostureBout, SideSummary
+
+MOST = 60
+"""Longer lists are not read; the strongest are kept, and how many there are is said."""
+
+
+def events(summary: SideSummary, signals: Signals) -> html.Div:
+    """Both lists of one hand."""
+    return html.Div(
+        [_bouts(summary.bouts, signals), _brisk(summary.brisk, signals)],
+        className="events",
+    )
+
+
+def _bouts(bouts: tuple[PostureBout, ...], signals: Signals) -> html.Div:
+    strongest = sorted(bouts, key=lambda bout: -abs(bout.peak_z))[:MOST]
+    rows = [
+        _row(
+            signals.frame_at(bout.start_s),
+            ANGLE_INFO[bout.angle].joint,
+            bout.start_s,
+            [
+                name_angle(bout.angle),
+                bout.direction,
+                f"{bout.end_s - bout.start_s:.2f} s",
+                f"{say_number(bout.peak_z, 1, signed=True)} SD",
+            ],
+        )
+        for bout in sorted(strongest, key=lambda bout: bout.start_s)
+    ]
+    return _list(
+        "Sustained postures",
+        "3 SD or more from the reference for at least 0.2 s",
+        ["Start", "Angle", "Direction", "Length", "Farthest"],
+        rows,
+        len(bouts),
+    )
+
+
+def _brisk(brisk: tuple[BriskEvent, ...], signals: Signals) -> html.Div:
+    strongest = sorted(brisk, key=lambda event: -event.peak_acceleration)[:MOST]
+    rows = [
+        _row(
+            signals.frame_at(event.peak_s),
+            event.joint,
+            event.peak_s,
+            [name_joint(event.joint), f"{1000 * (event.end_s - event.start_s):.0f} ms",
+             f"{event.peak_acceleration:.1f} m/s²"],
+        )
+        for event in sorted(strongest, key=lambda event: event.peak_s)
+    ]  # fmt: skip
+    return _list(
+        "Brisk movements",
+        "acceleration surely over 5 m/s²; ordinary key strokes can be brisk too",
+        ["Peak", "Joint", "Length", "Acceleration"],
+        rows,
+        len(brisk),
+    )
+
+
+def _row(frame: int, joint: str, time_s: float, cells: list[str]) -> html.Tr:
+    link = html.A(say_time(time_s), href=routes.moment_fragment(frame, joint), className="moment")
+    return html.Tr([html.Th(link, scope="row"), *[html.Td(cell) for cell in cells]])
+
+
+def _list(title: str, note: str, head: list[str], rows: list[html.Tr], total: int) -> html.Div:
+    label: dict[str, Any] = {"aria-label": title}
+    if not rows:
+        return html.Div([html.H3(title), notice("info", html.P(f"None in this recording ({note})."))])
+    count = f"{total} in this recording" if total <= MOST else f"the {MOST} strongest of {total}"
+    table = html.Table(
+        [html.Thead(html.Tr([html.Th(word, scope="col") for word in head])), html.Tbody(rows)],
+        className="numbers",
+    )
+    return html.Div(
+        [
+            html.H3(title),
+            html.P(f"{count}; {note}. A time opens that moment in the player.", className="plot-note"),
+            html.Div(table, className="table-scroll event-list", tabIndex=0, role="group", **label),
+        ]
+    )

@@ -1,0 +1,176 @@
+"""Heat maps over time: jerk and acceleration of 21 joints, and the deviation of 20 angles."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Final
+
+import numpy as np
+import plotly.graph_objects as go
+from dash import html
+
+from components import ids
+from components.graphs import INK, QUIET, base_layout, make_graph, time_axis
+from components.signals import SideSignals, Signals
+from components.status import GREEN, RED, YELLOW
+from pipeline.hand.angles import ANGLE_INFO, ANGLES
+from pipeline.hand.joints import JOINTS, Side
+from pipeline.measures.levels import FAR_SD, NEAR_SD
+
+MAX_COLUMNS = 1200
+"""More columns than pixels only cost time; a column then shows the strongest value of its frames."""
+
+ROW_PX = 15
+
+_SHORT_FINGER: Final = {
+    "thumb": "Thumb",
+    "index": "Index",
+    "middle": "Middle",
+    "ring": "Ring",
+    "pinky": "Little",
+}
+
+
+def name_joint(joint: str) -> str:
+    """A joint in a few letters: "Little PIP"."""
+    if joint == "wrist":
+        return "Wrist"
+    finger, part = joint.split("_")
+    return f"{_SHORT_FINGER[finger]} {part if part == 'tip' else part.upper()}"
+
+
+def name_angle(angle: str) -> str:
+    """An angle in a few letters: "Little PIP", "Index spread"."""
+    info = ANGLE_INFO[angle]
+    if info.movement == "flexion":
+        return name_joint(info.joint)
+    return f"{_SHORT_FINGER[info.finger]} {'CMC ' if info.finger == 'thumb' else ''}spread"
+
+
+def reduce_columns(values: np.ndarray, most: int = MAX_COLUMNS) -> tuple[np.ndarray, np.ndarray]:
+    """At most ``most`` columns of (T, K): of each group of frames the value farthest from zero.
+
+    Returns
+    -------
+    reduced : ndarray (C, K) float32
+        NaN only where the whole group is.
+    first : ndarray (C,) int
+        First frame of each group.
+    """
+    n_frames = len(values)
+    if n_frames <= most:
+        return values.astype(np.float32), np.arange(n_frames)
+    group = -(-n_frames // most)
+    first = np.arange(0, n_frames, group)
+    padded = np.full((len(first) * group, values.shape[1]), np.nan, dtype=np.float32)
+    padded[:n_frames] = values
+    grouped = padded.reshape(len(first), group, -1)
+    farthest = np.where(np.isnan(grouped), -1.0, np.abs(grouped)).argmax(axis=1)
+    return np.take_along_axis(grouped, farthest[:, None], axis=1)[:, 0], first
+
+
+def _draw(
+    signals: Signals, values: np.ndarray, names: list[str], joints: list[str], trace: dict[str, Any]
+) -> go.Figure:
+    reduced, first = reduce_columns(values)
+    group = int(first[1] - first[0]) if len(first) > 1 else 1
+    last = np.minimum(first + group - 1, len(signals.time_s) - 1)
+    middle_s = (signals.time_s[first] + signals.time_s[last]) / 2
+    figure = go.Figure(
+        go.Heatmap(
+            x=middle_s.astype(np.float32), y=names, z=np.ascontiguousarray(reduced.T), meta=joints,
+            hoverongaps=False, **trace,
+        )
+    )  # fmt: skip
+    figure.update_layout(
+        **base_layout(len(names) * ROW_PX + 78, top=34, bottom=44),
+        xaxis=time_axis(signals.duration_s),
+        yaxis={
+            "autorange": "reversed",
+            "tickfont": {"size": 11, "color": INK},
+            "fixedrange": True,
+            "ticks": "",
+        },
+    )
+    return figure
+
+
+def _scale_bar(**more: Any) -> dict[str, Any]:
+    return {
+        "orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "ypad": 4, "xpad": 0,
+        "len": 0.42, "lenmode": "fraction", "thickness": 8, "outlinewidth": 0,
+        "tickfont": {"size": 11, "color": QUIET}, **more,
+    }  # fmt: skip
+
+
+def draw_jerk(signals: Signals, side: SideSignals) -> go.Figure:
+    """Jerk score of the 21 joints relative to this recording, 0 to 1."""
+    return _draw(
+        signals, side.jerk, [name_joint(joint) for joint in JOINTS], list(JOINTS),
+        {
+            "zmin": 0, "zmax": 1, "colorscale": "Cividis",
+            "colorbar": _scale_bar(tickvals=[0, 0.5, 1], ticktext=["0", "0.5", "1"]),
+            "hovertemplate": "%{y}, %{x:.2f} s<br>jerk score %{z:.2f}<extra></extra>",
+        },
+    )  # fmt: skip
+
+
+def draw_acceleration(signals: Signals, side: SideSignals) -> go.Figure:
+    """Acceleration of the 21 joints in m/s², up to the 99th percentile of this recording."""
+    top = side.acceleration_top
+    return _draw(
+        signals, side.acceleration, [name_joint(joint) for joint in JOINTS], list(JOINTS),
+        {
+            "zmin": 0, "zmax": top, "colorscale": "Cividis",
+            "colorbar": _scale_bar(tickvals=[0, top], ticktext=["0", f"{top:.0f} m/s²"]),
+            "hovertemplate": "%{y}, %{x:.2f} s<br>%{z:.1f} m/s²<extra></extra>",
+        },
+    )  # fmt: skip
+
+
+def draw_z(signals: Signals, side: SideSignals) -> go.Figure:
+    """Deviation of the 20 angles from the reference, frame by frame, in the three levels' colours."""
+    edge = 6.0
+    steps = [
+        (-edge, RED),
+        (-FAR_SD, YELLOW),
+        (-NEAR_SD, GREEN),
+        (NEAR_SD, YELLOW),
+        (FAR_SD, RED),
+        (edge, RED),
+    ]
+    scale: list[list[Any]] = []
+    for (low, colour), (high, _) in itertools.pairwise(steps):
+        scale += [[(low + edge) / (2 * edge), colour], [(high + edge) / (2 * edge), colour]]
+    return _draw(
+        signals, side.z, [name_angle(angle) for angle in ANGLES], [ANGLE_INFO[a].joint for a in ANGLES],
+        {
+            "zmin": -edge, "zmax": edge, "colorscale": scale,
+            "colorbar": _scale_bar(tickvals=[-3, -1, 1, 3], ticktext=["−3", "−1", "+1", "+3 SD"]),
+            "hovertemplate": "%{y}, %{x:.2f} s<br>%{z:+.1f} SD<extra></extra>",
+        },
+    )  # fmt: skip
+
+
+def heat_maps(signals: Signals, side: Side) -> list[html.Div]:
+    """The three heat maps of one hand, each with its title."""
+    values = signals.sides[side]
+    drawn = [
+        ("jerk", "Jerk, relative to this recording", draw_jerk(signals, values),
+         "Yellow is where this recording is jerkiest; colours cannot be compared between recordings."),
+        ("acceleration", "Acceleration, relative to this recording", draw_acceleration(signals, values),
+         "The scale ends at this recording's 99th percentile."),
+        ("z", "Joint angles, standard deviations from the reference, by frame", draw_z(signals, values),
+         "Green within 1 SD, yellow 1 to 3, red 3 or more. Passing moments are ordinary: duration counts."),
+    ]  # fmt: skip
+    return [
+        html.Div(
+            [
+                html.H3(title),
+                html.P(note, className="plot-note"),
+                make_graph(figure, f"{title}, {side} hand", ids.heat_map(kind, side), hatched=True),
+            ],
+            className="heat",
+        )
+        for kind, title, figure, note in drawn
+    ]

@@ -1,0 +1,166 @@
+"""The parts of a recording's report in their order; the page and the comparison lay them out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import dcc, html
+
+from components import routes
+from components.curves import curves
+from components.events import events
+from components.hand_map import hand_map
+from components.headlines import headlines, provenance_list
+from components.heat_map import heat_maps
+from components.player import player, playhead
+from components.quality import quality_box
+from components.signals import Signals, read_signals
+from components.states import failed
+from components.status import panel
+from pipeline.errors import RedysError
+from pipeline.hand.angles import ANGLE_INFO
+from pipeline.measures.summary import Summary
+from records import RecordingRow, get_records
+
+LIMITS = (
+    "It describes movement; it is not a diagnosis.",
+    "Angles are this geometry's, not a goniometer's; wrist angles cannot be worked out without a forearm.",
+    "Jerk above about 6 Hz cannot be recovered at 60 frames/s; tremor frequencies can, amplitudes with care.",
+    "A difference between visits says something only past the measurement error, which needs repeated "
+    "recordings of the same person.",
+    "Co-contraction cannot be seen in a video.",
+)
+
+DOWNLOADS = (
+    ("angles.csv", "Joint angles (CSV)"),
+    ("measures.csv", "Speed, acceleration, jerk (CSV)"),
+    ("tables.json", "What the columns mean (JSON)"),
+    ("mosaic.mp4", "Video of all cameras (MP4)"),
+    ("index.json", "Cameras, frames, files (JSON)"),
+)
+
+
+def name_recording(recording: RecordingRow) -> str:
+    """A recording in a few words: "P-014, 2026-03-02, piano"."""
+    visit = recording.visit.isoformat() if recording.visit else "undated"
+    return f"{recording.subject}, {visit}, {recording.task}"
+
+
+def who_and_when(recording: RecordingRow, summary: Summary | None) -> html.Dl:
+    """Pseudonym, visit, task, hand, length."""
+    found: list[tuple[str, Any]] = [
+        ("Person", dcc.Link(recording.subject, href=routes.subject_url(recording.subject_id))),
+        ("Visit", recording.visit.isoformat() if recording.visit else "undated"),
+        ("Task", recording.task),
+        ("Hand", recording.side),
+    ]
+    if summary is not None:
+        found.append(("Length", f"{summary.recording.duration_s:.1f} s"))
+    return html.Dl(
+        [html.Div([html.Dt(term), html.Dd(text)]) for term, text in found], className="figures who"
+    )
+
+
+def report(recording: RecordingRow, run_id: str) -> list[Any]:
+    """Everything below the heading, from quality to limits."""
+    records = get_records()
+    try:
+        summary = records.read_summary(run_id)
+    except RedysError as error:
+        return [failed(error)]
+    if summary is None:
+        return [failed(RedysError("The run ended without a report.", "Run the pipeline again."))]
+    quality = panel("Quality of the recording", quality_box(summary))
+    try:
+        signals = read_signals(records.open_run(run_id))
+    except RedysError as error:
+        # The numbers are there and stand for themselves; only what moves is missing.
+        return [quality, *_maps(summary), *_headlines(summary), failed(error)]
+    moving = panel(
+        "Player",
+        player(run_id, name_recording(recording)),
+        playhead(),
+        lead="All cameras at the same instant, with the fused skeleton, and the hand in 3D.",
+    )
+    rest = [
+        *_heat(signals),
+        panel(
+            "Joint angles over time",
+            curves([(run_id, signals)], _opening_finger(summary)),
+            lead="Flexion +, hyperextension −, abduction away from the middle finger +.",
+        ),
+        *_events(summary, signals),
+        *_headlines(summary),
+    ]
+    foot = _limits(summary, run_id)
+    if summary.quality.verdict == "failed":
+        hidden = html.Details(
+            [
+                html.Summary("Show the numbers all the same"),
+                *_maps(summary),
+                *rest,
+            ],
+            className="panel withheld",
+        )
+        return [quality, moving, hidden, foot]
+    return [quality, *_maps(summary), moving, *rest, foot]
+
+
+def _title(words: str, summary: Summary, side: str) -> str:
+    return f"{words}, {side} hand" if len(summary.sides) > 1 else words
+
+
+def _maps(summary: Summary) -> list[html.Section]:
+    return [
+        panel(_title("Hand map", summary, side), hand_map(found, side, summary.provenance))
+        for side, found in summary.sides.items()
+    ]
+
+
+def _heat(signals: Signals) -> list[html.Section]:
+    many = len(signals.sides) > 1
+    return [
+        panel(
+            f"Movement over time, {side} hand" if many else "Movement over time",
+            *heat_maps(signals, side),
+            lead="A click goes to that moment and joint. Striped grey: cannot tell.",
+        )
+        for side in signals.sides
+    ]
+
+
+def _events(summary: Summary, signals: Signals) -> list[html.Section]:
+    return [
+        panel(_title("Events", summary, side), events(found, signals))
+        for side, found in summary.sides.items()
+    ]
+
+
+def _headlines(summary: Summary) -> list[html.Section]:
+    return [
+        panel(_title("Headline numbers", summary, side), headlines(found))
+        for side, found in summary.sides.items()
+    ]
+
+
+def _opening_finger(summary: Summary) -> str:
+    """The finger of the worst angle: what the person will look at first."""
+    for side in summary.sides.values():
+        for worst in side.worst:
+            if worst.angle in ANGLE_INFO:
+                return ANGLE_INFO[worst.angle].finger
+    return "index"
+
+
+def _limits(summary: Summary, run_id: str) -> html.Section:
+    links = [
+        html.Li(html.A(words, href=routes.media_url(run_id, name), download=name))
+        for name, words in DOWNLOADS
+    ]
+    return panel(
+        "Limits, origin, downloads",
+        html.Ul([html.Li(text) for text in (*LIMITS, *summary.notes)], className="limits"),
+        provenance_list(summary.provenance),
+        html.Ul(links, className="downloads"),
+        html.P(f"Report {run_id}", className="plot-note"),
+    )

@@ -1,0 +1,111 @@
+"""A recording's report on one A4 page: nothing moves, everything prints, the numbers are the screen's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import dash
+from dash import dcc, html
+
+from components import routes
+from components.hand_map import hand_image, say_worst
+from components.headlines import say_headline_reference, say_interval, say_value
+from components.report import LIMITS, name_recording, who_and_when
+from components.states import failed
+from components.status import level_icon, level_legend, simulated_note
+from pipeline.errors import RedysError
+from pipeline.measures.levels import BETWEEN, BEYOND, WITHIN
+from pipeline.measures.summary import INTERVAL_NOTE, SIMULATED_NOTE, Headline, SideSummary, Summary
+from records import RecordingRow, get_records
+
+dash.register_page(__name__, path_template=routes.PRINT, title="Report to print - ReDys")
+
+
+def layout(recording_id: str | None = None, **_: Any) -> Any:
+    """The page; it says so where there is no report."""
+    records = get_records()
+    try:
+        recording = records.get_recording(recording_id or "")
+        summary = records.read_summary(recording.report_run_id) if recording.report_run_id else None
+        if summary is None:
+            raise RedysError("There is no report of this recording yet.", "Run the pipeline on it first.")
+    except RedysError as error:
+        return [html.H1("Report to print"), failed(error), dcc.Link("All recordings", href=routes.WORKLIST)]
+    return [
+        html.P(
+            [
+                dcc.Link("Back to the report", href=routes.recording_url(recording.id)),
+                html.Span(" Print with Ctrl+P; it fits one A4 page.", className="quiet"),
+            ],
+            className="screen-only",
+        ),
+        html.Article(_page(recording, summary), className=f"sheet sheet-{len(summary.sides)}"),
+    ]
+
+
+def _page(recording: RecordingRow, summary: Summary) -> list[Any]:
+    parts: list[Any] = [
+        html.Header([html.H1(name_recording(recording)), who_and_when(recording, summary)]),
+        _quality(summary),
+    ]
+    if summary.quality.verdict != "failed":
+        for side, found in summary.sides.items():
+            parts.append(
+                html.Section(
+                    [
+                        html.H2(f"Hand map, {side} hand (standard deviations from the reference)"),
+                        html.P(say_worst(found), className="worst"),
+                        simulated_note(SIMULATED_NOTE) if summary.provenance.baseline_simulated else None,
+                        html.Div([hand_image(found, side), _numbers(found)], className="sheet-columns"),
+                    ]
+                )
+            )
+        parts.append(level_legend())
+    provenance = summary.provenance
+    parts.append(
+        html.Footer(
+            [
+                html.P(" ".join((INTERVAL_NOTE, *LIMITS))),
+                html.P(
+                    f"Reference: {provenance.baseline}, n = {provenance.baseline_n_people}"
+                    f"{', simulated' if provenance.baseline_simulated else ''}. "
+                    f"{provenance.hand_model}; {provenance.detector}, {provenance.estimator}; "
+                    f"{provenance.filter}. "
+                    f"ReDys {provenance.program_version}. Report {recording.report_run_id}. Page 1 of 1."
+                ),
+                html.P(["Examiner and date: ", html.Span(className="signature")]),
+            ]
+        )
+    )
+    return parts
+
+
+def _quality(summary: Summary) -> html.Section:
+    quality = summary.quality
+    level = {"passed": WITHIN, "limited": BETWEEN}.get(quality.verdict, BEYOND)
+    figures = [f"{len(summary.recording.cameras)} cameras at {summary.recording.fps:.2f} frames/s"]
+    for side, hand in quality.hands.items():
+        figures.append(f"{side} hand measured in {100 * hand.valid_share:.0f} %")
+        if math.isfinite(hand.measured_sigma_mm):
+            figures.append(f"joint jitter {hand.measured_sigma_mm:.2f} mm")
+    words = "; ".join(figures) + "."
+    return html.Section(
+        [
+            html.P([level_icon(level), html.Strong(f"Recording quality: {quality.verdict}. "), words]),
+            html.Ul([html.Li(reason) for reason in quality.reasons[:5]]) if quality.reasons else None,
+        ],
+        className=f"sheet-quality quality-{quality.verdict}",
+    )
+
+
+def _numbers(summary: SideSummary) -> html.Table:
+    return html.Table(html.Tbody([_row(headline) for headline in summary.headlines]), className="numbers")
+
+
+def _row(headline: Headline) -> html.Tr:
+    if not math.isfinite(headline.value):
+        return html.Tr([html.Th(headline.label, scope="row"), html.Td(f"withheld: {headline.note}")])
+    lines = [say_interval(headline), say_headline_reference(headline)]
+    value = [html.Strong(say_value(headline)), html.Span("; ".join(line for line in lines if line))]
+    return html.Tr([html.Th(headline.label, scope="row"), html.Td(value)])
