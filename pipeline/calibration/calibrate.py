@@ -1,0 +1,225 @@
+"""The calibration stage: the session's rig, from where it can be had.
+
+From ``rig.json`` if the session brings one, else from the checkerboard takes in ``calibration/``; one
+camera alone may do without.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from pipeline.calibration.board import guess_board_size
+from pipeline.calibration.clocks import TakeOffset, find_take_offsets
+from pipeline.calibration.lens import LEAST_VIEWS, USUAL_LENS, LensModel
+from pipeline.calibration.rig import fit_to_session, nominal_rig, reuse_rig, scale_camera
+from pipeline.calibration.solve import solve_rig
+from pipeline.calibration.takes import (
+    Motion,
+    Sight,
+    find_valleys,
+    joint_motion,
+    look_at,
+    measure_motion,
+    read_grey,
+)
+from pipeline.errors import CalibrationError
+from pipeline.progress import Reporter
+from pipeline.results import Rig
+from pipeline.session import Checkerboard, Session
+
+__all__ = ["calibrate", "calibrate_takes", "scale_camera"]
+
+MOST_RESTS = 24
+ENOUGH_VIEWS = 10
+APART_S = 0.5
+
+T = TypeVar("T")
+
+
+def calibrate(session: Session, report: Reporter) -> Rig:
+    """Cameras of a session: lenses and places.
+
+    Parameters
+    ----------
+    session : Session
+        Its ``rig`` is used if there; else its ``calibration_videos``; one camera alone gets a usual lens.
+    report : Reporter
+        Hears progress and warnings.
+
+    Returns
+    -------
+    Rig
+        For the sizes of the session's videos; the world is the session's reference camera.
+
+    Raises
+    ------
+    CalibrationError
+        There is no way to a rig, in words that name the camera and say what to do.
+    pipeline.errors.VideoError
+        A take cannot be decoded.
+    """
+    if session.rig is not None:
+        report.update(0.0, "Reading the rig of an earlier calibration")
+        rig = reuse_rig(session, session.rig)
+    elif session.calibration_videos:
+        takes = _takes(session)
+        rig = calibrate_takes(takes, session.settings.reference, session.settings.checkerboard, report)
+        rig = fit_to_session(rig, session)
+    elif len(session.cameras) == 1:
+        rig = nominal_rig(session)
+    else:
+        raise CalibrationError(
+            f"There is no calibration for the {len(session.cameras)} cameras of {session.path}.",
+            "Film a checkerboard with all cameras at once and put the takes into calibration/ under the same "
+            "names, or copy the rig.json of an earlier visit if no camera was moved since.",
+        )
+    for reason in rig.reasons:
+        report.warn(reason)
+    report.update(1.0, "The cameras are calibrated")
+    return rig
+
+
+def _takes(session: Session) -> dict[str, Path]:
+    missing = [name for name in session.cameras if name not in session.calibration_videos]
+    if missing:
+        there = ", ".join(path.name for path in session.calibration_videos.values())
+        raise CalibrationError(
+            f"There is no checkerboard take of camera {', '.join(missing)} in "
+            f"{session.path / 'calibration'}; there are {there}.",
+            "Add it under the camera's name, or film the board again with all cameras at once.",
+        )
+    return {name: session.calibration_videos[name] for name in session.cameras}
+
+
+def calibrate_takes(
+    takes: dict[str, Path],
+    reference: str,
+    board: Checkerboard,
+    report: Reporter,
+    model: LensModel = USUAL_LENS,
+) -> Rig:
+    """Calibrate cameras from takes of a checkerboard that rests in several places.
+
+    Seed 000, section 6. Every take is decoded once for its motion; sound (or motion) brings the takes onto
+    one clock; the board is looked for where it rests for all cameras at once, and, for cameras that found
+    it in few places, where it rests for them.
+
+    Parameters
+    ----------
+    takes : dict of Path
+        A video by camera.
+    reference : str
+        The camera that is the world.
+    board : Checkerboard
+        The board that was shown.
+    report : Reporter
+        Hears progress and warnings.
+    model : LensModel
+        Free lens parameters.
+
+    Returns
+    -------
+    Rig
+        For the takes' picture sizes.
+
+    Raises
+    ------
+    CalibrationError
+        No board, a board of another size, too few places, no common time, a mirrored or moved camera.
+    """
+    names = [reference, *sorted(name for name in takes if name != reference)]
+    found = _each(names, lambda name: measure_motion(takes[name], report), report.part(0.0, 0.6), "Decoding")
+    motions = dict(zip(names, found, strict=True))
+    offsets = find_take_offsets({name: takes[name] for name in names}, motions, reference, report)
+    times_s = _common_rests(motions, offsets, names)
+
+    def look(name: str) -> list[Sight]:
+        offset_s = offsets[name].offset_s
+        own_s = [time_s - offset_s for time_s in times_s]
+        return _look(takes[name], motions[name], own_s, names.index(name), board, report)
+
+    parts = _each(names, look, report.part(0.6, 0.9), "Looking for the board in")
+    sights = dict(zip(names, parts, strict=True))
+    for name in names:
+        _require_boards(takes[name], name, sights[name], board)
+    report.update(0.9, "Solving lenses and places of the cameras")
+    return solve_rig(sights, {name: motions[name].size_px for name in names}, reference, board, model)
+
+
+def _each(names: Sequence[str], work: Callable[[str], T], report: Reporter, what: str) -> list[T]:
+    """Do the work for every camera, as many at once as there are cores, and report in between."""
+    done = []
+    with ThreadPoolExecutor(max_workers=max(1, min(len(names), os.cpu_count() or 1))) as pool:
+        futures = [pool.submit(work, name) for name in names]
+        for index, (name, future) in enumerate(zip(names, futures, strict=True)):
+            report.update(index / len(names), f"{what} the checkerboard take of camera {name}")
+            done.append(future.result())
+    return done
+
+
+def _common_rests(
+    motions: dict[str, Motion], offsets: dict[str, TakeOffset], names: Sequence[str]
+) -> list[float]:
+    """Times on the reference's clock at which the board rests for all cameras."""
+    together = joint_motion([motions[name] for name in names], [offsets[name].offset_s for name in names])
+    valleys = find_valleys(together.level, MOST_RESTS)
+    if not valleys:
+        raise CalibrationError(
+            f"The checkerboard takes of cameras {', '.join(names)} have no moment in common.",
+            "Film the board again with all cameras running at once.",
+        )
+    return sorted(float(together.time_s[valley.frame]) for valley in valleys)
+
+
+def _look(
+    path: Path,
+    motion: Motion,
+    times_s: Sequence[float],
+    number: int,
+    board: Checkerboard,
+    report: Reporter,
+) -> list[Sight]:
+    """What one camera sees at the common rests, and at its own if those gave it few boards."""
+    rests = list(enumerate(times_s))
+    sights = look_at(path, motion, rests, board, report)
+    n_found = sum(sight.corners_px is not None for sight in sights)
+    if n_found >= ENOUGH_VIEWS:
+        return sights
+    own = [float(motion.time_s[valley.frame]) for valley in find_valleys(motion.level, MOST_RESTS)]
+    own = [time_s for time_s in own if all(abs(time_s - sight.time_s) > APART_S for sight in sights)]
+    first = (number + 1) * 1000  # rests of one camera's own; no other camera has these numbers
+    more = [(first + index, time_s) for index, time_s in enumerate(own[: MOST_RESTS // 2])]
+    return sights + look_at(path, motion, more, board, report)
+
+
+def _require_boards(path: Path, name: str, sights: Sequence[Sight], board: Checkerboard) -> None:
+    """Say what is wrong where a camera saw the board in fewer places than a calibration takes."""
+    n_found = sum(sight.corners_px is not None for sight in sights)
+    if n_found >= LEAST_VIEWS:
+        return
+    stated = f"{board.columns} x {board.rows}"
+    reasons = Counter(sight.reason for sight in sights if sight.corners_px is None)
+    times_s = [sight.time_s for sight in sights if sight.corners_px is None]
+    picked = np.linspace(0, len(times_s) - 1, min(8, len(times_s))).round().astype(int)
+    size = guess_board_size((read_grey(path, sights[i].frame) for i in picked), board) if times_s else None
+    if size is not None and set(size) != {board.columns, board.rows}:
+        raise CalibrationError(
+            f"Camera {name} saw no checkerboard with {stated} inner corners, but a board of "
+            f"{size[0]} x {size[1]} inner corners seems to be there.",
+            f"Set columns = {size[0]} and rows = {size[1]} under [checkerboard] in session.toml (inner "
+            "corners, one less than squares), and square_mm to the side of a square.",
+        )
+    usual = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
+    raise CalibrationError(
+        f"Camera {name} saw the checkerboard with {stated} inner corners in {n_found} of {len(sights)} "
+        f"moments of rest in {path.name}{usual}, and {LEAST_VIEWS} are the least.",
+        "Film the board again: flat, evenly lit, the whole of it and its white border in every camera's "
+        "picture, held still for a second in ten to fifteen places. Check columns and rows in session.toml.",
+    )

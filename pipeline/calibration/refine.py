@@ -1,0 +1,186 @@
+"""One joint refinement of all cameras, lenses and board poses with a robust loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.optimize import least_squares
+
+from pipeline.calibration.board import board_points_mm
+from pipeline.calibration.lens import USUAL_LENS, LensModel
+from pipeline.session import Checkerboard
+
+Pose = tuple[np.ndarray, np.ndarray]
+"""Rotation vector (3,) and translation (3,) in mm."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Corners (rows * columns, 2) in px of one board in one camera, by their places in the lists."""
+
+    camera: int
+    board: int
+    corners_px: np.ndarray
+
+
+@dataclass(frozen=True)
+class RigState:
+    """Everything that is refined.
+
+    Attributes
+    ----------
+    K : ndarray (C, 3, 3)
+    distortion : ndarray (C, 5)
+    cameras : list of Pose
+        World to camera; the first is the world itself and stays so.
+    boards : list of Pose
+        Board to world.
+    """
+
+    K: np.ndarray
+    distortion: np.ndarray
+    cameras: list[Pose]
+    boards: list[Pose]
+
+
+def refine(
+    state: RigState,
+    observations: Sequence[Observation],
+    board: Checkerboard,
+    model: LensModel = USUAL_LENS,
+    fixed_lenses: bool = False,
+) -> RigState:
+    """Fit all cameras, lenses and board poses to all corners at once.
+
+    Minimises sum rho(r) over all corner coordinates with the soft L1 loss of Triggs et al. (2000,
+    "Bundle adjustment: a modern synthesis"), whose scale is three times the usual residual at the start,
+    so that a corner under a reflection pulls little. The first camera is the world.
+
+    Parameters
+    ----------
+    state : RigState
+        Start: from the lenses and the pairs.
+    observations : sequence of Observation
+        All corners that count.
+    board : Checkerboard
+        The board shown.
+    model : LensModel
+        What is free in a lens.
+    fixed_lenses : bool
+        Leave the lenses as they are.
+
+    Returns
+    -------
+    RigState
+    """
+    problem = _Problem(state, observations, board, model, fixed_lenses)
+    start = problem.pack(state)
+    usual = float(np.median(np.abs(problem.residuals(start)))) * 1.4826
+    result = least_squares(
+        problem.residuals,
+        start,
+        jac=problem.jacobian,
+        method="trf",
+        x_scale="jac",
+        loss="soft_l1",
+        f_scale=min(max(3 * usual, 0.1), 2.0),
+        ftol=1e-10,
+        xtol=1e-10,
+        max_nfev=60,
+    )
+    return problem.unpack(result.x)
+
+
+def to_rvec(R: np.ndarray) -> np.ndarray:
+    """Rotation vector (3,) of a rotation matrix (3, 3)."""
+    return cv2.Rodrigues(R)[0].ravel()
+
+
+def residuals_px(state: RigState, observation: Observation, board: Checkerboard) -> np.ndarray:
+    """Reprojection errors (rows * columns, 2) in px of one observation."""
+    rvec, tvec = _compose(state.boards[observation.board], state.cameras[observation.camera])[:2]
+    K, distortion = state.K[observation.camera], state.distortion[observation.camera]
+    projected = cv2.projectPoints(board_points_mm(board), rvec, tvec, K, distortion)[0]
+    return projected.reshape(-1, 2) - observation.corners_px
+
+
+def _compose(first: Pose, second: Pose) -> tuple[np.ndarray, ...]:
+    """Rotation vector and translation of ``second`` after ``first``, then their derivatives."""
+    return cv2.composeRT(*first, *second)
+
+
+class _Problem:
+    """The parameters in one vector: lenses, then cameras but the first, then boards."""
+
+    def __init__(
+        self,
+        state: RigState,
+        observations: Sequence[Observation],
+        board: Checkerboard,
+        model: LensModel,
+        fixed_lenses: bool,
+    ) -> None:
+        self.start = state
+        self.observations = observations
+        self.points = board_points_mm(board)
+        self.model = model
+        self.n_cameras = len(state.cameras)
+        self.n_lens = 0 if fixed_lenses else len(model.pack(state.K[0], state.distortion[0]))
+        self.first_pose = self.n_cameras * self.n_lens
+        self.first_board = self.first_pose + 6 * (self.n_cameras - 1)
+
+    def pack(self, state: RigState) -> np.ndarray:
+        both = zip(state.K, state.distortion, strict=True)
+        lenses = [self.model.pack(K, distortion)[: self.n_lens] for K, distortion in both]
+        poses = [np.ravel(part) for pose in state.cameras[1:] + state.boards for part in pose]
+        return np.concatenate([*lenses, *poses])
+
+    def unpack(self, values: np.ndarray) -> RigState:
+        K, distortion = self.start.K.copy(), self.start.distortion.copy()
+        if self.n_lens:
+            for camera in range(self.n_cameras):
+                lens = values[camera * self.n_lens : (camera + 1) * self.n_lens]
+                K[camera], distortion[camera] = self.model.unpack(lens, K[camera], distortion[camera])
+        poses: list[Pose] = [(p[:3], p[3:]) for p in values[self.first_pose :].reshape(-1, 6)]
+        cut = self.n_cameras - 1
+        return RigState(K, distortion, [self.start.cameras[0], *poses[:cut]], poses[cut:])
+
+    def residuals(self, values: np.ndarray) -> np.ndarray:
+        state = self.unpack(values)
+        parts = []
+        for seen in self.observations:
+            rvec, tvec = _compose(state.boards[seen.board], state.cameras[seen.camera])[:2]
+            K, distortion = state.K[seen.camera], state.distortion[seen.camera]
+            projected = cv2.projectPoints(self.points, rvec, tvec, K, distortion)[0].reshape(-1, 2)
+            parts.append((projected - seen.corners_px).ravel())
+        return np.concatenate(parts)
+
+    def jacobian(self, values: np.ndarray) -> np.ndarray:
+        state = self.unpack(values)
+        height = 2 * len(self.points)
+        jacobian = np.zeros((height * len(self.observations), len(values)))
+        for index, seen in enumerate(self.observations):
+            rows = slice(index * height, (index + 1) * height)
+            composed = _compose(state.boards[seen.board], state.cameras[seen.camera])
+            rvec, tvec, *derivatives = composed
+            K, distortion = state.K[seen.camera], state.distortion[seen.camera]
+            full = cv2.projectPoints(self.points, rvec, tvec, K, distortion)[1]
+            by_rotation, by_shift = full[:, :3], full[:, 3:6]
+            r_by_board_r, r_by_board_t, r_by_camera_r, r_by_camera_t = derivatives[:4]
+            t_by_board_r, t_by_board_t, t_by_camera_r, t_by_camera_t = derivatives[4:]
+            column = self.first_board + 6 * seen.board
+            jacobian[rows, column : column + 3] = by_rotation @ r_by_board_r + by_shift @ t_by_board_r
+            jacobian[rows, column + 3 : column + 6] = by_rotation @ r_by_board_t + by_shift @ t_by_board_t
+            if seen.camera > 0:
+                column = self.first_pose + 6 * (seen.camera - 1)
+                jacobian[rows, column : column + 3] = by_rotation @ r_by_camera_r + by_shift @ t_by_camera_r
+                jacobian[rows, column + 3 : column + 6] = (
+                    by_rotation @ r_by_camera_t + by_shift @ t_by_camera_t
+                )
+            if self.n_lens:
+                column = seen.camera * self.n_lens
+                jacobian[rows, column : column + self.n_lens] = self.model.reduce(full[:, 6:15])
+        return jacobian

@@ -1,0 +1,140 @@
+"""Rigs that need no board: solved before, or one camera alone. Scaling and re-rooting of cameras."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import CalibrationError, RedysError
+from pipeline.results import Camera, Rig, read_rig
+from pipeline.session import Session
+from pipeline.video import probe
+
+NOMINAL_FOCAL = 0.8
+"""Focal length of a lens that nobody measured, in units of the picture's longer side.
+
+Main cameras of phones film at 24 to 28 mm of the full-frame equivalent (36 mm wide), the crop for video
+stabilisation makes that 26 to 32 mm: 0.72 to 0.9.
+"""
+
+ASPECT_TOLERANCE = 0.01
+
+
+def scale_camera(camera: Camera, size_px: tuple[int, int]) -> Camera:
+    """The same camera for pictures of another size.
+
+    Parameters
+    ----------
+    camera : Camera
+        As it was calibrated.
+    size_px : (int, int)
+        Width and height wanted; the same aspect within 1 %.
+
+    Returns
+    -------
+    Camera
+        K and rms_px scaled; the pixel convention (centre of the first pixel at 0) is kept: a point u goes
+        to ``(u + 1/2) s - 1/2``.
+
+    Raises
+    ------
+    CalibrationError
+        The aspect differs: then one of the two is cropped, and by how much on which side is not known.
+    """
+    if camera.size_px == size_px:
+        return camera
+    sx, sy = size_px[0] / camera.size_px[0], size_px[1] / camera.size_px[1]
+    if abs(sx / sy - 1) > ASPECT_TOLERANCE:
+        raise CalibrationError(
+            f"Camera {camera.name} was calibrated at {camera.size_px[0]}x{camera.size_px[1]}, but its video "
+            f"is {size_px[0]}x{size_px[1]}: another shape of picture.",
+            "Film the checkerboard in the same mode of the camera as the recording, or record again.",
+        )
+    K = np.diag([sx, sy, 1.0]) @ camera.K
+    K[0, 2] += (sx - 1) / 2
+    K[1, 2] += (sy - 1) / 2
+    return replace(camera, size_px=size_px, K=K, rms_px=camera.rms_px * (sx + sy) / 2)
+
+
+def move_reference(rig: Rig, reference: str) -> Rig:
+    """The same rig with another camera as its world."""
+    if rig.reference == reference:
+        return rig
+    root = rig.cameras[reference]
+    cameras = {}
+    for name, camera in rig.cameras.items():
+        R = camera.R @ root.R.T
+        cameras[name] = replace(camera, R=R, t_mm=camera.t_mm - R @ root.t_mm)
+    return replace(rig, reference=reference, cameras=cameras)
+
+
+def fit_to_session(rig: Rig, session: Session) -> Rig:
+    """The rig for exactly the session's cameras, reference and picture sizes.
+
+    Raises
+    ------
+    CalibrationError
+        A camera is missing from the rig, or its pictures have another shape.
+    """
+    missing = [name for name in session.cameras if name not in rig.cameras]
+    if missing:
+        raise CalibrationError(
+            f"The rig has no camera {', '.join(missing)}; it has {', '.join(sorted(rig.cameras))}.",
+            "Name the videos after the rig's cameras, or calibrate again with all cameras.",
+        )
+    rig = move_reference(rig, session.settings.reference)
+    cameras = {}
+    for name in session.cameras:
+        camera = rig.cameras[name]
+        if session.videos:
+            camera = scale_camera(camera, probe(session.videos[name]).size_px)
+        cameras[name] = camera
+    pairs = [pair for pair in rig.pairs if pair["a"] in cameras and pair["b"] in cameras]
+    return replace(rig, cameras=cameras, pairs=pairs)
+
+
+def reuse_rig(session: Session, path: Path) -> Rig:
+    """Read the rig of an earlier visit for this session; its source becomes "file".
+
+    Raises
+    ------
+    CalibrationError
+        As `fit_to_session`, or the file cannot be read.
+    """
+    try:
+        rig = read_rig(path)
+    except RedysError as error:
+        raise CalibrationError(error.what, "Copy rig.json once more from the run it came from.") from error
+    return replace(fit_to_session(rig, session), source="file")
+
+
+def nominal_rig(session: Session) -> Rig:
+    """One camera with the lens that its kind usually has.
+
+    Directions and proportions are then right within some per cent, but depth and every length in mm hang
+    on the guess; the verdict says so.
+
+    Raises
+    ------
+    CalibrationError
+        The session has keypoints alone, so that the size of the pictures is not known.
+    """
+    (name,) = session.cameras
+    if name not in session.videos:
+        raise CalibrationError(
+            f"The picture size of camera {name} is not known, since there are keypoints but no video.",
+            "Put a rig.json of this camera into the session folder.",
+        )
+    size_px = probe(session.videos[name]).size_px
+    focal_px = NOMINAL_FOCAL * max(size_px)
+    K = np.array([[focal_px, 0, (size_px[0] - 1) / 2], [0, focal_px, (size_px[1] - 1) / 2], [0, 0, 1.0]])
+    camera = Camera(name, size_px, K, np.zeros(5), np.eye(3), np.zeros(3))
+    reason = (
+        f"Camera {name} is alone and was not calibrated: its focal length is a guess ({focal_px:.0f} px, "
+        f"{NOMINAL_FOCAL} of the picture's longer side), and depth is inferred from one view. Angles are "
+        "rough, lengths and speeds in mm may be off by 20 % and more. Film with two or three cameras and a "
+        "checkerboard to measure."
+    )
+    return Rig(name, {name: camera}, source="single", verdict="check", reasons=(reason,))

@@ -1,0 +1,409 @@
+"""From what the cameras saw of the resting board to the rig: lenses, pairs, one joint refinement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from pipeline.calibration.board import is_asymmetric
+from pipeline.calibration.lens import (
+    LEAST_VIEWS,
+    OUTLIER_FLOOR_PX,
+    OUTLIER_RATIO,
+    USUAL_LENS,
+    LensFit,
+    LensModel,
+    board_poses,
+    calibrate_lens,
+)
+from pipeline.calibration.pairs import LEAST_PAIRS, PairFit, relate_cameras
+from pipeline.calibration.refine import Observation, Pose, RigState, refine, residuals_px, to_rvec
+from pipeline.calibration.takes import MOVING_PX, Sight
+from pipeline.calibration.verdict import Evidence, judge, measure_square
+from pipeline.errors import CalibrationError
+from pipeline.results import Camera, Rig
+from pipeline.session import Checkerboard
+
+SAME_PLACE_PX = 1.0
+"""Two rests whose corners differ by less show the board in the same place and count once."""
+
+CONTRADICTION_PX = 10.0
+"""Misfit of a pair beyond which its pictures do not belong together at all."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """One accepted sight: which camera, which board pose, and whether other cameras may share that pose."""
+
+    camera: str
+    board: tuple[int, str]
+    sight: Sight
+
+    @property
+    def corners_px(self) -> np.ndarray:
+        assert self.sight.corners_px is not None
+        return self.sight.corners_px
+
+
+def solve_rig(
+    sights: dict[str, list[Sight]],
+    sizes_px: dict[str, tuple[int, int]],
+    reference: str,
+    board: Checkerboard,
+    model: LensModel = USUAL_LENS,
+) -> Rig:
+    """Calibrate all cameras from the corners that they saw.
+
+    Seed 000, section 6: each lens by itself, each camera against the reference (or, where those two never
+    see the board together, against one that is already placed), then one joint refinement of lenses,
+    places and board poses with a robust loss. Views that fit badly are left out at every step.
+
+    Parameters
+    ----------
+    sights : dict of list of Sight
+        By camera; sights with the same ``rest`` show the board in the same place.
+    sizes_px : dict of (int, int)
+        Picture sizes by camera.
+    reference : str
+        The camera that is the world.
+    board : Checkerboard
+        The board shown.
+    model : LensModel
+        Free lens parameters.
+
+    Returns
+    -------
+    Rig
+
+    Raises
+    ------
+    CalibrationError
+        A camera has too few views, shares too few with the others, is mirrored, or contradicts them.
+    """
+    names = [reference, *sorted(name for name in sights if name != reference)]
+    views, refused = _select(sights, names, board)
+    lenses = {}
+    for name in names:
+        lenses[name], dropped = _fit_lens(views[name], name, sizes_px[name], board, model)
+        views[name] = [view for view in views[name] if view.sight.rest not in dropped]
+        refused[name] |= dropped
+    pairs = _place(views, refused, lenses, sizes_px, names, board)
+    state, boards = _start(views, lenses, pairs, names, board)
+    state, views = _refine(state, boards, views, refused, names, board, model)
+    return _report(state, boards, views, refused, lenses, sights, sizes_px, names, board)
+
+
+def _select(
+    sights: dict[str, list[Sight]], names: Sequence[str], board: Checkerboard
+) -> tuple[dict[str, list[_View]], dict[str, dict[int, str]]]:
+    """Views by camera, and the reasons for the rests that are none."""
+    aligned = _align_colours(sights, names) if is_asymmetric(board) else sights
+    views: dict[str, list[_View]] = {}
+    refused: dict[str, dict[int, str]] = {}
+    for name in names:
+        views[name], refused[name] = [], {}
+        for sight in sorted(aligned[name], key=lambda sight: sight.time_s):
+            if sight.corners_px is None:
+                refused[name][sight.rest] = sight.reason
+                continue
+            same = [view for view in views[name] if _is_same_place(view.corners_px, sight.corners_px)]
+            if same:
+                refused[name][sight.rest] = f"the board had not moved since {same[0].sight.time_s:.1f} s"
+                continue
+            is_still = sight.shake_px <= MOVING_PX
+            views[name].append(_View(name, (sight.rest, "" if is_still else name), sight))
+    return views, refused
+
+
+def _align_colours(sights: dict[str, list[Sight]], names: Sequence[str]) -> dict[str, list[Sight]]:
+    """Turn boards round where a camera's order disagrees in colour with the first camera's."""
+    first: dict[int, bool] = {}
+    aligned: dict[str, list[Sight]] = {}
+    for name in names:
+        aligned[name] = []
+        for sight in sights[name]:
+            if sight.corners_px is not None:
+                wanted = first.setdefault(sight.rest, sight.is_dark_first)
+                if sight.is_dark_first != wanted:
+                    sight = replace(sight, corners_px=sight.corners_px[::-1], is_dark_first=wanted)
+            aligned[name].append(sight)
+    return aligned
+
+
+def _is_same_place(a: np.ndarray, b: np.ndarray) -> bool:
+    return float(np.median(np.linalg.norm(a - b, axis=1))) < SAME_PLACE_PX
+
+
+def _fit_lens(
+    views: Sequence[_View], name: str, size_px: tuple[int, int], board: Checkerboard, model: LensModel
+) -> tuple[LensFit, dict[int, str]]:
+    if len(views) < LEAST_VIEWS:
+        raise CalibrationError(
+            f"Camera {name} saw the checkerboard in {len(views)} places, and {LEAST_VIEWS} are the least.",
+            "Film the board again: hold it still for a second in ten to fifteen places, near and far, turned "
+            "and tilted, so that every camera sees the whole of it.",
+        )
+    fit = calibrate_lens([view.corners_px for view in views], board, size_px, model)
+    usual = float(np.median(fit.view_rms_px[fit.used]))
+    dropped = {
+        view.sight.rest: f"its corners do not fit the lens ({rms:.2f} px, usually {usual:.2f} px)"
+        for view, rms, used in zip(views, fit.view_rms_px, fit.used, strict=True)
+        if not used
+    }
+    return fit, dropped
+
+
+def _place(
+    views: dict[str, list[_View]],
+    refused: dict[str, dict[int, str]],
+    lenses: dict[str, LensFit],
+    sizes_px: dict[str, tuple[int, int]],
+    names: Sequence[str],
+    board: Checkerboard,
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """R and t_mm of every camera: against the reference, else against a camera already placed."""
+    placed: dict[str, tuple[np.ndarray, np.ndarray]] = {names[0]: (np.eye(3), np.zeros(3))}
+    waiting = list(names[1:])
+    while waiting:
+        links = [
+            (len(_common(views, base, name)), base == names[0], base, name)
+            for base in placed
+            for name in waiting
+        ]
+        direct = [link for link in links if link[1] and link[0] >= LEAST_PAIRS]
+        count, _, base, name = max(direct or links, key=lambda link: link[0])
+        if count < LEAST_PAIRS:
+            raise CalibrationError(
+                f"Camera {name} and camera {base} saw the resting checkerboard together in {count} places, "
+                f"and {LEAST_PAIRS} are the least.",
+                "Film the board again where both see the whole of it, and hold it still for a second "
+                "each time.",
+            )
+        pair = _relate(views, refused, lenses, sizes_px, base, name, board)
+        R, t_mm = placed[base]
+        placed[name] = (pair.R @ R, pair.R @ t_mm + pair.t_mm)
+        waiting.remove(name)
+    return placed
+
+
+def _common(views: dict[str, list[_View]], a: str, b: str) -> list[tuple[_View, _View]]:
+    of_b = {view.board: view for view in views[b]}
+    return [(view, of_b[view.board]) for view in views[a] if view.board in of_b]
+
+
+def _relate(
+    views: dict[str, list[_View]],
+    refused: dict[str, dict[int, str]],
+    lenses: dict[str, LensFit],
+    sizes_px: dict[str, tuple[int, int]],
+    base: str,
+    name: str,
+    board: Checkerboard,
+) -> PairFit:
+    """The pair's pose; views that contradict it are refused in the second camera, or turned round."""
+    common = _common(views, base, name)
+    pair = relate_cameras(
+        [a.corners_px for a, _ in common],
+        [b.corners_px for _, b in common],
+        lenses[base],
+        lenses[name],
+        sizes_px[name],
+        board,
+        may_flip=not is_asymmetric(board),
+    )
+    if pair.mirrored:
+        raise CalibrationError(
+            f"Cameras {base} and {name} fit together only if one of them shows a mirrored picture.",
+            f"Switch off mirroring (selfie mode) in camera {name}, or in {base} if every camera is named so, "
+            "and film the recording and the checkerboard again.",
+        )
+    if not pair.rms_px <= CONTRADICTION_PX:
+        raise CalibrationError(
+            f"The checkerboard's places in cameras {base} and {name} contradict each other "
+            f"({pair.rms_px:.0f} px).",
+            f"Camera {name} moved during the take, or its take is of another rig: film the board again.",
+        )
+    changed: dict[tuple[int, str], _View | None] = {}
+    for (_, view), used, flip, rms in zip(common, pair.used, pair.flipped, pair.board_rms_px, strict=True):
+        if not used:
+            refused[name][view.sight.rest] = f"contradicts camera {base} ({rms:.1f} px)"
+            changed[view.board] = None
+        elif flip:
+            turned = replace(view.sight, corners_px=view.corners_px[::-1])
+            changed[view.board] = replace(view, sight=turned)
+    after = (changed.get(view.board, view) for view in views[name])
+    views[name] = [view for view in after if view is not None]
+    return pair
+
+
+def _start(
+    views: dict[str, list[_View]],
+    lenses: dict[str, LensFit],
+    placed: dict[str, tuple[np.ndarray, np.ndarray]],
+    names: Sequence[str],
+    board: Checkerboard,
+) -> tuple[RigState, list[tuple[int, str]]]:
+    """Where the refinement starts, and the order of its boards."""
+    seen: dict[tuple[int, str], list[_View]] = {}
+    for name in names:
+        for view in views[name]:
+            seen.setdefault(view.board, []).append(view)
+    state = RigState(
+        K=np.stack([lenses[name].K for name in names]),
+        distortion=np.stack([lenses[name].distortion for name in names]),
+        cameras=[(to_rvec(placed[name][0]), placed[name][1]) for name in names],
+        boards=[],
+    )
+    poses = [_best_pose(group, lenses, placed, names, state, board) for group in seen.values()]
+    return replace(state, boards=poses), list(seen)
+
+
+def _best_pose(
+    group: Sequence[_View],
+    lenses: dict[str, LensFit],
+    placed: dict[str, tuple[np.ndarray, np.ndarray]],
+    names: Sequence[str],
+    state: RigState,
+    board: Checkerboard,
+) -> Pose:
+    """The board's pose in the world, of those that its cameras propose, on which they agree best."""
+    best: tuple[float, Pose] | None = None
+    for view in group:
+        R, t_mm = placed[view.camera]
+        lens = lenses[view.camera]
+        for R_board, t_board, _ in board_poses(view.corners_px, lens.K, lens.distortion, board):
+            pose = (to_rvec(R.T @ R_board), R.T @ (t_board - t_mm))
+            trial = replace(state, boards=[pose])
+            errors = [
+                residuals_px(trial, Observation(names.index(v.camera), 0, v.corners_px), board) for v in group
+            ]
+            misfit = float(np.sqrt(np.mean(np.square(errors))))
+            if best is None or misfit < best[0]:
+                best = (misfit, pose)
+    assert best is not None
+    return best[1]
+
+
+def _refine(
+    state: RigState,
+    boards: list[tuple[int, str]],
+    views: dict[str, list[_View]],
+    refused: dict[str, dict[int, str]],
+    names: Sequence[str],
+    board: Checkerboard,
+    model: LensModel,
+) -> tuple[RigState, dict[str, list[_View]]]:
+    """The joint refinement, and a second one if views turn out not to fit it."""
+    kept = {name: list(views[name]) for name in names}
+    for attempt in range(2):
+        observations = _observations(kept, boards, names)
+        state = refine(state, observations, board, model)
+        if attempt == 1:
+            break
+        if not _drop_outliers(state, boards, kept, refused, names, board):
+            break
+    return state, kept
+
+
+def _observations(
+    views: dict[str, list[_View]], boards: list[tuple[int, str]], names: Sequence[str]
+) -> list[Observation]:
+    return [
+        Observation(index, boards.index(view.board), view.corners_px)
+        for index, name in enumerate(names)
+        for view in views[name]
+    ]
+
+
+def _drop_outliers(
+    state: RigState,
+    boards: list[tuple[int, str]],
+    views: dict[str, list[_View]],
+    refused: dict[str, dict[int, str]],
+    names: Sequence[str],
+    board: Checkerboard,
+) -> bool:
+    """Take views out that do not fit the whole, as long as enough remain; whether there were any."""
+    dropped = False
+    for index, name in enumerate(names):
+        rms = np.array([_rms_px(state, boards, view, index, board) for view in views[name]])
+        usual = float(np.median(rms))
+        bad = rms > max(OUTLIER_RATIO * usual, OUTLIER_FLOOR_PX)
+        if not bad.any() or (~bad).sum() < max(LEAST_VIEWS, len(rms) // 2):
+            continue
+        for view, value in zip(views[name], rms, strict=True):
+            if value > max(OUTLIER_RATIO * usual, OUTLIER_FLOOR_PX):
+                refused[name][view.sight.rest] = (
+                    f"contradicts the other views ({value:.2f} px, usually {usual:.2f} px)"
+                )
+        views[name] = [view for view, is_bad in zip(views[name], bad, strict=True) if not is_bad]
+        dropped = True
+    return dropped
+
+
+def _rms_px(
+    state: RigState, boards: list[tuple[int, str]], view: _View, camera: int, board: Checkerboard
+) -> float:
+    observation = Observation(camera, boards.index(view.board), view.corners_px)
+    return float(np.sqrt((residuals_px(state, observation, board) ** 2).sum(axis=1).mean()))
+
+
+def _report(
+    state: RigState,
+    boards: list[tuple[int, str]],
+    views: dict[str, list[_View]],
+    refused: dict[str, dict[int, str]],
+    lenses: dict[str, LensFit],
+    sights: dict[str, list[Sight]],
+    sizes_px: dict[str, tuple[int, int]],
+    names: Sequence[str],
+    board: Checkerboard,
+) -> Rig:
+    cameras: dict[str, Camera] = {}
+    rms: dict[tuple[str, tuple[int, str]], float] = {}
+    for index, name in enumerate(names):
+        for view in views[name]:
+            rms[name, view.board] = _rms_px(state, boards, view, index, board)
+        times = {sight.rest: sight.time_s for sight in sights[name]}
+        cameras[name] = Camera(
+            name=name,
+            size_px=sizes_px[name],
+            K=state.K[index],
+            distortion=state.distortion[index],
+            R=cv2.Rodrigues(state.cameras[index][0])[0],
+            t_mm=np.array(state.cameras[index][1], dtype=float),
+            rms_px=_root_mean_square([rms[name, view.board] for view in views[name]]),
+            used=[{"time_s": view.sight.time_s, "rms_px": rms[name, view.board]} for view in views[name]],
+            refused=[
+                {"time_s": times[rest], "reason": reason}
+                for rest, reason in sorted(refused[name].items(), key=lambda item: times[item[0]])
+            ],
+        )
+    pairs = []
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            common = [view.board for view, _ in _common(views, a, b)]
+            if common:
+                both = [rms[name, key] for key in common for name in (a, b)]
+                pairs.append({"a": a, "b": b, "rms_px": _root_mean_square(both), "frames": len(common)})
+    corners = {name: {view.board: view.corners_px for view in views[name]} for name in names}
+    square = measure_square(cameras, corners, board)
+    evidence = Evidence(cameras, corners, pairs, lenses, square, board)
+    verdict, reasons = judge(evidence)
+    return Rig(
+        reference=names[0],
+        cameras=cameras,
+        pairs=pairs,
+        square_error_mm=square.size_mm - board.square_mm,
+        source="checkerboard",
+        verdict=verdict,
+        reasons=reasons,
+    )
+
+
+def _root_mean_square(values: Sequence[float]) -> float:
+    return math.sqrt(sum(value**2 for value in values) / len(values)) if values else math.nan
