@@ -23,6 +23,7 @@ from pipeline.results import (
     write_hand,
     write_rig,
     write_sync,
+    write_table,
     write_view,
 )
 from pipeline.session import Session
@@ -246,3 +247,54 @@ def _fusion(context: Context) -> list[Path]:
     for side, hand in hands.items():
         write_hand(context.run, side, hand)
     return [context.run.hand_npz(side) for side in hands]
+
+
+def _measures(context: Context) -> list[Path]:
+    from pipeline.hand.model import load_hand_model
+    from pipeline.measures.baseline import read_baseline
+    from pipeline.measures.measure import measure
+    from pipeline.measures.summary import summarise, write_summary
+
+    baseline = read_baseline()
+    hands = _read_hands(context.run)
+    measures = measure(hands, baseline)
+    context.report.update(0.3, "Working out the report's numbers")
+    summary = summarise(
+        settings=context.session.settings,
+        sync=read_sync(context.run),
+        rig=read_rig(context.run.rig_json),
+        views=_read_views(context),
+        hands=hands,
+        measures=measures,
+        baseline=baseline,
+        hand_model=load_hand_model().name,
+    )
+    write_table(context.run.measures_parquet, measures.measures)
+    write_table(context.run.angles_parquet, measures.angles)
+    write_summary(context.run.summary_json, summary)
+    return [
+        context.run.measures_parquet,
+        context.run.angles_parquet,
+        context.run.summary_json,
+    ]
+
+
+def _web(context: Context) -> list[Path]:
+    from pipeline.export.web import write_web
+    from pipeline.hand.model import load_hand_model
+    from pipeline.measures.baseline import read_baseline
+    from pipeline.measures.measure import measure
+
+    hands = _read_hands(context.run)
+    write_web(
+        context.run,
+        context.session,
+        read_sync(context.run),
+        read_rig(context.run.rig_json),
+        _read_views(context),
+        hands,
+        measure(hands, read_baseline()),
+        load_hand_model(),
+        context.report,
+    )
+    return [path for path in context.run.web.iterdir() if not path.name.startswith(".")]
