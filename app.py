@@ -67,7 +67,7 @@ def make_app(settings: Settings | None = None, records: Records | None = None) -
     app.layout = shell.layout
     security.protect(app, records, settings)
     media.add_routes(app.server, records, settings)
-    upload.add_routes(app.server, settings)
+    upload.add_routes(app.server, records, settings)
     cache.attach(app.server, settings)
     jobs.register_callbacks(app)
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dash
+import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from components import ids, jobs, routes, security
@@ -55,7 +56,7 @@ def _header() -> html.Header:
     parts: list[Any] = [
         dcc.Link("ReDys", href=routes.WORKLIST, className="brand"),
         html.Nav(
-            [dcc.Link(word, href=address, className="nav-link") for word, address in links],
+            [dbc.NavLink(word, href=address, active="exact") for word, address in links],
             **aria(label="Pages"),
         ),
     ]

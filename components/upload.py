@@ -16,8 +16,9 @@ from werkzeug.exceptions import ClientDisconnected
 from components import routes
 from components.security import current_actor
 from pipeline.errors import RedysError
-from records import NotFound
-from records.drafts import Drafts, UploadedFile, UploadError
+from records import NotFound, Records
+from records.drafts import Drafts, UploadedFile
+from records.errors import UploadError
 from settings import Settings
 
 TUS_VERSION = "1.0.0"
@@ -26,14 +27,9 @@ CHUNK_BYTES = 2**20
 _MIME = "application/offset+octet-stream"
 
 
-def open_drafts(settings: Settings) -> Drafts:
-    """The drafts of this server."""
-    return Drafts(settings.data_dir, settings.max_upload_bytes)
-
-
-def add_routes(server: flask.Flask, settings: Settings) -> None:
+def add_routes(server: flask.Flask, records: Records, settings: Settings) -> None:
     """Put the upload routes on the server; the gate of `components.security` stands before them."""
-    drafts = open_drafts(settings)
+    drafts = records.drafts
 
     @server.route(routes.UPLOAD, methods=["POST"])
     def upload_draft() -> flask.typing.ResponseReturnValue:

@@ -18,6 +18,8 @@ from records import Page, RecordingRow, get_records
 dash.register_page(__name__, path=routes.WORKLIST, title="Recordings - ReDys")
 
 PAGE_SIZE = 50
+ANY = "any"
+"""Of a filter; an empty value would be shown as a blank field."""
 
 
 def layout(**_: Any) -> Any:
@@ -78,8 +80,8 @@ def _field(label: str, control: Any, control_id: str) -> html.Div:
 
 def _choice(label: str, control_id: str, options: list[tuple[str, str]]) -> html.Div:
     """A native select: the keyboard and screen readers know it."""
-    choices = [{"label": word, "value": value} for value, word in [("", "Any"), *options]]
-    return _field(label, dbc.Select(id=control_id, options=choices, value=""), control_id)
+    choices = [{"label": word, "value": value} for value, word in [(ANY, "Any"), *options]]
+    return _field(label, dbc.Select(id=control_id, options=choices, value=ANY), control_id)
 
 
 def _page_options(page: Page[RecordingRow]) -> list[dict[str, str]]:
@@ -197,7 +199,6 @@ def find(
     """
     stays = ctx.triggered_id in (ids.WORKLIST_PAGE, ids.TRAY_SEEN)
     offset = PAGE_SIZE * int(number) if stays and (number or "").isdigit() else 0  # type: ignore[arg-type]
-    page = get_records().list_recordings(
-        search or "", state or None, side or None, task or None, limit=PAGE_SIZE, offset=offset
-    )
+    chosen = [None if value in (None, ANY) else value for value in (state, side, task)]
+    page = get_records().list_recordings(search or "", *chosen, limit=PAGE_SIZE, offset=offset)
     return table(page), _page_options(page), str(page.offset // PAGE_SIZE), page.total <= PAGE_SIZE

@@ -6,8 +6,9 @@ the data folder.
 
 from __future__ import annotations
 
+from records.errors import NotFound
 from records.rows import Page, RecordingRow, RunRow, RunState, SubjectRow, UserRow
-from records.service import NotFound, Records, get_records
+from records.service import Records, get_records
 
 __all__ = [
     "NotFound",

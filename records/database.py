@@ -14,16 +14,12 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
-from pipeline.errors import RedysError
+from records.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
 _MIGRATION_LOCK = 0x52654479
 """Number of the PostgreSQL advisory lock that lets one process at a time migrate ("ReDy")."""
-
-
-class DatabaseError(RedysError):
-    """The database cannot be opened or used."""
 
 
 def open_engine(url: str) -> Engine:

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.errors import RedysError, SessionError
+from pipeline.errors import SessionError
 from pipeline.files import read_json, write_bytes, write_json
-from pipeline.session import VIDEO_SUFFIXES, Session, SessionSettings, read_session
+from pipeline.session import VIDEO_SUFFIXES, Session, read_session
+from records.errors import NotFound, UploadError
 from records.models import new_id
-from records.service import NotFound
 
 ALLOWED_SUFFIXES = (*VIDEO_SUFFIXES, ".json")
 """Videos, and a rig solved before (``rig.json``)."""
@@ -39,14 +39,6 @@ SWEEP_AFTER_S = 7 * 86_400.0
 CAMERA_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
-
-
-class UploadError(RedysError):
-    """A file cannot be taken; ``status`` is the HTTP answer that says so."""
-
-    def __init__(self, what: str, advice: str = "", status: int = 400) -> None:
-        super().__init__(what, advice)
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -348,11 +340,6 @@ def _toml(key: str, value: Any) -> str:
     if key == "visit" and re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         return text
     return json.dumps(text, ensure_ascii=False)  # without control characters JSON's strings are TOML's
-
-
-def default_settings() -> SessionSettings:
-    """What ``session.toml`` says where it is silent."""
-    return SessionSettings()
 
 
 def looks_like_session(folder: Path) -> bool:

@@ -18,13 +18,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import aliased, joinedload
 
-from pipeline.errors import RedysError
 from pipeline.files import hash_json
 from pipeline.measures.summary import Summary, read_summary
 from pipeline.results import RunFolder
 from pipeline.session import Session, read_session
 from records import models
 from records.database import migrate, open_engine
+from records.drafts import Drafts
+from records.errors import NotFound
 from records.models import LIVE_STATES, new_id, now
 from records.rows import Page, RecordingRow, RunRow, SubjectRow
 from records.users import Users
@@ -39,10 +40,6 @@ ARTEFACT_SUFFIXES = frozenset(
     {".mp4", ".json", ".i16", ".u16", ".i8", ".u8", ".f32", ".u32", ".i32", ".bin", ".png", ".jpg", ".csv"}
 )
 """What the browser may be given of a run's ``web`` folder: pictures, video and blobs, never code."""
-
-
-class NotFound(RedysError):
-    """There is no such recording, run, person or file, or it is not this user's to see."""
 
 
 class Records:
@@ -85,6 +82,11 @@ class Records:
     def users(self) -> Users:
         """Those who may sign in."""
         return Users(self)
+
+    @functools.cached_property
+    def drafts(self) -> Drafts:
+        """Uploads under way."""
+        return Drafts(self.settings.data_dir, self.settings.max_upload_bytes)
 
     def close(self) -> None:
         """Let go of the database's connections."""

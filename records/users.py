@@ -11,8 +11,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.errors import RedysError
 from records import models
+from records.errors import UserError
 from records.rows import UserRow
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ MAXIMUM_PASSWORD = 1024
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 30.0
 FORGET_AFTER_S = 3600.0
-
-
-class UserError(RedysError):
-    """A user cannot be added as asked."""
 
 
 class Users:

@@ -1,0 +1,313 @@
+/* Chooses files, sends them so that a cut connection costs nothing (tus-js-client), and says which camera
+ * each is. Tells Dash in the store named by data-store:
+ *   { draft, files: [{ id, name, kind, camera, complete }] }
+ * A reload finds the same draft again; a file that was under way goes on once it is chosen again. */
+
+const REMEMBERED = "redys-draft";
+const PIECE_BYTES = 64 * 2 ** 20; // a sign-in or a proxy's limit is met between pieces, not after an hour
+const RETRY_MS = [0, 1000, 2000, 5000, 10000, 20000, 30000, 60000, 60000, 60000, 60000, 60000, 60000];
+const KINDS = [
+  ["video", "Video"],
+  ["calibration", "Checkerboard take"],
+  ["rig", "Solved rig"],
+];
+
+const mounts = new WeakMap();
+
+export async function mount(element) {
+  const pane = new Pane(element);
+  mounts.set(element, pane);
+  await pane.start();
+}
+
+export function unmount(element) {
+  const pane = mounts.get(element);
+  if (pane) pane.stop();
+  mounts.delete(element);
+}
+
+/** What a file is, by its name; the person may say otherwise. */
+export function guess(path) {
+  const lower = path.toLowerCase();
+  const name = lower.split("/").pop();
+  if (name.endsWith(".json")) return { kind: "rig", camera: "" };
+  const stem = name.replace(/\.[^.]*$/, "");
+  const kind = /calib|checker|chess|board/.test(lower) ? "calibration" : "video";
+  const known = ["front", "left", "right"].find((camera) => stem.includes(camera));
+  const plain = stem
+    .replace(/calibration|calib|checkerboard|checker|chessboard|chess|board/g, "")
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 32);
+  return { kind, camera: known || plain || "front" };
+}
+
+export function sayBytes(count) {
+  const units = ["bytes", "kB", "MB", "GB"];
+  let unit = 0;
+  while (count >= 1000 && unit < units.length - 1) {
+    count /= 1000;
+    unit += 1;
+  }
+  return `${unit ? count.toFixed(1) : count} ${units[unit]}`;
+}
+
+async function loadTus(address) {
+  if (window.tus) return window.tus;
+  await new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = address;
+    script.onload = resolve;
+    script.onerror = () => reject(new Error("The upload part could not be loaded. Reload the page."));
+    document.head.append(script);
+  });
+  return window.tus;
+}
+
+class Pane {
+  constructor(element) {
+    this.element = element;
+    this.rows = [];
+    this.draft = null;
+    this.stopped = false;
+  }
+
+  async start() {
+    this.draw();
+    await this.remember();
+    this.tell();
+  }
+
+  stop() {
+    this.stopped = true;
+    for (const row of this.rows) if (row.upload) row.upload.abort();
+  }
+
+  draw() {
+    const input = document.createElement("input");
+    input.type = "file";
+    input.multiple = true;
+    input.accept = this.element.dataset.accept;
+    input.className = "form-control";
+    input.id = "upload-input";
+    input.addEventListener("change", () => {
+      this.add([...input.files]);
+      input.value = "";
+    });
+    const label = document.createElement("label");
+    label.htmlFor = input.id;
+    label.textContent = "Choose the cameras' videos and their checkerboard takes, or drop them here";
+    const zone = document.createElement("div");
+    zone.className = "drop";
+    zone.append(label, input);
+    for (const type of ["dragenter", "dragover"]) {
+      zone.addEventListener(type, (event) => {
+        event.preventDefault();
+        zone.classList.add("is-over");
+      });
+    }
+    for (const type of ["dragleave", "drop"]) {
+      zone.addEventListener(type, (event) => {
+        event.preventDefault();
+        zone.classList.remove("is-over");
+      });
+    }
+    zone.addEventListener("drop", (event) => this.add([...event.dataTransfer.files]));
+    this.list = document.createElement("ul");
+    this.list.className = "upload-list";
+    this.problem = document.createElement("p");
+    this.problem.className = "notice notice-failed";
+    this.problem.setAttribute("role", "alert");
+    this.problem.hidden = true;
+    this.element.replaceChildren(zone, this.problem, this.list);
+  }
+
+  async remember() {
+    const draft = localStorage.getItem(REMEMBERED);
+    if (!draft) return;
+    const response = await fetch(`/upload/${draft}`);
+    if (!response.ok) {
+      localStorage.removeItem(REMEMBERED);
+      return;
+    }
+    this.draft = draft;
+    for (const file of (await response.json()).files) {
+      const row = this.makeRow(file.name, file.length);
+      row.id = file.id;
+      row.url = file.url;
+      row.complete = file.received === file.length;
+      row.show(
+        row.complete
+          ? `Arrived, ${sayBytes(file.length)}`
+          : `${sayBytes(file.received)} of ${sayBytes(file.length)} arrived. Choose the file again to go on.`,
+        !row.complete,
+      );
+    }
+  }
+
+  async openDraft() {
+    if (this.draft) return;
+    const response = await fetch("/upload", {
+      method: "POST",
+      headers: { "X-CSRFToken": window.redys.csrfToken() },
+    });
+    if (!response.ok) throw new Error(await response.text());
+    this.draft = (await response.json()).draft;
+    localStorage.setItem(REMEMBERED, this.draft);
+  }
+
+  async add(files) {
+    this.problem.hidden = true;
+    try {
+      const tus = await loadTus(this.element.dataset.tus);
+      await this.openDraft();
+      for (const file of files) this.send(tus, file);
+    } catch (error) {
+      this.problem.textContent = error.message;
+      this.problem.hidden = false;
+    }
+  }
+
+  send(tus, file) {
+    const begun = this.rows.find(
+      (row) => row.name === file.name && row.length === file.size && !row.complete && !row.upload,
+    );
+    const row = begun || this.makeRow(file.name, file.size, file.webkitRelativePath || file.name);
+    row.show("Starting");
+    row.upload = new tus.Upload(file, {
+      endpoint: `/upload/${this.draft}`,
+      uploadUrl: row.url || null,
+      chunkSize: PIECE_BYTES,
+      retryDelays: RETRY_MS,
+      storeFingerprintForResuming: false, // the server lists what has arrived
+      metadata: { filename: file.name },
+      headers: { "X-CSRFToken": window.redys.csrfToken() },
+      onUploadUrlAvailable: () => {
+        row.url = new URL(row.upload.url, window.location.href).pathname;
+        row.id = row.url.split("/").pop();
+        this.tell();
+      },
+      onShouldRetry: (error) => {
+        const status = error.originalResponse ? error.originalResponse.getStatus() : 0;
+        const again = status === 0 || status === 409 || status === 423 || (status >= 500 && status !== 507);
+        if (again) row.show("The connection is cut. Trying again; nothing is lost.", true);
+        return again;
+      },
+      onProgress: (sent, total) => {
+        row.show(`${Math.floor((100 * sent) / total)} % of ${sayBytes(total)}`);
+      },
+      onSuccess: () => {
+        row.complete = true;
+        row.upload = null;
+        row.show(`Arrived, ${sayBytes(file.size)}`);
+        window.redys.say(`${file.name} has arrived.`);
+        this.tell();
+      },
+      onError: (error) => {
+        row.upload = null;
+        const words = error.originalResponse ? error.originalResponse.getBody() : "";
+        row.show(words || "The connection is cut. Choose the file again to go on.", true);
+        this.tell();
+      },
+    });
+    row.upload.start();
+  }
+
+  makeRow(name, length, path = name) {
+    const row = { name, length, id: null, url: null, complete: false, upload: null, ...guess(path) };
+    row.item = document.createElement("li");
+    row.item.className = "upload-file";
+    const cell = document.createElement("div");
+    cell.className = "name-cell";
+    const title = document.createElement("div");
+    title.className = "name";
+    title.textContent = name;
+    const status = document.createElement("div");
+    status.className = "status";
+    cell.append(title, status);
+    row.show = (words, wrong = false) => {
+      status.textContent = words;
+      status.classList.toggle("is-wrong", wrong);
+    };
+    const camera = this.makeCamera(row);
+    row.item.append(cell, this.makeKind(row, camera), camera, this.makeRemove(row));
+    this.list.append(row.item);
+    this.rows.push(row);
+    return row;
+  }
+
+  makeKind(row, camera) {
+    const select = document.createElement("select");
+    select.className = "form-select";
+    for (const [value, word] of KINDS) select.add(new Option(word, value, false, value === row.kind));
+    camera.hidden = row.kind === "rig";
+    select.addEventListener("change", () => {
+      row.kind = select.value;
+      camera.hidden = row.kind === "rig";
+      this.tell();
+    });
+    return label("Kind", select, row);
+  }
+
+  makeCamera(row) {
+    const input = document.createElement("input");
+    input.className = "form-control";
+    input.value = row.camera;
+    input.maxLength = 32;
+    input.setAttribute("list", "upload-cameras");
+    input.spellcheck = false;
+    input.addEventListener("change", () => {
+      row.camera = input.value.trim().toLowerCase();
+      input.value = row.camera;
+      this.tell();
+    });
+    return label("Camera", input, row);
+  }
+
+  makeRemove(row) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "btn btn-outline-secondary";
+    button.textContent = "Remove";
+    button.setAttribute("aria-label", `Remove ${row.name}`);
+    button.addEventListener("click", async () => {
+      if (row.upload) await row.upload.abort();
+      if (row.url) {
+        await fetch(row.url, {
+          method: "DELETE",
+          headers: { "X-CSRFToken": window.redys.csrfToken(), "Tus-Resumable": "1.0.0" },
+        });
+      }
+      row.item.remove();
+      this.rows = this.rows.filter((other) => other !== row);
+      this.tell();
+    });
+    return button;
+  }
+
+  tell() {
+    if (this.stopped) return;
+    const files = this.rows.map(({ id, name, kind, camera, complete }) => ({
+      id,
+      name,
+      kind,
+      camera,
+      complete,
+    }));
+    window.dash_clientside.set_props(this.element.dataset.store, { data: { draft: this.draft, files } });
+  }
+}
+
+let fields = 0;
+
+function label(word, control, row) {
+  fields += 1;
+  control.id = `upload-field-${fields}`;
+  const cell = document.createElement("div");
+  const tag = document.createElement("label");
+  tag.htmlFor = control.id;
+  tag.textContent = word;
+  control.setAttribute("aria-label", `${word} of ${row.name}`);
+  cell.append(tag, control);
+  return cell;
+}

@@ -1,0 +1,221 @@
+"""Taking in a new recording: its form, what is wrong with it in words, and its way into the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dash_bootstrap_components as dbc
+import flask
+from dash import html
+
+from components import ids
+from components.states import notice
+from pipeline.errors import RedysError, SessionError
+from pipeline.session import SessionSettings
+from records import get_records
+from records.checking import Finding, check_folder
+from records.drafts import ALLOWED_SUFFIXES, Placed, list_server_folders, write_session_toml
+from records.errors import UploadError
+from settings import get_settings
+
+ACCEPT = ",".join(ALLOWED_SUFFIXES)
+
+NOT_CHECKED = "Nothing has been checked yet."
+
+OWN_SETTINGS = "This folder has a session.toml; it is used as it is, and the settings below are not."
+
+PRESETS = (
+    ("standard", "Standard: indoor light"),
+    ("minimal", "Minimal: good light, pictures as they are"),
+    ("dystonia", "Dystonia: shadowed hands"),
+    ("latching_fix", "Latching fix: fingers that overlap"),
+)
+
+
+# --- the form ------------------------------------------------------------------------------------
+
+
+def settings_form(tasks: tuple[str, ...]) -> html.Fieldset:
+    """The settings that become ``session.toml``, with the pipeline's own defaults."""
+    default = SessionSettings()
+    sides = [("right", "Right hand"), ("left", "Left hand"), ("both", "Both hands")]
+    known = sorted({*tasks, "piano", "banjo"})
+    board = default.checkerboard
+    fields = [
+        _field(
+            "Pseudonym", dbc.Input(id=ids.NEW_SUBJECT, placeholder="P-014", maxLength=64), "Never a name."
+        ),
+        _field("Day of the visit", dbc.Input(id=ids.NEW_VISIT, type="date")),
+        _field("Task", dbc.Input(id=ids.NEW_TASK, value=default.task, list="new-tasks", maxLength=64)),
+        _field("Side", _select(ids.NEW_SIDE, sides, default.side)),
+        _field("Pictures", _select(ids.NEW_PRESET, PRESETS, default.preset)),
+        _field(
+            "Reference camera",
+            dbc.Input(id=ids.NEW_REFERENCE, value=default.reference, maxLength=32),
+            "The others are set against it.",
+        ),
+    ]
+    checkerboard = [
+        _field("Inner corners across", _number(ids.NEW_BOARD_COLUMNS, board.columns, 3, 40)),
+        _field("Inner corners down", _number(ids.NEW_BOARD_ROWS, board.rows, 3, 40)),
+        _field("Square, mm", _number(ids.NEW_BOARD_SQUARE, board.square_mm, 0.1, 1000, "any")),
+    ]
+    return html.Fieldset(
+        [
+            html.Legend("Settings"),
+            html.Div(fields, className="form-grid"),
+            html.H2("Checkerboard"),
+            html.P("For the takes in which a board is shown to all cameras at once.", className="hint"),
+            html.Div(checkerboard, className="form-grid"),
+            html.Datalist([html.Option(value=task) for task in known], id="new-tasks"),
+        ],
+        id=ids.NEW_FORM,
+        className="card",
+    )
+
+
+def _field(label: str, control: Any, hint: str = "") -> html.Div:
+    parts = [html.Label(label, htmlFor=control.id), control]
+    return html.Div([*parts, html.Div(hint, className="hint")] if hint else parts, className="field")
+
+
+def _select(control_id: str, options: Any, value: str) -> dbc.Select:
+    return dbc.Select(
+        id=control_id, options=[{"label": word, "value": key} for key, word in options], value=value
+    )
+
+
+def _number(control_id: str, value: float, low: float, high: float, step: float | str = 1) -> dbc.Input:
+    return dbc.Input(id=control_id, type="number", value=value, min=low, max=high, step=step)
+
+
+def folder_choice() -> html.Div:
+    """A choice among the server's folders; on this computer alone any path may be typed."""
+    folders = [str(folder) for folder in _server_folders()]
+    if _may_type():
+        control: Any = dbc.Input(
+            id=ids.NEW_FOLDER, placeholder="/path/to/session", list="new-folders", debounce=True
+        )
+        extra = [html.Datalist([html.Option(value=folder) for folder in folders], id="new-folders")]
+    else:
+        options = [{"label": Path(folder).name, "value": folder} for folder in folders]
+        control, extra = dbc.Select(id=ids.NEW_FOLDER, options=options, placeholder="Choose a folder"), []
+    hint = "" if folders or _may_type() else "There are no folders to choose from."
+    return html.Div([_field("Folder with front.mp4, left.mp4, right.mp4", control, hint), *extra])
+
+
+def _server_folders() -> tuple[Path, ...]:
+    settings = get_settings()
+    return list_server_folders(settings.data_dir, settings.session_folders)
+
+
+def _may_type() -> bool:
+    """Only who sits at the server may name any folder of it, and only if no folder was set aside for this."""
+    return get_settings().session_folders is None and bool(flask.current_app.extensions.get("redys_local"))
+
+
+def describe_folder(folder: str | None) -> str:
+    """What the settings below mean for a folder."""
+    if not folder or not folder.strip():
+        return ""
+    try:
+        return OWN_SETTINGS if (_allowed(folder) / "session.toml").is_file() else "The settings below apply."
+    except RedysError as error:
+        return str(error)
+
+
+def _allowed(folder: str | None) -> Path:
+    if not folder or not folder.strip():
+        raise SessionError("No folder was given.", "Choose the folder that holds the cameras' videos.")
+    path = Path(folder.strip()).expanduser()
+    if not _may_type() and path not in _server_folders():
+        raise SessionError("This folder is not one of the server's.", "Choose one of the list.")
+    if not path.is_absolute() or not path.is_dir():
+        raise SessionError(
+            f"{path} is not a folder on the server.", "Give its whole path, from the first slash on."
+        )
+    return path
+
+
+# --- what happens with it ------------------------------------------------------------------------
+
+
+def prepare(source: str, files: dict[str, Any], folder: str | None, form: dict[str, Any], owner: str) -> Path:
+    """The session folder that the form describes, ready to be checked.
+
+    Raises
+    ------
+    RedysError
+        Something is missing; says what.
+    """
+    if source == "folder":
+        path = _allowed(folder)
+        if not (path / "session.toml").is_file():
+            write_session_toml(path / "session.toml", _settings(form))
+        return path
+    sent = files.get("files") or []
+    if not files.get("draft") or not sent:
+        raise UploadError("No files yet.", "Choose the cameras' videos first.")
+    late = [str(file["name"]) for file in sent if not file["complete"]]
+    if late:
+        raise UploadError(f"Not arrived yet: {', '.join(late)}.", "Wait for them, or remove them.")
+    placed = [Placed(str(file["id"]), str(file["kind"]), str(file["camera"])) for file in sent]
+    return get_records().drafts.assemble(str(files["draft"]), owner, placed, _settings(form)).path
+
+
+def _settings(form: dict[str, Any]) -> dict[str, Any]:
+    """The form as ``session.toml``; an empty field is the default."""
+    subject = (form.get("subject") or "").strip()
+    if not subject:
+        raise SessionError("The pseudonym is missing.", "Give one: it joins the visits of one person.")
+    reference = (form.get("reference") or "").strip()
+    names = ("columns", "rows", "square_mm")
+    return {
+        "subject": subject,
+        "visit": form.get("visit") or None,
+        "task": (form.get("task") or "").strip() or None,
+        "side": form.get("side"),
+        "preset": form.get("preset"),
+        # Not said unless it differs: a single camera of any name is its own reference.
+        "reference": reference if reference not in ("", SessionSettings().reference) else None,
+        "checkerboard": {name: form[name] for name in names if form.get(name) is not None},
+    }
+
+
+def check(session_folder: Path) -> tuple[Finding, ...]:
+    """What is to be said about the folder, the problems first."""
+    return check_folder(session_folder)
+
+
+def keep(checked: dict[str, Any], owner: str) -> Path:
+    """The session folder of what was checked, moved to where it stays.
+
+    Raises
+    ------
+    RedysError
+        The upload is gone, or the folder is none of the server's.
+    """
+    if checked.get("source") == "folder":
+        return _allowed(checked.get("folder"))
+    return get_records().drafts.keep(str(checked.get("draft")), owner)
+
+
+def findings(found: tuple[Finding, ...]) -> html.Div:
+    """The checks as a list: shape, word, sentence."""
+    words = {"ok": ("●", "Good"), "warning": ("▲", "Note"), "problem": ("◆", "Problem")}
+    bad = sum(finding.level == "problem" for finding in found)
+    head = f"{bad} to mend before it can start." if bad else "Ready to start."
+    items = [
+        html.Li(
+            [
+                html.Span(" ".join(words[finding.level]), className="check-word"),
+                html.Span(f"{finding.what} {finding.advice}".strip()),
+            ],
+            className=f"check-{finding.level}",
+        )
+        for finding in found
+    ]
+    return html.Div(
+        [notice("failed" if bad else "info", html.P(head)), html.Ul(items, className="checks")], role="status"
+    )

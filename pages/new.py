@@ -1,0 +1,198 @@
+"""A new recording: its files (sent, or on the server already), its settings, checks in words, start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dash
+import dash_bootstrap_components as dbc
+from dash import Input, Output, State, callback, dcc, html, no_update
+from dash.exceptions import PreventUpdate
+
+from components import ids, intake, routes
+from components.attributes import data
+from components.jobs import job_request
+from components.security import current_actor
+from components.states import failed
+from pipeline.errors import RedysError
+from records import get_records
+
+dash.register_page(__name__, path=routes.NEW, title="New recording - ReDys")
+
+
+def layout(**_: Any) -> Any:
+    """The form, from top to bottom in the order in which it is filled."""
+    return [
+        html.H1("New recording"),
+        html.Div(
+            [
+                dcc.Store(id=ids.NEW_FILES),
+                dcc.Store(id=ids.NEW_CHECKED),
+                _source(),
+                intake.settings_form(get_records().list_tasks()),
+                html.Section(
+                    [
+                        html.H2("Check and start"),
+                        html.Div(
+                            [
+                                html.Button("Check the files", id=ids.NEW_CHECK, className="btn btn-primary"),
+                                html.Button(
+                                    "Start", id=ids.NEW_START, className="btn btn-primary", disabled=True
+                                ),
+                            ],
+                            className="actions",
+                        ),
+                        dcc.Loading(
+                            html.Div(intake.NOT_CHECKED, id=ids.NEW_CHECKS, className="check-result"),
+                            delay_show=300,
+                            type="dot",
+                        ),
+                    ],
+                    className="card",
+                ),
+            ],
+            className="new-page",
+        ),
+    ]
+
+
+def _source() -> html.Section:
+    return html.Section(
+        [
+            html.H2("Files"),
+            dbc.RadioItems(
+                id=ids.NEW_SOURCE,
+                options=[
+                    {"label": "Send from this computer", "value": "upload"},
+                    {"label": "A folder on the server", "value": "folder"},
+                ],
+                value="upload",
+                inline=True,
+            ),
+            html.Div(
+                [
+                    html.P(
+                        "One video per camera. A cut connection goes on where it stopped; a reload finds "
+                        "what has arrived.",
+                        className="hint",
+                    ),
+                    html.Div(
+                        id=ids.NEW_UPLOAD,
+                        **data(
+                            module="upload",
+                            store=ids.NEW_FILES,
+                            tus=routes.vendor_url("tus.min.js"),
+                            accept=intake.ACCEPT,
+                        ),
+                    ),
+                    html.Datalist(
+                        [html.Option(value=camera) for camera in ("front", "left", "right")],
+                        id="upload-cameras",
+                    ),
+                ],
+                id=ids.NEW_UPLOAD_PANE,
+            ),
+            html.Div(
+                [intake.folder_choice(), html.P(id=ids.NEW_FOLDER_NOTE, className="hint")],
+                id=ids.NEW_FOLDER_PANE,
+                hidden=True,
+            ),
+        ],
+        className="card",
+    )
+
+
+_FORM = {
+    "subject": State(ids.NEW_SUBJECT, "value"),
+    "visit": State(ids.NEW_VISIT, "value"),
+    "task": State(ids.NEW_TASK, "value"),
+    "side": State(ids.NEW_SIDE, "value"),
+    "preset": State(ids.NEW_PRESET, "value"),
+    "reference": State(ids.NEW_REFERENCE, "value"),
+    "columns": State(ids.NEW_BOARD_COLUMNS, "value"),
+    "rows": State(ids.NEW_BOARD_ROWS, "value"),
+    "square_mm": State(ids.NEW_BOARD_SQUARE, "value"),
+}
+
+
+@callback(
+    Output(ids.NEW_UPLOAD_PANE, "hidden"),
+    Output(ids.NEW_FOLDER_PANE, "hidden"),
+    Output(ids.NEW_FORM, "disabled"),
+    Output(ids.NEW_FOLDER_NOTE, "children"),
+    Input(ids.NEW_SOURCE, "value"),
+    Input(ids.NEW_FOLDER, "value"),
+)
+def choose_source(source: str, folder: str | None) -> tuple[bool, bool, bool, str]:
+    """Show the pane of the source; a folder with settings of its own keeps them."""
+    if source != "folder":
+        return False, True, False, ""
+    note = intake.describe_folder(folder)
+    return True, False, note == intake.OWN_SETTINGS, note
+
+
+@callback(
+    Output(ids.NEW_CHECKS, "children"),
+    Output(ids.NEW_CHECKED, "data"),
+    Output(ids.NEW_START, "disabled"),
+    Input(ids.NEW_CHECK, "n_clicks"),
+    State(ids.NEW_SOURCE, "value"),
+    State(ids.NEW_FILES, "data"),
+    State(ids.NEW_FOLDER, "value"),
+    _FORM,
+    prevent_initial_call=True,
+)
+def check(
+    clicks: int | None, source: str, files: dict[str, Any] | None, folder: str | None, form: dict[str, Any]
+) -> tuple[Any, Any, bool]:
+    """Say in words what is wrong before anything runs."""
+    if not clicks:
+        raise PreventUpdate
+    try:
+        session_folder = intake.prepare(source, files or {}, folder, form, current_actor())
+    except RedysError as error:
+        return failed(error), None, True
+    found = intake.check(session_folder)
+    checked = {"source": source, "draft": (files or {}).get("draft"), "folder": folder}
+    return intake.findings(found), checked, any(finding.level == "problem" for finding in found)
+
+
+@callback(
+    Output(ids.NEW_CHECKS, "children", allow_duplicate=True),
+    Output(ids.NEW_CHECKED, "data", allow_duplicate=True),
+    Output(ids.NEW_START, "disabled", allow_duplicate=True),
+    Input(ids.NEW_SOURCE, "value"),
+    Input(ids.NEW_FILES, "data"),
+    Input(ids.NEW_FOLDER, "value"),
+    [Input(each.component_id, "value") for each in _FORM.values()],
+    State(ids.NEW_CHECKED, "data"),
+    prevent_initial_call=True,
+)
+def forget_check(*values: Any) -> tuple[Any, None, bool]:
+    """Whatever changes after the check must be checked again."""
+    if values[-1] is None:
+        raise PreventUpdate
+    return intake.NOT_CHECKED, None, True
+
+
+@callback(
+    Output(ids.LOCATION, "href"),
+    Output(ids.JOB_REQUEST, "data", allow_duplicate=True),
+    Output(ids.NEW_CHECKS, "children", allow_duplicate=True),
+    Input(ids.NEW_START, "n_clicks"),
+    State(ids.NEW_CHECKED, "data"),
+    prevent_initial_call=True,
+)
+def start(clicks: int | None, checked: dict[str, Any] | None) -> tuple[Any, Any, Any]:
+    """Make the recording and its run, and go to its page."""
+    if not clicks or not checked:
+        raise PreventUpdate
+    actor = current_actor()
+    try:
+        folder: Path = intake.keep(checked, actor)
+        recording = get_records().add_recording(folder, actor=actor)
+        run = get_records().submit_run(recording.id, actor)
+    except RedysError as error:
+        return no_update, no_update, failed(error)
+    return routes.recording_url(recording.id), job_request(run.id), no_update

@@ -1,0 +1,101 @@
+"""Looking into a session folder before it is worked, in a process of its own.
+
+Video files come from outside; whatever a crafted one does to a decoder, it does it there: with limits on
+memory and time, and without the server's database or keys.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from pipeline.errors import RedysError
+from pipeline.session import read_session
+from settings import ROOT
+
+TIME_LIMIT_S = 120
+MEMORY_LIMIT_BYTES = 8 * 2**30
+"""Of address space, most of which a decoder only reserves."""
+
+CheckLevel = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    level : str
+        "ok", "warning" (it will work, but) or "problem" (it will not).
+    what : str
+        What was found, naming the file or camera.
+    advice : str
+        What to do; empty if nothing.
+    """
+
+    level: CheckLevel
+    what: str
+    advice: str = ""
+
+
+def check_folder(session_folder: Path) -> tuple[Finding, ...]:
+    """Everything worth saying about a session folder, the problems first."""
+    command = [sys.executable, "-m", "records", "check", str(session_folder)]
+    kept = {key: value for key, value in os.environ.items() if key not in ("SECRET_KEY", "DATABASE_URL")}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=kept | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIME_LIMIT_S,
+            start_new_session=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return (
+            Finding(
+                "problem",
+                f"The files could not be looked through within {TIME_LIMIT_S} s.",
+                "One of them may be damaged. Try them one at a time.",
+            ),
+        )
+    try:
+        found = [Finding(**entry) for entry in json.loads(done.stdout)]
+    except (ValueError, TypeError):
+        return (
+            Finding(
+                "problem",
+                f"Looking through the files failed (exit code {done.returncode}).",
+                "One of them may be damaged, or not be a video. Try them one at a time.",
+            ),
+        )
+    order = {"problem": 0, "warning": 1, "ok": 2}
+    return tuple(sorted(found, key=lambda finding: order[finding.level]))
+
+
+def print_checks(session_folder: Path) -> None:
+    """Print the findings as JSON: what the child process does."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (TIME_LIMIT_S, TIME_LIMIT_S))
+    print(json.dumps([asdict(finding) for finding in _look_into(session_folder)]))
+
+
+def _look_into(session_folder: Path) -> list[Finding]:
+    from pipeline.checks import check_session
+
+    try:
+        return [
+            Finding(cast(CheckLevel, check.level), check.what, check.advice)
+            for check in check_session(read_session(session_folder))
+        ]
+    except RedysError as error:
+        return [Finding("problem", error.what, error.advice)]

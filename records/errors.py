@@ -1,0 +1,25 @@
+"""What can go wrong with what is kept."""
+
+from __future__ import annotations
+
+from pipeline.errors import RedysError
+
+
+class NotFound(RedysError):
+    """There is no such recording, run, person or file, or it is not this user's to see."""
+
+
+class DatabaseError(RedysError):
+    """The database cannot be opened or used."""
+
+
+class UserError(RedysError):
+    """A user cannot be added as asked."""
+
+
+class UploadError(RedysError):
+    """A file cannot be taken; ``status`` is the HTTP answer that says so."""
+
+    def __init__(self, what: str, advice: str = "", status: int = 400) -> None:
+        super().__init__(what, advice)
+        self.status = status
