@@ -281,7 +281,9 @@ def triangulate_evidence(
     normal = np.stack([c.normalise(p) for c, p in zip(evidence.cameras, evidence.points_px, strict=True)])
     focal = np.array([np.sqrt(c.K[0, 0] * c.K[1, 1]) for c in evidence.cameras])[:, None, None]
     projections = np.stack([camera.projection for camera in evidence.cameras])
-    return triangulate_robust(normal, projections, evidence.sigma_px / focal, evidence.manual, options.robust_sigmas)
+    return triangulate_robust(
+        normal, projections, evidence.sigma_px / focal, evidence.manual, options.robust_sigmas
+    )
 
 
 def fuse_side(

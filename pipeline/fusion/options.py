@@ -70,7 +70,7 @@ class FusionOptions:
     epsilon: float = 1e-5
     iterations_global: int = 50
     iterations_full: int = 150
-    rounds: int = 3
+    rounds: int = 5
     global_temporal_factor: float = 10.0
     lambda_temp: float | None = None
     surface_speed_m_s: float = 0.5

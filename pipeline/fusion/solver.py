@@ -152,7 +152,7 @@ def minimise(
         jac=True,
         method="L-BFGS-B",
         callback=_make_callback(report, iterations),
-        options={"maxiter": iterations, "maxcor": 12, "ftol": 1e-9, "gtol": 1e-7, "maxfun": 3 * iterations},
+        options={"maxiter": iterations, "maxcor": 12, "ftol": 1e-8, "gtol": 1e-7, "maxfun": 3 * iterations},
     )
     x = torch.as_tensor(coordinates.to_pose(result.x))
     pose = Pose(x[:, :3], x[:, 3:9], x[:, 9:].reshape(len(x), 15, 6)).normalise()
@@ -222,11 +222,10 @@ class _Coordinates:
 
 
 def _get_rest(rotation: torch.Tensor) -> torch.Tensor:
-    """Orthonormal basis (..., 6, 3) of what a turn does not change in 6D: two lengths and one angle."""
+    """Basis (..., 6, 3) of what Gram-Schmidt takes out of 6D: both lengths, and the first column in the second."""
     c0, c1, _ = rotation.unbind(-1)
     zero = torch.zeros_like(c0)
-    root = 0.5**0.5
-    columns = [torch.cat([c0, zero], -1), torch.cat([zero, c1], -1), torch.cat([root * c1, root * c0], -1)]
+    columns = [torch.cat([c0, zero], -1), torch.cat([zero, c1], -1), torch.cat([zero, c0], -1)]
     return torch.stack(columns, dim=-1)
 
 

@@ -32,7 +32,9 @@ def get_manual_weights(camera: str, side: Side) -> np.ndarray:
     return np.array(MANUAL_WEIGHTS.get(name, (1.0,) * N_JOINTS))
 
 
-def get_view_weights(names: tuple[str, ...], side: Side, seen: np.ndarray, rescue_weight: float) -> np.ndarray:
+def get_view_weights(
+    names: tuple[str, ...], side: Side, seen: np.ndarray, rescue_weight: float
+) -> np.ndarray:
     """`get_manual_weights` of several cameras, frame by frame: (C, T, 21).
 
     Where fewer than two views with a weight see a joint (a side camera started late, or lost the hand), those

@@ -1,14 +1,16 @@
 """Takes with known truth: a hand that moves smoothly before a rig of cameras."""
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import roma
+import torch
 from scipy.spatial.transform import Rotation
 
-from pipeline.fusion.objective import MANO_POSE_JOINTS
-from pipeline.hand.joints import Side
+from pipeline.hand.joints import MANO_POSE_JOINTS, Side
 from pipeline.hand.model import HandModel, load_hand_model
 from pipeline.hand.rotations import mirror_points
 from pipeline.results import Camera, CameraSync, Rig, SyncResult, ViewTrack
@@ -39,6 +41,32 @@ class Take:
 @pytest.fixture(scope="session")
 def model() -> HandModel:
     return load_hand_model()
+
+
+@pytest.fixture
+def make_double(model: HandModel) -> Callable[..., HandModel]:
+    def make(blended: bool = False) -> HandModel:
+        """The model in double precision, if wanted with pose blend shapes as MANO has them."""
+        layer = copy.deepcopy(model.layer).double()
+        if blended:
+            generator = torch.Generator().manual_seed(0)
+            layer.posedirs.copy_(1e-3 * torch.randn(layer.posedirs.shape, generator=generator).double())
+        return replace(model, layer=layer)
+
+    return make
+
+
+@pytest.fixture
+def make_pose() -> Callable[..., tuple]:
+    def make(frames: int = 5, seed: int = 0) -> tuple:
+        """Orientation, pose and translation drawn at random."""
+        generator = torch.Generator().manual_seed(seed)
+        vectors = torch.randn(frames, 16, 3, generator=generator, dtype=torch.float64) * 0.6
+        matrices = roma.rotvec_to_rotmat(vectors)
+        transl = torch.randn(frames, 3, generator=generator, dtype=torch.float64) * 50
+        return matrices[:, 0], matrices[:, 1:], transl
+
+    return make
 
 
 def make_camera(name: str, size: tuple[int, int] = (1920, 1080)) -> Camera:
