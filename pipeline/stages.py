@@ -267,7 +267,7 @@ def _measures(context: Context) -> list[Path]:
         hands=hands,
         measures=measures,
         baseline=baseline,
-        hand_model=load_hand_model().name,
+        model_name=load_hand_model().name,
     )
     write_table(context.run.measures_parquet, measures.measures)
     write_table(context.run.angles_parquet, measures.angles)
