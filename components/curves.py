@@ -20,7 +20,9 @@ from pipeline.hand.joints import FINGERS, Side
 from records import get_records
 
 MAX_POINTS = 1600
-ROW_PX = 104
+ROW_PX = 112
+LEAST_SPAN_DEG = 30.0
+"""Least range of an angle's axis."""
 
 LINES: Final[dict[str, dict[str, Any]]] = {
     "right": {"color": "#0B5C7A", "width": 1.6, "dash": "solid"},
@@ -83,8 +85,14 @@ def draw_curves(shown: list[tuple[Signals, Side, dict[str, Any]]], finger: str) 
                 ),
                 row=row, col=1,
             )  # fmt: skip
+        values = [signals.sides[side].degrees[:, column] for signals, side, _ in shown]
+        figure.add_annotation(
+            text=f"<b>{name_angle(angle)}</b> (°)", x=0, y=1, xref="x domain", yref="y domain",
+            xanchor="left", yanchor="top", xshift=6, yshift=2, showarrow=False, font={"size": 11},
+            bgcolor="rgba(255,255,255,0.75)", row=row, col=1,
+        )  # fmt: skip
         figure.update_yaxes(
-            row=row, col=1, title={"text": f"{name_angle(angle)} (°)", "font": {"size": 11}, "standoff": 4},
+            row=row, col=1, range=_find_range(values, band), automargin=False,
             gridcolor=GRID, zeroline=True, zerolinecolor="#C3CAD1", tickfont={"size": 11, "color": QUIET},
             nticks=4, fixedrange=True,
         )  # fmt: skip
@@ -92,6 +100,19 @@ def draw_curves(shown: list[tuple[Signals, Side, dict[str, Any]]], finger: str) 
     figure.update_xaxes(title=time_axis(duration_s)["title"], row=len(angles), col=1)
     figure.update_layout(**base_layout(ROW_PX * len(angles) + 60, top=8, bottom=44))
     return figure
+
+
+def _find_range(values: list[np.ndarray], band: tuple[float, float] | None) -> list[float]:
+    """Range of an axis in degrees: all values and the band, and never so few degrees that jitter looms."""
+    every = np.concatenate([part[np.isfinite(part)] for part in values])
+    if band is not None:
+        every = np.append(every, [band[0] - band[1], band[0] + band[1]])
+    every = every[np.isfinite(every)]
+    if not len(every):
+        return [-LEAST_SPAN_DEG / 2, LEAST_SPAN_DEG / 2]
+    low, high = float(every.min()), float(every.max())
+    half = max((high - low) * 0.56, LEAST_SPAN_DEG / 2)
+    return [(low + high) / 2 - half, (low + high) / 2 + half]
 
 
 def _add_band(figure: go.Figure, row: int, band: tuple[float, float]) -> None:

@@ -22,7 +22,7 @@ GRAPH_CONFIG: Final[Any] = {
 INK: Final = "#1c2733"
 QUIET: Final = "#5b6875"
 GRID: Final = "#e6eaee"
-LEFT_PX: Final = 104
+LEFT_PX: Final = 96
 RIGHT_PX: Final = 14
 """All graphs over time have the same margins, so that one moment stands on one line."""
 

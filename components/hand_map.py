@@ -74,7 +74,7 @@ def draw_hand(angles: tuple[AngleSummary, ...], side: Side) -> str:
     """
     parts = [_draw_outline(side), *(_draw_badge(angle, side) for angle in angles), _draw_names(side)]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 -14 {WIDTH} {HEIGHT + 14}" '
         f'font-family="{escape(_FONT)}">'
         f"<defs>{HATCH}</defs>{''.join(parts)}</svg>"
     )
@@ -140,13 +140,17 @@ def _draw_names(side: Side) -> str:
     return drawn
 
 
-def say_reference(angle: AngleSummary, provenance: Provenance) -> str:
-    """The reference of one angle in words: "41 ± 11° (simulated, n = 24)"."""
+def say_reference(angle: AngleSummary) -> str:
+    """The reference of one angle: "41 ± 11°"; `name_reference` says whose."""
     if not math.isfinite(angle.reference_mean_deg):
-        return "no reference"
-    kind = "simulated, " if provenance.baseline_simulated else ""
-    people = f"{kind}n = {provenance.baseline_n_people}"
-    return f"{say_number(angle.reference_mean_deg, 0)} ± {say_number(angle.reference_sd_deg, 0)}° ({people})"
+        return "none"
+    return f"{say_number(angle.reference_mean_deg, 0)} ± {say_number(angle.reference_sd_deg, 0)}°"
+
+
+def name_reference(provenance: Provenance) -> str:
+    """Heading of a column of references: "Simulated reference, n = 24"."""
+    kind = "Simulated reference" if provenance.baseline_simulated else "Reference"
+    return f"{kind}, n = {provenance.baseline_n_people}"
 
 
 def say_worst(summary: SideSummary) -> str:
@@ -196,10 +200,10 @@ def hand_map(summary: SideSummary, side: Side, provenance: Provenance) -> html.D
 
 
 def _table(summary: SideSummary, provenance: Provenance) -> html.Div:
-    head = ["Angle", "SD (95 % interval)", "Median", "Reference", "Level"]
+    head = ["Angle", "SD (95 % interval)", "Median", name_reference(provenance), "Level"]
     body: list[Any] = []
     for finger in FINGERS:
-        body += [_row(angle, provenance) for angle in summary.angles if angle.finger == finger]
+        body += [_row(angle) for angle in summary.angles if angle.finger == finger]
     table = html.Table(
         [html.Thead(html.Tr([html.Th(word, scope="col") for word in head])), html.Tbody(body)],
         className="numbers hand-map-table",
@@ -210,16 +214,16 @@ def _table(summary: SideSummary, provenance: Provenance) -> html.Div:
 _LABEL: Final[dict[str, Any]] = {"aria-label": "All 20 angles as a table"}
 
 
-def _row(angle: AngleSummary, provenance: Provenance) -> html.Tr:
+def _row(angle: AngleSummary) -> html.Tr:
     interval = f" ({say_number(angle.z_low, 1, True)} to {say_number(angle.z_high, 1, True)})"
     z: list[Any] = [html.Strong(say_number(angle.z, 1, True)), interval if math.isfinite(angle.z_low) else ""]
     name = angle.label[:1].upper() + angle.label[1:]
     return html.Tr(
         [
             html.Th(html.A(name, href=routes.moment_fragment(joint=angle.joint)), scope="row"),
-            html.Td(z),
-            html.Td(f"{say_number(angle.median_deg, 0)}°"),
-            html.Td(say_reference(angle, provenance), className="quiet"),
+            html.Td(z, className="interval"),
+            html.Td(f"{say_number(angle.median_deg, 0)}°" if math.isfinite(angle.median_deg) else "–"),
+            html.Td(say_reference(angle), className="quiet"),
             html.Td(level_badge(angle.level, angle.certain)),
         ],
         title=angle.note or None,

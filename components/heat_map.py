@@ -44,7 +44,7 @@ def name_angle(angle: str) -> str:
     info = ANGLE_INFO[angle]
     if info.movement == "flexion":
         return name_joint(info.joint)
-    return f"{_SHORT_FINGER[info.finger]} {'CMC ' if info.finger == 'thumb' else ''}spread"
+    return f"{_SHORT_FINGER[info.finger]} spread"
 
 
 def reduce_columns(values: np.ndarray, most: int = MAX_COLUMNS) -> tuple[np.ndarray, np.ndarray]:
@@ -83,13 +83,14 @@ def _draw(
         )
     )  # fmt: skip
     figure.update_layout(
-        **base_layout(len(names) * ROW_PX + 78, top=34, bottom=44),
+        **base_layout(len(names) * ROW_PX + 72, top=28, bottom=44),
         xaxis=time_axis(signals.duration_s),
         yaxis={
             "autorange": "reversed",
             "tickfont": {"size": 11, "color": INK},
             "fixedrange": True,
             "ticks": "",
+            "automargin": False,
         },
     )
     return figure
@@ -98,7 +99,7 @@ def _draw(
 def _scale_bar(**more: Any) -> dict[str, Any]:
     return {
         "orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "ypad": 4, "xpad": 0,
-        "len": 0.42, "lenmode": "fraction", "thickness": 8, "outlinewidth": 0,
+        "len": 190, "lenmode": "pixels", "thickness": 7, "outlinewidth": 0,
         "tickfont": {"size": 11, "color": QUIET}, **more,
     }  # fmt: skip
 

@@ -11,7 +11,8 @@ const BETWEEN = "#ffc20a";
 const BEYOND = "#8b0000";
 const UNKNOWN = "#8b9198";
 const SKIN = "#d9b8a4";
-const BACKGROUND = "#14181d";
+const PALM = [0, 5, 9, 13, 17]; // wrist and knuckles
+const BACKGROUND = "#aab4bd"; // both ends of Cividis stand out from it
 
 export const COLOURINGS = {
   jerk: { label: "Jerk", range: "relative to this recording", per: "joint" },
@@ -68,6 +69,7 @@ export class Hand3d {
     this.frame = -1;
     this.joint = null;
     this.camera = null;
+    this.follows = true;
   }
 
   async start() {
@@ -155,6 +157,7 @@ export class Hand3d {
       if (!slice) return false;
       drawn = slice.frame;
       this.#pose(hand, slice.values);
+      if (this.follows && !this.camera) this.#follow(hand, slice.frame);
       this.#paint(hand, slice.frame);
       this.#mark(hand, slice.frame);
     }
@@ -227,28 +230,62 @@ export class Hand3d {
     if (this.renderer && !this.renderer.getContext().isContextLost()) this.renderer.render(this.scene, this.view);
   }
 
-  /* Middle of all measured joints, in three's world, and how far they reach. */
+  /* Middle of the palm of a hand in a frame, in three's world; null where it was not measured. */
+  #palm(hand, frame) {
+    const point = new THREE.Vector3();
+    const sum = new THREE.Vector3();
+    for (const joint of PALM) {
+      point.fromArray(hand.joints, (frame * this.index.joints.length + joint) * 3);
+      sum.addScaledVector(point, 1 / PALM.length);
+    }
+    return Number.isFinite(sum.x + sum.y + sum.z) ? sum.applyMatrix4(this.world.matrixWorld) : null;
+  }
+
+  /* Carry eye and target along with the palm of the first hand, so that the fingers stay large. */
+  #follow(hand, frame) {
+    if (hand !== this.hands[0]) return;
+    const palm = this.#palm(hand, frame);
+    if (!palm) return;
+    const shift = palm.clone().sub(this.anchor ?? palm);
+    this.anchor = palm;
+    this.view.position.add(shift);
+    this.controls.target.add(shift);
+    this.view.updateMatrixWorld();
+  }
+
+  /* What there is to see, in three's world: the whole movement, or the hand about its palm while following. */
   #bounds() {
     const box = new THREE.Box3();
     const point = new THREE.Vector3();
-    for (const { joints } of this.hands) {
-      const stride = 3 * Math.max(1, Math.floor(joints.length / 3 / 4000));
-      for (let i = 0; i < joints.length; i += stride) {
-        point.fromArray(joints, i);
-        if (Number.isFinite(point.x + point.y + point.z)) box.expandByPoint(point.applyMatrix4(this.world.matrixWorld));
+    const width = this.index.joints.length;
+    const frames = this.index.n_frames;
+    const near = this.follows ? [this.hands[0]] : this.hands;
+    for (const hand of near) {
+      for (let frame = 0; frame < frames; frame += Math.max(1, Math.floor(frames / 200))) {
+        const palm = this.#palm(hand, frame);
+        for (let joint = 0; palm && joint < width; joint += 1) {
+          point.fromArray(hand.joints, (frame * width + joint) * 3);
+          if (!Number.isFinite(point.x + point.y + point.z)) continue;
+          point.applyMatrix4(this.world.matrixWorld);
+          if (this.follows) point.sub(palm).add(this.anchor ?? palm);
+          box.expandByPoint(point);
+        }
       }
     }
     return box;
   }
 
-  /* Look from where the reference camera stands, the whole movement in sight. */
-  reset() {
+  /* Look from where the reference camera stands; `follows` keeps the hand in the middle. */
+  reset(follows = this.follows) {
     this.#leaveCamera();
+    this.follows = follows;
     this.world.updateMatrixWorld(true);
+    const first = this.hands[0];
+    this.anchor = first ? this.#palm(first, Math.max(this.frame, 0)) : null;
     const box = this.#bounds();
     if (box.isEmpty()) return;
     const sphere = box.getBoundingSphere(new THREE.Sphere());
-    const distance = (sphere.radius * 1.05) / Math.sin((this.view.fov * Math.PI) / 360);
+    const distance = (sphere.radius * 0.92) / Math.sin((this.view.fov * Math.PI) / 360);
     const toViewer = sphere.center.clone().negate().normalize(); // the reference camera is the origin
     if (toViewer.lengthSq() === 0) toViewer.set(0, 0, 1);
     this.view.position.copy(sphere.center).addScaledVector(toViewer, distance);

@@ -168,7 +168,7 @@ class Player {
     try {
       await this.hand3d.start();
       this.hand.addEventListener("contextlost", () => this.#lose3d("The graphics of this page were taken away by the browser."));
-      this.hand.addEventListener("freeview", () => { this.viewSelect.value = "free"; });
+      this.hand.addEventListener("freeview", () => { this.viewSelect.value = this.hand3d?.follows === false ? "fixed" : "follow"; });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       this.#lose3d(`The 3D hand needs WebGL (${error.message}). Switch on hardware acceleration or WebGL in the browser.`);
@@ -239,8 +239,8 @@ class Player {
       button("Start of the loop here", () => clock.setLoop(clock.heading, clock.loop[1]), { text: "[" }),
       button("End of the loop here", () => clock.setLoop(clock.loop[0] ?? 0, clock.heading), { text: "]" }),
       button("No loop", () => clock.setLoop(null, null), { text: "No loop" }));
-    const views = [["free", "Free"], ...index.cameras.filter((camera) => camera.K).map(({ name }) => [name, `Through ${name}`])];
-    const view = choice("3D view", views, "free", (name) => (name === "free" ? this.hand3d?.reset() : this.hand3d?.lookThrough(name)));
+    const views = [["follow", "Follows the hand"], ["fixed", "Whole movement"], ...index.cameras.filter((camera) => camera.K).map(({ name }) => [name, `Through ${name}`])];
+    const view = choice("3D view", views, "follow", (name) => this.#look(name));
     this.viewSelect = view.querySelector("select");
     const colours = Object.entries(COLOURINGS).map(([name, { label }]) => [name, label]);
     this.legend = make("div", { class: "player-legend" });
@@ -259,6 +259,11 @@ class Player {
     settings.append(button("Keys", () => this.showHelp(), { text: "?" }));
     this.#showLegend("jerk");
     return settings;
+  }
+
+  #look(name) {
+    if (name === "follow" || name === "fixed") this.hand3d?.reset(name === "follow");
+    else this.hand3d?.lookThrough(name);
   }
 
   #setOverlay(kind, on) {
