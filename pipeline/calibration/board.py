@@ -139,18 +139,20 @@ def refine_corners(grey: np.ndarray, corners_px: np.ndarray, board: Checkerboard
     blur = min(max(spacing / 30, 0.8), 1.5)
     crop = cv2.GaussianBlur(grey[low[1] : high[1], low[0] : high[0]], (0, 0), blur)
     start = np.ascontiguousarray((corners_px - low)[:, None], dtype=np.float32)
-    placed, before = None, None
-    for size in (max(half // 2, 2), max(round(0.75 * half), 2), half):
-        now = cv2.cornerSubPix(crop, start.copy(), (size, size), (-1, -1), REFINE_STEPS)
-        if before is not None:
-            agrees = np.linalg.norm(now - before, axis=-1, keepdims=True) < AGREE_PX
-            placed = np.where(agrees, now, placed)
-        else:
-            placed = now
+    placed = before = _saddle_points(crop, start, max(half // 2, 2))
+    for size in (max(round(0.75 * half), 2), half):
+        now = _saddle_points(crop, start, size)
+        agrees = np.linalg.norm(now - before, axis=-1, keepdims=True) < AGREE_PX
+        placed = np.where(agrees, now, placed)
         before = now
     if np.linalg.norm(placed - start, axis=-1).max() > max(0.25 * spacing, 2.0):
         return None
     return placed[:, 0].astype(np.float64) + low
+
+
+def _saddle_points(grey: np.ndarray, start: np.ndarray, half: int) -> np.ndarray:
+    """The saddle points (N, 1, 2) nearest to ``start``, in windows that reach ``half`` px each way."""
+    return np.asarray(cv2.cornerSubPix(grey, start.copy(), (half, half), (-1, -1), REFINE_STEPS))
 
 
 def _grid(corners_px: np.ndarray, board: Checkerboard) -> np.ndarray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy.optimize import least_squares
+from scipy.sparse import csr_matrix
 
 from pipeline.calibration.board import board_points_mm
 from pipeline.calibration.lens import USUAL_LENS, LensModel
@@ -57,7 +58,8 @@ def refine(
 
     Minimises sum rho(r) over all corner coordinates with the soft L1 loss of Triggs et al. (2000,
     "Bundle adjustment: a modern synthesis"), whose scale is three times the usual residual at the start,
-    so that a corner under a reflection pulls little. The first camera is the world.
+    so that a corner under a reflection pulls little. The first camera is the world. The Jacobian is exact
+    and sparse: a corner depends on one lens, one camera and one board.
 
     Parameters
     ----------
@@ -85,6 +87,8 @@ def refine(
         jac=problem.jacobian,
         method="trf",
         x_scale="jac",
+        tr_solver="lsmr",
+        tr_options={"atol": 1e-10, "btol": 1e-10, "maxiter": 20 * len(start)},
         loss="soft_l1",
         f_scale=min(max(3 * usual, 0.1), 2.0),
         ftol=1e-10,
@@ -158,29 +162,32 @@ class _Problem:
             parts.append((projected - seen.corners_px).ravel())
         return np.concatenate(parts)
 
-    def jacobian(self, values: np.ndarray) -> np.ndarray:
+    def jacobian(self, values: np.ndarray) -> csr_matrix:
+        """Derivatives of `residuals`: one block of rows an observation, filled for its lens and two poses."""
         state = self.unpack(values)
-        height = 2 * len(self.points)
-        jacobian = np.zeros((height * len(self.observations), len(values)))
-        for index, seen in enumerate(self.observations):
-            rows = slice(index * height, (index + 1) * height)
-            composed = _compose(state.boards[seen.board], state.cameras[seen.camera])
-            rvec, tvec, *derivatives = composed
-            K, distortion = state.K[seen.camera], state.distortion[seen.camera]
-            full = cv2.projectPoints(self.points, rvec, tvec, K, distortion)[1]
-            by_rotation, by_shift = full[:, :3], full[:, 3:6]
-            r_by_board_r, r_by_board_t, r_by_camera_r, r_by_camera_t = derivatives[:4]
-            t_by_board_r, t_by_board_t, t_by_camera_r, t_by_camera_t = derivatives[4:]
-            column = self.first_board + 6 * seen.board
-            jacobian[rows, column : column + 3] = by_rotation @ r_by_board_r + by_shift @ t_by_board_r
-            jacobian[rows, column + 3 : column + 6] = by_rotation @ r_by_board_t + by_shift @ t_by_board_t
-            if seen.camera > 0:
-                column = self.first_pose + 6 * (seen.camera - 1)
-                jacobian[rows, column : column + 3] = by_rotation @ r_by_camera_r + by_shift @ t_by_camera_r
-                jacobian[rows, column + 3 : column + 6] = (
-                    by_rotation @ r_by_camera_t + by_shift @ t_by_camera_t
-                )
-            if self.n_lens:
-                column = seen.camera * self.n_lens
-                jacobian[rows, column : column + self.n_lens] = self.model.reduce(full[:, 6:15])
-        return jacobian
+        blocks = [self._block(state, seen) for seen in self.observations]
+        data = np.concatenate([block.ravel() for block, _ in blocks])
+        indices = np.concatenate([np.tile(columns, len(block)) for block, columns in blocks])
+        widths = np.concatenate([np.full(len(block), block.shape[1]) for block, _ in blocks])
+        starts = np.concatenate([[0], np.cumsum(widths)])
+        return csr_matrix((data, indices, starts), shape=(len(widths), len(values)))
+
+    def _block(self, state: RigState, seen: Observation) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives (2N, W) of one observation and the columns (W,) they belong to."""
+        rvec, tvec, *derivatives = _compose(state.boards[seen.board], state.cameras[seen.camera])
+        K, distortion = state.K[seen.camera], state.distortion[seen.camera]
+        full = cv2.projectPoints(self.points, rvec, tvec, K, distortion)[1]
+        chain = [
+            full[:, :3] @ by_rotation + full[:, 3:6] @ by_shift
+            for by_rotation, by_shift in zip(derivatives[:4], derivatives[4:], strict=True)
+        ]
+        board = self.first_board + 6 * seen.board
+        parts, columns = chain[:2], [np.arange(board, board + 6)]
+        if seen.camera > 0:
+            pose = self.first_pose + 6 * (seen.camera - 1)
+            parts, columns = parts + chain[2:], [*columns, np.arange(pose, pose + 6)]
+        if self.n_lens:
+            lens = seen.camera * self.n_lens
+            parts = [*parts, self.model.reduce(full[:, 6:15])]
+            columns.append(np.arange(lens, lens + self.n_lens))
+        return np.concatenate(parts, axis=1), np.concatenate(columns)
