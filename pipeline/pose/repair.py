@@ -16,10 +16,10 @@ WINDOW_S = 0.5
 
 MAD_FACTOR = 3.0
 
-MIN_JUMP = 0.1
+MIN_JUMP = 0.5
 """A centre nearer to the median than this share of the box's size (root of its area) is no outlier, however
-small the MAD: a hand at rest has a MAD of next to nothing, and so small a shift
-stays inside the crop's margin."""
+small the MAD. A hand at rest has a MAD of next to nothing, and then a lifted hand or a flicked finger, the
+very jerks to be measured, would count as slips. A detector that slips onto something else lands farther off."""
 
 
 def find_outliers(time_s: np.ndarray, box_px: np.ndarray) -> np.ndarray:
@@ -27,6 +27,7 @@ def find_outliers(time_s: np.ndarray, box_px: np.ndarray) -> np.ndarray:
 
     ``|c_t - median(c)| > 3 MAD`` with ``MAD = median(|c_i - median(c)|)`` for either coordinate of the
     centre, median and MAD over the boxes within `WINDOW_S` around t (median filter), and beyond `MIN_JUMP`.
+    Towards the ends the window shrinks on both sides alike: one-sided, steady movement looks like a jump.
 
     Parameters
     ----------
@@ -42,8 +43,9 @@ def find_outliers(time_s: np.ndarray, box_px: np.ndarray) -> np.ndarray:
     centres = (box_px[valid, :2] + box_px[valid, 2:]) / 2
     least = MIN_JUMP * np.sqrt(get_area(box_px[valid]))
     times = time_s[valid]
-    first = np.searchsorted(times, times - WINDOW_S / 2, side="left")
-    last = np.searchsorted(times, times + WINDOW_S / 2, side="right")
+    half = np.minimum(WINDOW_S / 2, np.minimum(times - times[0], times[-1] - times)) + 1e-6
+    first = np.searchsorted(times, times - half, side="left")
+    last = np.searchsorted(times, times + half, side="right")
     for row, frame in enumerate(valid):
         window = slice(first[row], last[row])
         median = np.median(centres[window], axis=0)

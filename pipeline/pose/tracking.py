@@ -41,7 +41,7 @@ UNSURE = 0.2
 """Votes for a side between this and one minus this are no verdict."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Tracklet:
     """One hand followed without a break.
 
@@ -190,7 +190,11 @@ class HandTracker:
             wanted = detection.side in self._sides or (len(self._sides) == 1 and bool(missing))
             tracklet = Tracklet()
             region = self._estimator.frame_detection(detection)
-            if self._measure(tracklet, frame, image_bgr, region, wanted):
+            if not self._measure(tracklet, frame, image_bgr, region, wanted):
+                continue
+            # The estimator may have been drawn to a hand that is followed already.
+            others = [one.last_box_px for one in self._live]
+            if all(compute_overlap(tracklet.last_box_px, box) <= SAME_HAND for box in others):
                 self._live.append(tracklet)
                 self.tracklets.append(tracklet)
 

@@ -1,0 +1,257 @@
+"""The stage on whole videos: with networks that know the scene, and with the real ones in processes."""
+
+import itertools
+import json
+import multiprocessing
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import Cancelled, ModelError, PoseError, VideoError
+from pipeline.pose import estimate, registry
+from pipeline.pose.estimate import SEGMENT_FRAMES, estimate_view, split
+from pipeline.pose.protocols import Detection, Estimates
+from pipeline.pose.regions import Region
+from pipeline.progress import Reporter
+from pipeline.session import Session, SessionSettings
+from pipeline.video import VideoWriter, read_frames
+
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
+SIZE = (320, 240)
+RADIUS = 12
+
+
+def get_place(frame):
+    return np.array([60.0 + 2 * frame, 120.0 + 20 * np.sin(frame / 5)])
+
+
+def write_disc_video(path, n_frames, hidden=()):
+    """A bright disc that wanders over a grey ground; in hidden frames it is not there."""
+    with VideoWriter(path, SIZE, Fraction(30), crf=12) as writer:
+        for frame in range(n_frames):
+            image = np.full((SIZE[1], SIZE[0], 3), 40, np.uint8)
+            if frame not in hidden:
+                centre = np.round(get_place(frame) * 16).astype(int)
+                cv2.circle(
+                    image, (int(centre[0]), int(centre[1])), RADIUS * 16, (250, 250, 250), -1, cv2.LINE_AA, 4
+                )
+            writer.write(image)
+
+
+def find_disc(image):
+    weights = np.clip(image[..., 0].astype(float) - 128, 0, None)
+    if weights.sum() < 1000:
+        return None
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    return np.array([(weights * columns).sum(), (weights * rows).sum()]) / weights.sum()
+
+
+OFFSETS = np.stack(np.meshgrid(np.linspace(-15, 15, 7), [-15, 0, 15]), axis=-1).reshape(21, 2)
+
+
+class DiscDetector:
+    name = "disc"
+
+    def detect(self, image_bgr):
+        middle = find_disc(image_bgr)
+        if middle is None:
+            return []
+        region = Region(middle[0], middle[1], 100.0, 0.0)
+        return [Detection(np.concatenate([middle - 18, middle + 18]), "right", 0.9, region)]
+
+
+class DiscEstimator:
+    """Finds the disc in each crop; its joints stand around it upright, whichever way the crop is turned."""
+
+    name, input_px, nominal_crop, sigma_scale = "disc", 224, "100 px", 1.0
+
+    def estimate(self, crops_bgr, side):
+        found = [find_disc(crop) for crop in crops_bgr]
+        seen = np.array([middle is not None for middle in found])
+        points = np.stack([np.zeros(2) if middle is None else middle for middle in found])[:, None] + OFFSETS
+        return Estimates(points, np.where(seen, 0.9, 0.0), np.full(len(found), 0.9))
+
+    def frame_detection(self, detection):
+        return detection.region
+
+    def frame_points(self, points_px):
+        middle = points_px.mean(axis=0)
+        return Region(middle[0], middle[1], 100.0, 0.0)
+
+
+@pytest.fixture
+def discs(monkeypatch):
+    made: list[tuple[registry.Role, Any]] = [("detector", DiscDetector), ("estimator", DiscEstimator)]
+    entries = tuple(registry.ModelEntry("disc", role, "", "", load, lambda: [], "") for role, load in made)
+    monkeypatch.setattr(registry, "MODELS", entries)
+
+
+def make_session(path, **settings):
+    chosen = SessionSettings(reference="front", preset="minimal", **settings)
+    return Session(path.parent, chosen, {"front": path})
+
+
+def run_discs(path, report=None, **settings):
+    session = make_session(path, detector="disc", estimator="disc", **settings)
+    return estimate_view(session, "front", report or Reporter(), workers=1)
+
+
+def test_a_wandering_disc_is_measured_where_it_is_in_every_frame(discs, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 70)
+    track = run_discs(tmp_path / "front.mp4")["right"]
+    truth = np.array([get_place(frame) for frame in range(70)])
+    assert set(track.box_state) == {"detected"}
+    assert track.keypoints_px.mean(axis=1) == pytest.approx(truth, abs=0.3)
+    assert np.isfinite(track.sigma_px).all()
+    assert track.size_px == SIZE
+    assert track.time_s == pytest.approx(np.arange(70) / 30, abs=1e-3)
+
+
+def test_a_short_loss_is_bridged_and_a_long_one_is_missing(discs, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 80, hidden={*range(20, 23), *range(50, 56)})
+    track = run_discs(tmp_path / "front.mp4")["right"]
+    assert set(track.box_state[20:23]) == {"interpolated"}
+    assert np.isfinite(track.box_px[20:23]).all()
+    assert np.isnan(track.keypoints_px[20:23]).all()  # the estimator looked there and saw no hand
+    assert (track.score[20:23] < 0.5).all()
+    assert set(track.box_state[50:56]) == {"none"}
+    assert np.isnan(track.box_px[50:56]).all()
+    assert np.isnan(track.keypoints_px[50:56]).all()
+    assert np.isnan(track.score[50:56]).all()
+    assert (track.box_state == "detected").sum() == 80 - 9
+
+
+def test_a_frame_that_the_tracker_lost_is_measured_in_its_bridged_box(discs, monkeypatch, tmp_path):
+    """The hand is there, only the first look failed: the bridged box brings its points back."""
+    write_disc_video(tmp_path / "front.mp4", 70)
+    looks: list[int] = []
+    blinked: list[bool] = []
+
+    class Blinking(DiscEstimator):
+        def estimate(self, crops_bgr, side):
+            looks.append(len(crops_bgr))
+            answer = super().estimate(crops_bgr, side)
+            return Estimates(answer.points_px, answer.score * (len(looks) != 31), answer.right)
+
+    class Blind(DiscDetector):
+        def detect(self, image_bgr):
+            blinks = len(looks) == 31 and not blinked
+            if blinks:
+                blinked.append(True)
+            return [] if blinks else super().detect(image_bgr)
+
+    entries: list[tuple[registry.Role, Any]] = [("detector", Blind), ("estimator", Blinking)]
+    monkeypatch.setattr(
+        registry,
+        "MODELS",
+        tuple(registry.ModelEntry("disc", role, "", "", load, lambda: [], "") for role, load in entries),
+    )
+    track = run_discs(tmp_path / "front.mp4")["right"]
+    (lost,) = np.flatnonzero(track.box_state == "interpolated")
+    assert np.abs(track.keypoints_px[lost].mean(axis=0) - get_place(lost)).max() < 0.3
+    assert track.score[lost] > 0.5
+
+
+def test_no_hand_is_an_error_that_names_the_camera_and_what_to_do(discs, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 20, hidden=set(range(20)))
+    with pytest.raises(PoseError, match="No right hand found in camera front") as caught:
+        run_discs(tmp_path / "front.mp4")
+    assert "front.mp4" in caught.value.advice
+
+
+def test_a_hand_seldom_there_is_said(discs, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 60, hidden=set(range(20, 60)))
+    report = Reporter()
+    run_discs(tmp_path / "front.mp4", report)
+    assert any("camera front" in text.lower() and "33%" in text for text in report.warnings)
+
+
+def test_the_only_hand_is_taken_but_a_side_that_looks_wrong_is_said(discs, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 30)
+    report = Reporter()
+    tracks = run_discs(tmp_path / "front.mp4", report, side="left")
+    assert (tracks["left"].box_state == "detected").all()
+    assert any("side in session.toml" in text for text in report.warnings)
+
+
+def test_of_two_wanted_hands_the_missing_one_is_an_empty_track(discs, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 30)
+    report = Reporter()
+    tracks = run_discs(tmp_path / "front.mp4", report, side="both")
+    assert (tracks["right"].box_state == "detected").all()
+    assert (tracks["left"].box_state == "none").all()
+    assert any("left hand" in text for text in report.warnings)
+
+
+def test_progress_rises_to_one_and_cancelling_stops_the_work(discs, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 60)
+    heard = []
+    run_discs(tmp_path / "front.mp4", Reporter(listen=lambda progress: heard.append(progress.fraction)))
+    assert heard == sorted(heard)
+    assert heard[-1] == 1.0
+    assert len(heard) > 30
+    with pytest.raises(Cancelled):
+        run_discs(tmp_path / "front.mp4", Reporter(is_cancelled=iter([False] * 10 + [True] * 99).__next__))
+
+
+def test_an_unknown_network_is_refused_before_the_video_is_opened(tmp_path):
+    session = make_session(tmp_path / "front.mp4", estimator="openpose")
+    with pytest.raises(ModelError, match="no estimator openpose"):
+        estimate_view(session, "front", Reporter())
+
+
+def test_a_file_that_is_no_video_is_refused(tmp_path):
+    (tmp_path / "front.mp4").write_bytes(b"nothing" * 100)
+    with pytest.raises(VideoError, match=r"front\.mp4"):
+        estimate_view(make_session(tmp_path / "front.mp4"), "front", Reporter())
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 59, 240, 1201, 10790, 216000])
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_segments_cover_every_frame_once_and_are_no_longer_than_they_should_be(n_frames, workers):
+    segments = split(n_frames, workers)
+    frames = [frame for start, stop in segments for frame in (start, stop - 1)]
+    assert frames == sorted(frames)
+    assert segments[0][0] == 0
+    assert segments[-1][1] == n_frames
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(segments))
+    assert max(stop - start for start, stop in segments) <= 1.5 * SEGMENT_FRAMES + 1
+
+
+def test_two_processes_end_cleanly_when_there_is_no_hand_and_when_cancelled(monkeypatch, tmp_path):
+    path = tmp_path / "front.mp4"
+    monkeypatch.setattr(estimate, "MIN_SEGMENT_FRAMES", 20)
+    n_frames = 40
+    write_disc_video(path, n_frames)
+    with pytest.raises(PoseError, match="camera front"):
+        estimate_view(make_session(path), "front", Reporter(), workers=2)
+    assert multiprocessing.active_children() == []
+    report = Reporter(is_cancelled=iter([False] * 2 + [True] * 99).__next__)
+    with pytest.raises(Cancelled):
+        estimate_view(make_session(path), "front", report, workers=2)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.data
+def test_two_processes_find_the_signing_hand_as_one_does(monkeypatch, tmp_path):
+    if not DATA.is_dir():
+        pytest.skip("../shared/data is not there")
+    folder = DATA / "signing-hand"
+    monkeypatch.setattr(estimate, "MIN_SEGMENT_FRAMES", 20)
+    n_frames = 40
+    path = tmp_path / "front.mp4"
+    with VideoWriter(path, (620, 1080), Fraction(25), crf=16) as writer:
+        for frame in read_frames(folder / "asl_hand.25fps.mp4", 0, n_frames):
+            writer.write(frame.image)
+    report = Reporter()
+    track = estimate_view(make_session(path), "front", report, workers=2)["right"]
+    expected = np.array(json.loads((folder / "asl_hand.full.json").read_text()))[:n_frames, :, :2]
+    errors = np.linalg.norm(track.keypoints_px - expected, axis=2)
+    assert np.isfinite(errors).all()
+    assert errors.mean() < 6
+    assert set(track.box_state) <= {"detected", "outlier"}
+    assert report.warnings == []
