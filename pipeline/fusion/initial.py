@@ -31,6 +31,7 @@ DISTANCES = _PALM_DISTANCES + _FINGER_BONES
 
 _JOINT_OF_MANO = {mano: joint for joint, mano in enumerate(JOINTS_FROM_MANO)}
 _MIN_PALM = 3
+_PNP_FOCAL_PX = 1000.0
 _REST_BEND_RAD = 0.3
 """Bend of a finger joint of which nothing is known: a relaxed hand."""
 
@@ -257,12 +258,14 @@ def guess_from_one_view(
 def _place(
     model_points: np.ndarray, image: np.ndarray, rvec: np.ndarray | None, tvec: np.ndarray | None
 ) -> tuple[bool, np.ndarray, np.ndarray]:
-    eye = np.eye(3)
+    # OpenCV stops at a step that is small in px, so the picture must not be one unit wide.
+    intrinsics = np.diag([_PNP_FOCAL_PX, _PNP_FOCAL_PX, 1.0])
+    image = image * _PNP_FOCAL_PX
     if rvec is None or tvec is None:
-        found, rvec, tvec = cv2.solvePnP(model_points, image, eye, None, flags=cv2.SOLVEPNP_SQPNP)
+        found, rvec, tvec = cv2.solvePnP(model_points, image, intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
     else:
         found, rvec, tvec = cv2.solvePnP(
-            model_points, image, eye, None, rvec.copy(), tvec.copy(), True, cv2.SOLVEPNP_ITERATIVE
+            model_points, image, intrinsics, None, rvec.copy(), tvec.copy(), True, cv2.SOLVEPNP_ITERATIVE
         )
     ok = bool(found) and float(np.ravel(tvec)[2]) > 0
     return ok, np.asarray(rvec), np.asarray(tvec)

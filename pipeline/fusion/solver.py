@@ -222,7 +222,7 @@ class _Coordinates:
 
 
 def _get_rest(rotation: torch.Tensor) -> torch.Tensor:
-    """Basis (..., 6, 3) of what Gram-Schmidt takes out of 6D: both lengths, and the first column in the second."""
+    """Basis (..., 6, 3) of what Gram-Schmidt takes out of 6D: both lengths, and column 0 in column 1."""
     c0, c1, _ = rotation.unbind(-1)
     zero = torch.zeros_like(c0)
     columns = [torch.cat([c0, zero], -1), torch.cat([zero, c1], -1), torch.cat([zero, c0], -1)]

@@ -215,6 +215,16 @@ _ALLOWED = {
 }
 
 
+def _make_empty(kind: type, base: type, state: Any) -> Any:
+    """What ``copyreg._reconstructor`` does, for the classes that a MANO file may hold and no others."""
+    if base is object and (kind is _Chumpy or kind.__module__.startswith("scipy.sparse")):
+        return object.__new__(kind)
+    raise ModelError(
+        f"The MANO file holds a {kind.__name__}, which a MANO model does not need.",
+        "Download MANO_RIGHT.pkl again from its makers; this file is not opened.",
+    )
+
+
 class _ManoUnpickler(pickle.Unpickler):
     """Reads MANO's pickle without running what is inside: a named few classes, all else refused."""
 
@@ -227,6 +237,11 @@ class _ManoUnpickler(pickle.Unpickler):
             return super().find_class(module.replace("numpy.core", "numpy._core"), name)
         if (module, name) == ("_codecs", "encode"):
             return super().find_class(module, name)
+        # Pickles of protocol 0, Python 2's default, build every object by these two.
+        if name == "_reconstructor" and module in ("copy_reg", "copyreg"):
+            return _make_empty
+        if name == "object" and module in ("__builtin__", "builtins"):
+            return object
         raise ModelError(
             f"The MANO file refers to {module}.{name}, which a MANO model does not need.",
             "Download MANO_RIGHT.pkl again from its makers; this file is not opened.",

@@ -60,7 +60,7 @@ def test_value_and_gradient_are_those_of_the_plain_version(make_double, make_tak
     ]
     fast = objective.loss(*variables)
     plain = plain_loss(double, take.betas, objective, evidence, *variables)
-    assert float(fast) == pytest.approx(float(plain), rel=1e-8)
+    assert fast.item() == pytest.approx(plain.item(), rel=1e-8)
     wanted = torch.autograd.grad(plain, variables)
     for one, other in zip(torch.autograd.grad(fast, variables), wanted, strict=True):
         assert float((one - other).norm() / other.norm()) < 1e-7
