@@ -445,7 +445,7 @@ def _open(path: Path) -> InputContainer:
         raise _refuse(path, error) from error
 
 
-_SOUND_FORMATS = {".wav": "wav", ".mp3": "mp3", ".m4a": "mp4"}
+_SOUND_FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".m4a": "mp4"}
 
 
 @contextlib.contextmanager
