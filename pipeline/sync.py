@@ -247,7 +247,7 @@ def _require_overlap(result: SyncResult, videos: dict[str, Path]) -> None:
         (start_a, end_a), (start_b, end_b) = spans[first], spans[second]
         if min(end_a, end_b) <= max(start_a, start_b):
             raise SyncError(
-                f"Cameras {first} and {second} did not record at the same time: {first} from {start_a:.1f} to "
+                f"Cameras {first} and {second} did not record together: {first} ran from {start_a:.1f} to "
                 f"{end_a:.1f} s, {second} from {start_b:.1f} to {end_b:.1f} s on the clock of {reference}.",
                 "Check that the files are of one take, and the offset_s in session.toml if there is one.",
             )

@@ -1,0 +1,341 @@
+"""What is wrong with a session, in words, before anything long is run.
+
+Files are opened and their packets counted; nothing is decoded but one picture of each video. Free of torch
+and OpenCV, since the page for new recordings shows these findings too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import RedysError, SessionError
+from pipeline.files import read_npz
+from pipeline.progress import Reporter
+from pipeline.results import read_rig
+from pipeline.session import Session
+from pipeline.video import VideoInfo, probe
+
+Level = Literal["error", "warning", "note"]
+
+DERIVATIVES_FPS = 50.0
+MOVEMENT_FPS = 30.0
+RATE_ROUNDING = 0.99
+"""59.94 counts as 60, 29.97 as 30 and 49.95 as 50."""
+LEAST_SHORT_SIDE_PX = 480
+SHORT_S = 3.0
+ASPECT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to know about a session.
+
+    Attributes
+    ----------
+    file : str
+        Path of the file inside the session folder; empty for the session as a whole.
+    level : "error" | "warning" | "note"
+        An error stops the run; a warning costs something; a note is information.
+    what : str
+        What was found, as a sentence that names the file.
+    advice : str
+        What to do about it; may be empty for notes.
+    """
+
+    file: str
+    level: Level
+    what: str
+    advice: str = ""
+
+
+def check_session(session: Session) -> list[Finding]:
+    """Look at every file of a session.
+
+    Returns
+    -------
+    list of Finding
+        Errors first, then warnings, then notes; by camera within each.
+    """
+    findings: list[Finding] = []
+    infos = {name: info for name, info in _probe_all(session, session.videos, findings) if info}
+    for name, info in infos.items():
+        findings += _check_video(session, name, info)
+    findings += _check_rates(infos)
+    findings += _check_sound(session, infos)
+    findings += _check_keypoints(session)
+    findings += _check_cameras(session)
+    findings += _check_calibration(session, infos)
+    order = {"error": 0, "warning": 1, "note": 2}
+    return sorted(findings, key=lambda finding: order[finding.level])
+
+
+def require_usable(session: Session, report: Reporter) -> None:
+    """Stop at the first error of a session; its warnings go into the run's record.
+
+    Raises
+    ------
+    SessionError
+        The session cannot be worked as it is; names the file and says what to do.
+    """
+    findings = check_session(session)
+    for finding in findings:
+        if finding.level == "error":
+            raise SessionError(finding.what, finding.advice)
+        if finding.level == "warning":
+            report.warn(f"{finding.what} {finding.advice}".strip())
+    report.update(1.0, "The session's files can be read")
+
+
+def _probe_all(
+    session: Session, videos: dict[str, Path], findings: list[Finding]
+) -> list[tuple[str, VideoInfo | None]]:
+    """Open videos in order of the cameras; what cannot be opened becomes an error among ``findings``."""
+    found: list[tuple[str, VideoInfo | None]] = []
+    for name in sorted(videos, key=lambda name: (name != session.settings.reference, name)):
+        try:
+            found.append((name, probe(videos[name])))
+        except RedysError as error:
+            findings.append(Finding(_inside(session, videos[name]), "error", error.what, error.advice))
+            found.append((name, None))
+    return found
+
+
+def _inside(session: Session, path: Path) -> str:
+    return path.relative_to(session.path).as_posix()
+
+
+def _check_video(session: Session, name: str, info: VideoInfo) -> list[Finding]:
+    file = _inside(session, info.path)
+    findings = [Finding(file, "note", _describe(file, info))]
+    if info.is_truncated:
+        findings.append(
+            Finding(
+                file,
+                "warning",
+                f"{file} is cut off: it holds {info.duration_s:.1f} s, and its header promises more.",
+                "Copy the file from the camera again; what is there is used.",
+            )
+        )
+    if float(info.fps) < RATE_ROUNDING * MOVEMENT_FPS:
+        findings.append(
+            Finding(
+                file,
+                "warning",
+                f"{file} has {_rate(info)} frames a second, too few to measure movement: joint angles only.",
+                "Film at 60 frames a second.",
+            )
+        )
+    elif float(info.fps) < RATE_ROUNDING * DERIVATIVES_FPS:
+        findings.append(
+            Finding(
+                file,
+                "warning",
+                f"{file} has {_rate(info)} frames a second: acceleration and jerk are withheld below "
+                f"{DERIVATIVES_FPS:.0f}.",
+                "Film at 60 frames a second.",
+            )
+        )
+    if min(info.size_px) < LEAST_SHORT_SIDE_PX:
+        findings.append(
+            Finding(
+                file,
+                "warning",
+                f"{file} is only {info.size_px[0]}x{info.size_px[1]}: finger joints are a few pixels apart.",
+                "Film at 1920x1080 with the hand filling a third of the picture.",
+            )
+        )
+    if info.duration_s < SHORT_S:
+        findings.append(
+            Finding(
+                file,
+                "warning",
+                f"{file} is only {info.duration_s:.1f} s long: the cameras may not be brought onto one clock.",
+                "Record for at least ten seconds.",
+            )
+        )
+    return findings
+
+
+def _describe(file: str, info: VideoInfo) -> str:
+    parts = [f"{info.duration_s:.1f} s", f"{info.size_px[0]}x{info.size_px[1]}"]
+    parts.append(f"{_rate(info)} frames a second{' (variable)' if info.is_variable_rate else ''}")
+    parts.append("with sound" if info.has_audio else "no sound")
+    if info.rotation_deg:
+        parts.append(f"turned by {info.rotation_deg} degrees to stand upright")
+    return f"{file}: {', '.join(parts)}."
+
+
+def _rate(info: VideoInfo) -> str:
+    return f"{float(info.fps):.2f}".rstrip("0").rstrip(".")
+
+
+def _check_rates(infos: dict[str, VideoInfo]) -> list[Finding]:
+    if len({info.fps for info in infos.values()}) < 2:
+        return []
+    rates = ", ".join(f"{name} {_rate(info)}" for name, info in infos.items())
+    return [
+        Finding(
+            "",
+            "note",
+            f"The cameras have different frame rates ({rates}).",
+            "Nothing to do: all are brought to the reference camera's times.",
+        )
+    ]
+
+
+def _check_sound(session: Session, infos: dict[str, VideoInfo]) -> list[Finding]:
+    """No sound stops a session only where an offset is needed and not given."""
+    reference = session.settings.reference
+    given = session.settings.offset_s
+    needed = [name for name in session.videos if name != reference and name not in given]
+    findings = []
+    for name in [reference, *needed] if needed else []:
+        if name not in infos or infos[name].has_audio:
+            continue
+        file = _inside(session, infos[name].path)
+        wanted = needed if name == reference else [name]
+        lines = ", ".join(f"{camera} = SECONDS" for camera in wanted)
+        findings.append(
+            Finding(
+                file,
+                "error",
+                f"{file} has no sound, so camera {name} cannot be brought onto one clock with the others.",
+                f"Record with sound, or write under [offset_s] in session.toml: {lines} (added to the camera's "
+                f"time, they give {reference}'s).",
+            )
+        )
+    return findings
+
+
+def _check_keypoints(session: Session) -> list[Finding]:
+    findings = []
+    for name in session.cameras if session.keypoints else ():
+        file = _inside(session, session.keypoints[name])
+        try:
+            arrays = read_npz(session.keypoints[name])
+        except RedysError as error:
+            findings.append(Finding(file, "error", error.what, "Export the keypoints again."))
+            continue
+        expected = {"time_s": (), "keypoints_px": (21, 2), "sigma_px": (21,)}
+        n_frames = len(arrays["time_s"]) if arrays.get("time_s") is not None else 0
+        wrong = [
+            key
+            for key, shape in expected.items()
+            if key not in arrays or arrays[key].shape != (n_frames, *shape) or n_frames == 0
+        ]
+        if wrong:
+            findings.append(
+                Finding(
+                    file,
+                    "error",
+                    f"{file} lacks {', '.join(wrong)} or has it in another shape.",
+                    "It needs time_s (T,), keypoints_px (T, 21, 2) and sigma_px (T, 21).",
+                )
+            )
+        else:
+            findings.append(Finding(file, "note", f"{file}: keypoints of {n_frames} frames."))
+    return findings
+
+
+def _check_cameras(session: Session) -> list[Finding]:
+    if len(session.cameras) > 1:
+        return []
+    return [
+        Finding(
+            "",
+            "warning",
+            f"There is one camera only ({session.cameras[0]}): depth and size of the hand are guessed from a "
+            "usual lens and hand, so lengths in mm, speed, acceleration and jerk are rough, and angles of "
+            "fingers that point at the camera are uncertain.",
+            "Record with two or three cameras for numbers to rely on.",
+        )
+    ]
+
+
+def _check_calibration(session: Session, infos: dict[str, VideoInfo]) -> list[Finding]:
+    if session.rig is not None:
+        return _check_rig(session)
+    if not session.calibration_videos:
+        if len(session.cameras) == 1:
+            return []
+        return [
+            Finding(
+                "",
+                "error",
+                f"There is no calibration for the {len(session.cameras)} cameras.",
+                "Film a checkerboard with all cameras at once and put the takes into calibration/ under the "
+                "cameras' names, or copy the rig.json of an earlier visit if no camera was moved since.",
+            )
+        ]
+    findings: list[Finding] = []
+    takes = dict(_probe_all(session, session.calibration_videos, findings))
+    for name in session.cameras:
+        if name not in takes:
+            findings.append(
+                Finding(
+                    "calibration",
+                    "error",
+                    f"There is no checkerboard take of camera {name} in calibration/.",
+                    f"Add it as calibration/{name}.mp4, or film the board again with all cameras at once.",
+                )
+            )
+    for name, take in takes.items():
+        if take is not None:
+            findings += _check_take(session, name, take, infos.get(name))
+    return findings
+
+
+def _check_take(session: Session, name: str, take: VideoInfo, video: VideoInfo | None) -> list[Finding]:
+    file = _inside(session, take.path)
+    if name not in session.cameras:
+        return [Finding(file, "note", f"{file} is of a camera that is not in this session; it is left out.")]
+    findings = [Finding(file, "note", _describe(file, take))]
+    if take.is_truncated:
+        findings.append(
+            Finding(file, "warning", f"{file} is cut off.", "Copy the file from the camera again.")
+        )
+    if video is None:
+        return findings
+    shape, expected = (size[0] / size[1] for size in (take.size_px, video.size_px))
+    if abs(shape / expected - 1) > ASPECT_TOLERANCE:
+        findings.append(
+            Finding(
+                file,
+                "error",
+                f"{file} is {take.size_px[0]}x{take.size_px[1]}, but camera {name} recorded "
+                f"{video.size_px[0]}x{video.size_px[1]}: another shape of picture, so another lens.",
+                "Film the checkerboard in the same mode of the camera as the recording.",
+            )
+        )
+    elif take.size_px != video.size_px:
+        findings.append(
+            Finding(
+                file,
+                "warning",
+                f"{file} is {take.size_px[0]}x{take.size_px[1]}, but camera {name} recorded "
+                f"{video.size_px[0]}x{video.size_px[1]}: the lens is scaled, which holds only if the camera "
+                "does not crop.",
+                "Film the checkerboard in the same mode of the camera as the recording.",
+            )
+        )
+    return findings
+
+
+def _check_rig(session: Session) -> list[Finding]:
+    try:
+        rig = read_rig(session.path / "rig.json")
+    except RedysError as error:
+        return [Finding("rig.json", "error", error.what, "Copy it once more from the run it came from.")]
+    missing = [name for name in session.cameras if name not in rig.cameras]
+    if missing:
+        return [
+            Finding(
+                "rig.json",
+                "error",
+                f"rig.json has no camera {', '.join(missing)}; it has {', '.join(sorted(rig.cameras))}.",
+                "Name the videos after the rig's cameras, or calibrate again with all cameras.",
+            )
+        ]
+    return [Finding("rig.json", "note", f"rig.json: {len(rig.cameras)} cameras, calibrated before.")]
