@@ -23,8 +23,10 @@ STATE_WORDS = {
 
 def notice(kind: str, *content: Any, role: str | None = None) -> html.Div:
     """A framed message; ``kind`` is info, partial or failed."""
-    extra = {"role": role} if role else {}
-    return html.Div(list(content), className=f"notice notice-{kind}", **extra)
+    frame = html.Div(list(content), className=f"notice notice-{kind}")
+    if role:
+        frame.role = role
+    return frame
 
 
 def empty(why: str, action: str, href: str) -> html.Div:

@@ -199,6 +199,11 @@ def find(
     """
     stays = ctx.triggered_id in (ids.WORKLIST_PAGE, ids.TRAY_SEEN)
     offset = PAGE_SIZE * int(number) if stays and (number or "").isdigit() else 0  # type: ignore[arg-type]
-    chosen = [None if value in (None, ANY) else value for value in (state, side, task)]
-    page = get_records().list_recordings(search or "", *chosen, limit=PAGE_SIZE, offset=offset)
+    page = get_records().list_recordings(
+        search or "", _chosen(state), _chosen(side), _chosen(task), limit=PAGE_SIZE, offset=offset
+    )
     return table(page), _page_options(page), str(page.offset // PAGE_SIZE), page.total <= PAGE_SIZE
+
+
+def _chosen(value: str | None) -> str | None:
+    return None if value in (None, ANY) else value

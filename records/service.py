@@ -74,6 +74,7 @@ class Records:
         with self._opening:
             if self._engine is None:
                 engine = open_engine(self.settings.effective_database_url)
+                self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
                 migrate(engine)
                 self._engine = engine
             return self._engine

@@ -1,0 +1,84 @@
+"""A whole site in a folder of its own, for tests that ask it over HTTP without a server."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import flask.testing
+from dash import Dash
+
+from records import Records, get_records
+from settings import Settings, get_settings
+
+CLEARED = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "REDYS_SESSION_FOLDERS", "REDYS_HOST")
+
+
+@dataclass
+class Site:
+    app: Dash
+    records: Records
+    settings: Settings
+
+    def browser(self, scheme: str = "http", host: str = "localhost") -> flask.testing.FlaskClient:
+        """A client that has opened a page, and so has the token that changes ask for."""
+        client = self.app.server.test_client()
+        client.environ_base["wsgi.url_scheme"] = scheme
+        client.environ_base["HTTP_HOST"] = host
+        return client
+
+
+def token_of(client: flask.testing.FlaskClient, path: str = "/") -> dict[str, str]:
+    """Open a page and give the header that a script of it would send."""
+    client.get(path)
+    cookie = client.get_cookie("_csrf_token")
+    assert cookie is not None
+    return {"X-CSRFToken": cookie.value}
+
+
+@contextlib.contextmanager
+def surroundings(data_dir: Path, **more: str) -> Iterator[None]:
+    """Settings for this process, read anew; the ones before come back afterwards."""
+    before = dict(os.environ)
+    for name in CLEARED:
+        os.environ.pop(name, None)
+    os.environ.update({"REDYS_DATA_DIR": str(data_dir), **more})
+    _forget()
+    try:
+        yield
+    finally:
+        get_records().close()
+        os.environ.clear()
+        os.environ.update(before)
+        _forget()
+
+
+def _forget() -> None:
+    get_settings.cache_clear()
+    get_records.cache_clear()
+
+
+@contextlib.contextmanager
+def open_site(data_dir: Path, **more: str) -> Iterator[Site]:
+    from app import make_app
+
+    with surroundings(data_dir, **more):
+        yield Site(make_app(), get_records(), get_settings())
+
+
+def inline_scripts(html: str) -> list[str]:
+    """The scripts that stand in a page itself; data blocks are no scripts."""
+    found = re.findall(r"<script([^>]*)>(.*?)</script>", html, flags=re.S)
+    return [body for tag, body in found if "src=" not in tag and "application/json" not in tag]
+
+
+def make_session(folder: Path, toml: str = "", cameras: tuple[str, ...] = ("front", "left", "right")) -> Path:
+    """A folder that reads as a session; its videos are none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for camera in cameras:
+        (folder / f"{camera}.mp4").write_bytes(b"no video")
+    if toml:
+        (folder / "session.toml").write_text(toml, encoding="utf-8")
+    return folder

@@ -1,0 +1,100 @@
+"""Opening and migrating."""
+
+import datetime
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, select
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from records import Records, models
+from records.database import MIGRATIONS, migrate, open_engine
+from records.errors import DatabaseError
+from settings import Settings
+from tests.records.conftest import fresh_postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without tables, each time."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'data' / 'test.sqlite3'}"
+        return
+    with fresh_postgres() as url:
+        yield url
+
+
+def test_the_migrations_make_what_the_models_say(records: Records) -> None:
+    with records.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, models.Base.metadata) == []
+
+
+def test_the_migrations_go_back_to_nothing(records: Records) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with records.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+
+
+def test_many_that_start_together_migrate_once(settings: Settings) -> None:
+    def start(_: int) -> int:
+        engine = open_engine(settings.effective_database_url)
+        migrate(engine)
+        with engine.connect() as connection:
+            count = len(inspect(connection).get_table_names())
+        engine.dispose()
+        return count
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(start, range(4)))) == 1
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://a/b", "mssql+pyodbc://a", "http://example.org"])
+def test_another_database_is_refused_in_words(url: str) -> None:
+    with pytest.raises(DatabaseError, match="DATABASE_URL"):
+        open_engine(url)
+
+
+def test_a_server_that_is_away_is_said_without_its_password() -> None:
+    engine = open_engine("postgresql://somebody:secret@127.0.0.1:1/nothing")
+    with pytest.raises(DatabaseError, match=r"127\.0\.0\.1:1") as raised:
+        migrate(engine)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    engine = open_engine(f"sqlite:///{tmp_path / 'file' / 'x' / 'db.sqlite3'}")
+    with pytest.raises(DatabaseError, match="REDYS_DATA_DIR"):
+        migrate(engine)
+
+
+def test_times_come_back_in_utc_whatever_zone_they_were_given_in(records: Records) -> None:
+    tokyo = datetime.timezone(datetime.timedelta(hours=9))
+    moment = datetime.datetime(2028, 2, 29, 3, 4, 5, 678901, tokyo)
+    with records.writing() as database:
+        database.add(models.Subject(id=models.new_id(), pseudonym="P-1", created=moment))
+    with records.reading() as database:
+        back = database.scalars(select(models.Subject.created)).one()
+    assert back == moment
+    assert back.utcoffset() == datetime.timedelta(0)
+
+
+def test_a_time_without_a_zone_is_refused(records: Records) -> None:
+    naive = datetime.datetime(2026, 1, 1)
+    with pytest.raises(StatementError, match="zone"), records.writing() as database:
+        database.add(models.Subject(id=models.new_id(), pseudonym="P-1", created=naive))
+
+
+def test_a_run_of_no_recording_is_refused(records: Records) -> None:
+    with pytest.raises(IntegrityError), records.writing() as database:
+        database.add(models.Run(id=models.new_id(), recording_id="0" * 32, folder="x"))
