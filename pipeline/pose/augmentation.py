@@ -1,4 +1,13 @@
-"""Test-time augmentation: seven passes, their mean and their spread (seed 000, section 5)."""
+"""Test-time augmentation: seven passes, their mean and their spread (seed 000, section 5).
+
+What a sigma means. The passes' spread ``s = sqrt(Var(x) + Var(y))`` says how far a network disagrees with
+itself, not how far it is off. Each estimator states ``sigma_scale`` so that ``sigma = sigma_scale * s`` is
+about one standard deviation of the error along each axis: over all joints and frames of made sessions,
+``sigma_scale = median(|error| / s) / 1.1774``, where 1.1774 is the median length of a plane Gaussian vector
+of one standard deviation an axis. The median, because a few joints taken for those of another finger would
+otherwise rule it. Part of such an error is constant (where a network sees a joint and where the hand model
+has it); that part does not average out over frames.
+"""
 
 from __future__ import annotations
 

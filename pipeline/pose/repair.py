@@ -19,7 +19,7 @@ MAD_FACTOR = 3.0
 MIN_JUMP = 0.5
 """A centre nearer to the median than this share of the box's size (root of its area) is no outlier, however
 small the MAD. A hand at rest has a MAD of next to nothing, and then a lifted hand or a flicked finger, the
-very jerks to be measured, would count as slips. A detector that slips onto something else lands farther off."""
+very jerks to be measured, would count as slips. A detector that slips lands farther off."""
 
 
 def find_outliers(time_s: np.ndarray, box_px: np.ndarray) -> np.ndarray:
