@@ -151,7 +151,7 @@ def _check_video(session: Session, name: str, info: VideoInfo) -> list[Finding]:
             Finding(
                 file,
                 "warning",
-                f"{file} is only {info.duration_s:.1f} s long: the cameras may not be brought onto one clock.",
+                f"{file} is only {info.duration_s:.1f} s long: too short to trust one clock.",
                 "Record for at least ten seconds.",
             )
         )
@@ -202,8 +202,8 @@ def _check_sound(session: Session, infos: dict[str, VideoInfo]) -> list[Finding]
                 file,
                 "error",
                 f"{file} has no sound, so camera {name} cannot be brought onto one clock with the others.",
-                f"Record with sound, or write under [offset_s] in session.toml: {lines} (added to the camera's "
-                f"time, they give {reference}'s).",
+                f"Record with sound, or write under [offset_s] in session.toml: {lines} (added to the "
+                f"camera's time, they give {reference}'s).",
             )
         )
     return findings

@@ -459,7 +459,7 @@ def _explained(path: Path) -> Iterator[None]:
         raise _refuse(path, error) from error
 
 
-def _refuse(path: Path, error: Exception) -> VideoError:
+def _refuse(path: Path, error: Exception | None = None) -> VideoError:
     if isinstance(error, PermissionError):
         return VideoError(f"{path.name} cannot be read: permission denied.", "Change the file's permissions.")
     boxes = _top_boxes(path) if FORMATS.get(path.suffix.lower()) in ("mp4", "mov") else set()
@@ -495,6 +495,8 @@ def _top_boxes(path: Path) -> set[str]:
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = container.streams.best("video")
+    if len(container.streams) == 0:
+        raise _refuse(path)
     if stream is None:
         raise VideoError(f"{path.name} has no pictures, only sound.", "Give the camera's video file.")
     stream.thread_type = "AUTO"  # type: ignore[attr-defined]
