@@ -54,6 +54,8 @@ class AngleReference:
         Over the people's medians.
     percentiles_deg : dict of float
         Of all frames, by percent ("2.5", ...).
+    person_p5_mean_deg, person_p5_sd_deg, person_p95_mean_deg, person_p95_sd_deg : float
+        Over the people's own 5th and 95th percentiles.
     """
 
     n_people: int
@@ -62,6 +64,10 @@ class AngleReference:
     person_mean_deg: float
     person_sd_deg: float
     percentiles_deg: dict[str, float] = field(default_factory=dict)
+    person_p5_mean_deg: float = NAN
+    person_p5_sd_deg: float = NAN
+    person_p95_mean_deg: float = NAN
+    person_p95_sd_deg: float = NAN
 
 
 @dataclass(frozen=True)
@@ -368,6 +374,7 @@ def _refer_angle(series: list[np.ndarray]) -> AngleReference:
     medians = np.array([np.median(values) for values in known])
     within = float(np.mean([values.var() for values in known]))
     pooled = np.concatenate([np.quantile(values, _QUANTILES) for values in known])
+    low, high = np.array([np.percentile(values, [5, 95]) for values in known]).T
     return AngleReference(
         n_people=len(known),
         frame_mean_deg=float(means.mean()),
@@ -375,6 +382,10 @@ def _refer_angle(series: list[np.ndarray]) -> AngleReference:
         person_mean_deg=float(medians.mean()),
         person_sd_deg=float(medians.std(ddof=1)),
         percentiles_deg={f"{p:g}": float(np.percentile(pooled, p)) for p in PERCENTILES},
+        person_p5_mean_deg=float(low.mean()),
+        person_p5_sd_deg=float(low.std(ddof=1)),
+        person_p95_mean_deg=float(high.mean()),
+        person_p95_sd_deg=float(high.std(ddof=1)),
     )
 
 

@@ -6,16 +6,19 @@ the share of it that lies inside, which at 60 frames/s gives scipy's ``savgol_co
 the same band.
 
 Noise: a linear filter turns independent noise ``sigma`` into ``sigma * ||kernel||``; with 1 mm per axis at
-60 frames/s that is 0.92 m/s² and 26 m/s³ per axis. The sigma is the larger of what the fusion states and of
-what the recording itself shows in its quietest second.
+60 frames/s that is 0.92 m/s² and 26 m/s³ per axis. The sigma is the jitter that the recording itself shows
+in its quietest second, raised where the fusion says that a frame is worse than those were. What the fusion
+states is an error's whole size, most of which lasts for many frames and moves no derivative; it is used as
+it is only where no second is quiet enough to measure.
 
-Time is brought onto an even grid once. Frames not measured are left out of the fit up to 100 ms on end (the
-noise grows by what is missing); longer gaps stay gaps, and where a window reaches into one, or over the
-ends of the recording, the derivative is NaN.
+Time is brought onto an even grid once. Frames not measured are left out of the fit up to 100 ms on end,
+with a wider window where too little is left; longer gaps stay gaps, and where a window reaches into one, or
+over the ends of the recording, the derivative is NaN.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,6 +157,8 @@ class Kernel:
         How much each sample counts in the fit: 1, at the ends the share that lies inside the window.
     order, derivative : int
         Of the polynomial, and of the derivative.
+    window_s : float
+        Length of the window.
     """
 
     weights: np.ndarray
@@ -161,6 +166,7 @@ class Kernel:
     counts: np.ndarray
     order: int
     derivative: int
+    window_s: float
 
     @property
     def norm(self) -> float:
@@ -179,7 +185,7 @@ def make_kernel(fps: float, window_s: float, order: int, derivative: int) -> Ker
     counts = np.where(np.abs(samples) <= (order + 1) // 2, np.maximum(counts, 1e-3), counts)
     offsets = samples / fps
     weights = _fit_weights(offsets, counts[None], order, derivative)[0]
-    return Kernel(weights, offsets, counts, order, derivative)
+    return Kernel(weights, offsets, counts, order, derivative, window_s)
 
 
 def _fit_weights(offsets_s: np.ndarray, counts: np.ndarray, order: int, derivative: int) -> np.ndarray:
@@ -208,8 +214,9 @@ def differentiate(values: np.ndarray, kernel: Kernel, fps: float) -> tuple[np.nd
     Returns
     -------
     result : ndarray (K, J, 3)
-        NaN within the window's reach of a gap over `MAX_GAP_S` or of the series' ends, and where so little is
-        left that the noise would be over twice that of a whole window.
+        NaN within the window's reach of a gap over `MAX_GAP_S` or of the series' ends. Where missing samples
+        would make the noise more than twice that of a whole window, a window wider by `MAX_GAP_S` is used;
+        where even that is too little, NaN.
     gain : ndarray (K, J)
         The noise gain: `Kernel.norm`, or more where samples were missing; NaN where the result is.
     """
@@ -221,6 +228,10 @@ def differentiate(values: np.ndarray, kernel: Kernel, fps: float) -> tuple[np.nd
     allowed = ~_near_gaps(present, reach, MAX_GAP_S * fps)
     missing = correlate1d((~present).astype(float), np.ones(2 * reach + 1), axis=0, mode="constant") > 0.5
     _refit(filled, present, np.argwhere(missing & allowed), kernel, result, gain)
+    # Where too little is left, the window is widened by the longest gap that is bridged.
+    wide = make_kernel(fps, kernel.window_s + MAX_GAP_S, kernel.order, kernel.derivative)
+    weak = missing & allowed & (gain > _MAX_NOISE_GAIN * kernel.norm)
+    _refit(filled, present, np.argwhere(weak), wide, result, gain)
     bad = ~allowed | (gain > _MAX_NOISE_GAIN * kernel.norm)
     result[bad] = np.nan
     gain[bad] = np.nan
@@ -258,7 +269,9 @@ def _refit(
     for start in range(0, len(where), _CHUNK):
         at, joint = where[start : start + _CHUNK].T
         rows = at[:, None] + span
-        counts = kernel.counts * present[rows, joint[:, None]]
+        inside = (rows >= 0) & (rows < len(present))
+        rows = rows.clip(0, len(present) - 1)
+        counts = kernel.counts * (inside & present[rows, joint[:, None]])
         enough = (counts > 0.01).sum(axis=1) > kernel.order
         gain[at[~enough], joint[~enough]] = np.inf
         at, joint, rows, counts = at[enough], joint[enough], rows[enough], counts[enough]
@@ -304,8 +317,9 @@ def compute_kinematics(time_s: np.ndarray, joints_mm: np.ndarray, joint_sigma_mm
         vectors, gain = differentiate(places, kernel, grid.fps)
         values[name] = np.sqrt(np.einsum("kjc,kjc->kj", vectors, vectors)) * _M_PER_MM
         gains[name] = gain * _M_PER_MM
-    measured = _measure_sigma(places, smoothed, smooth, values["speed"], grid.fps)
-    used = np.fmax(sigma, measured)
+    quiet = _find_quiet_second(values["speed"], grid.fps)
+    measured = _measure_sigma(places, smoothed, smooth, quiet, grid.fps)
+    used = _choose_sigma(sigma, measured, quiet)
     noise = {name: gains[name] * used for name in kernels}
     reasons = _withhold(values, noise, grid.fps)
     raw_or_smooth = np.where(np.isfinite(smoothed), smoothed, places)
@@ -377,38 +391,58 @@ def _find_outliers(places: np.ndarray, sigma: np.ndarray, fps: float) -> np.ndar
 
     The median absolute deviation of a resting hand is almost nothing, hence the floor: 3 mm and 5 sigma.
     """
-    window = max(2 * round((_HAMPEL_WINDOW_S * fps - 1) / 2) + 1, 5)
-    flat = pd.DataFrame(places.reshape(len(places), -1))
-    middle = flat.rolling(window, center=True, min_periods=window // 2 + 1).median()
-    away = (flat - middle).abs()
-    spread = away.rolling(window, center=True, min_periods=window // 2 + 1).median()
+    reach = max(round((_HAMPEL_WINDOW_S * fps - 1) / 2), 2)
+    flat = places.reshape(len(places), -1)
+    middle = pd.DataFrame(flat).rolling(2 * reach + 1, center=True, min_periods=reach + 1).median().to_numpy()
     floor = np.fmax(_HAMPEL_FLOOR_MM, _HAMPEL_FLOOR_SIGMAS * np.nan_to_num(sigma))
-    limit = np.fmax(_HAMPEL_MADS * spread.to_numpy(), np.repeat(floor, 3, axis=1))
-    return (away.to_numpy() > limit).reshape(places.shape).any(axis=2)
+    # The deviations of a whole window are only worked out where something is far enough to matter.
+    at, column = np.nonzero(np.abs(flat - middle) > np.repeat(floor, 3, axis=1))
+    padded = np.pad(flat, ((reach, reach), (0, 0)), constant_values=np.nan)
+    windows = padded[at[:, None] + np.arange(2 * reach + 1), column[:, None]]
+    centre = middle[at, column]
+    spread = np.nanmedian(np.abs(windows - centre[:, None]), axis=1) if len(at) else np.zeros(0)
+    jumps = np.abs(flat[at, column] - centre) > _HAMPEL_MADS * spread
+    out = np.zeros(flat.shape, dtype=bool)
+    out[at[jumps], column[jumps]] = True
+    return np.asarray(out.reshape(places.shape).any(axis=2))
+
+
+def _find_quiet_second(speed: np.ndarray, fps: float) -> slice:
+    """The second in which the hand moves least, of those measured for 80 %; empty if there is none."""
+    length = round(fps)
+    squared = pd.DataFrame(speed**2).rolling(length, min_periods=int(np.ceil(0.8 * length))).mean()
+    movement = squared.mean(axis=1, skipna=True).to_numpy()[length - 1 :]
+    if not np.isfinite(movement).any():
+        return slice(0, 0)
+    start = int(np.nanargmin(movement))
+    return slice(start, start + length)
 
 
 def _measure_sigma(
-    places: np.ndarray, smoothed: np.ndarray, kernel: Kernel, speed: np.ndarray, fps: float
+    places: np.ndarray, smoothed: np.ndarray, kernel: Kernel, quiet: slice, fps: float
 ) -> np.ndarray:
-    """Jitter per axis (J,) in mm on the second in which the hand moves least.
+    """Jitter per axis (J,) in mm in the quiet second.
 
     What the smoothing takes away of independent noise is ``1 - h0`` of its variance, ``h0`` the kernel's
-    middle weight; so the residual gives sigma back. NaN if no second is measured for 80 %, or nothing is
-    smoothed.
+    middle weight; so the residual gives sigma back. NaN where less than half a second is measured, or
+    nothing smoothed.
     """
-    joints = places.shape[1]
     taken = 1.0 - float(kernel.weights[len(kernel.weights) // 2])
-    length = round(fps)
-    if taken < 0.2 or len(places) < length:
-        return np.full(joints, np.nan)
-    squared = pd.DataFrame(speed**2).rolling(length, min_periods=int(np.ceil(0.8 * length))).mean()
-    movement = squared.mean(axis=1, skipna=True).to_numpy()
-    if not np.isfinite(movement).any():
-        return np.full(joints, np.nan)
-    end = int(np.nanargmin(movement)) + 1
-    residual = (places - smoothed)[max(end - length, 0) : end]
+    if taken < 0.2:
+        return np.full(places.shape[1], np.nan)
+    residual = (places - smoothed)[quiet]
     count = np.isfinite(residual).all(axis=2).sum(axis=0)
     total = np.nansum(residual**2, axis=(0, 2))
     with np.errstate(invalid="ignore", divide="ignore"):
         sigma = np.sqrt(total / (3.0 * count * taken))
-    return np.where(count >= 0.5 * length, sigma, np.nan)
+    return np.where(count >= 0.5 * fps, sigma, np.nan)
+
+
+def _choose_sigma(stated: np.ndarray, measured: np.ndarray, quiet: slice) -> np.ndarray:
+    """The jitter (K, J) that noise is worked out from: see the module."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # joints without a stated sigma are NaN, as meant
+        usual = np.nanmedian(stated[quiet], axis=0) if quiet.stop else np.full(stated.shape[1], np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        worse = np.fmax(stated / usual, 1.0)
+    return np.where(np.isfinite(measured), measured * np.where(np.isfinite(worse), worse, 1.0), stated)

@@ -5,9 +5,33 @@ Imports neither torch nor OpenCV: the web process reads summaries.
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from pipeline.hand.angles import ANGLE_INFO, ANGLES, MAX_ELEVATION_DEG, Angle
+from pipeline.hand.joints import FINGERS, JOINTS, Side
+from pipeline.measures.baseline import Baseline
+from pipeline.measures.headlines import (
+    MIN_VALID_SHARE,
+    NO_REFERENCE,
+    TOO_LITTLE,
+    HandNumbers,
+    Number,
+    compute_headlines,
+)
+from pipeline.measures.kinematics import FILTER_NAME
+from pipeline.measures.levels import FAR_SD, UNKNOWN, is_certain, level_of
+from pipeline.measures.measure import HandMeasures, Measures
+from pipeline.measures.posture import columns_of_finger
+from pipeline.measures.quality import assess_quality
+from pipeline.measures.resampling import BLOCK_S, Draws, bound_quantile, draw_blocks
+from pipeline.measures.scores import MIN_SPREAD_NOISES, score_jerk_against, score_person
 from pipeline.measures.summary_types import (
     HEADLINES,
     INTERVAL_NOTE,
+    NAN,
     SIMULATED_NOTE,
     SUMMARY_VERSION,
     AngleSummary,
@@ -29,6 +53,9 @@ from pipeline.measures.summary_types import (
     read_summary,
     write_summary,
 )
+from pipeline.results import HandTrack, Rig, SyncResult, ViewTrack
+from pipeline.session import SessionSettings
+from pipeline.version import PROGRAM_VERSION
 
 __all__ = [
     "HEADLINES",
@@ -52,5 +79,369 @@ __all__ = [
     "count_levels",
     "get_headline",
     "read_summary",
+    "summarise",
     "write_summary",
 ]
+
+N_WORST = 3
+MAX_BRISK_LISTED = 300
+"""A summary lists this many brisk movements, the strongest; the headline counts them all."""
+
+SIGN_NOTE = "Flexion +, hyperextension -, abduction away from the middle finger +."
+PURPOSE_NOTE = "Describes movement; it is not a diagnosis."
+
+
+def summarise(
+    settings: SessionSettings,
+    sync: SyncResult,
+    rig: Rig,
+    views: dict[str, dict[Side, ViewTrack]],
+    hands: dict[Side, HandTrack],
+    measures: Measures,
+    baseline: Baseline,
+    model_name: str,
+) -> Summary:
+    """Every number that a report prints.
+
+    Parameters
+    ----------
+    settings : SessionSettings
+        The session's settings.
+    sync, rig, views, hands
+        Results of the stages before, as `pipeline.results` reads them.
+    measures : Measures
+        From `pipeline.measures.measure.measure`, with the same hands and baseline.
+    baseline : Baseline
+        The reference.
+    model_name : str
+        Name of the hand model (`pipeline.hand.model.HandModel.name`).
+    """
+    movements = {side: found.kinematics for side, found in measures.hands.items()}
+    provenance = _state_provenance(settings, baseline, model_name)
+    recording = _describe_recording(sync, views, measures)
+    return Summary(
+        subject=settings.subject,
+        visit=settings.visit.isoformat() if settings.visit else "",
+        task=settings.task,
+        recording=recording,
+        quality=assess_quality(sync, rig, views, hands, movements),
+        provenance=provenance,
+        sides={side: _summarise_side(found, baseline) for side, found in measures.hands.items()},
+        comparability=_state_comparability(settings, recording, provenance),
+        notes=_state_notes(settings, baseline),
+    )
+
+
+def _describe_recording(
+    sync: SyncResult, views: dict[str, dict[Side, ViewTrack]], measures: Measures
+) -> Recording:
+    movements = [found.kinematics for found in measures.hands.values()]
+    cameras = tuple(sorted(views, key=lambda name: (name != sync.reference, name)))
+    if not movements:
+        return Recording(0.0, NAN, 0, cameras)
+    time_s = movements[0].time_s
+    return Recording(float(time_s[-1] - time_s[0]), movements[0].fps, len(time_s), cameras)
+
+
+def _state_provenance(settings: SessionSettings, baseline: Baseline, model_name: str) -> Provenance:
+    return Provenance(
+        program_version=PROGRAM_VERSION,
+        hand_model=model_name,
+        detector=settings.detector,
+        estimator=settings.estimator,
+        preset=settings.preset,
+        filter=FILTER_NAME,
+        baseline=baseline.name,
+        baseline_simulated=baseline.simulated,
+        baseline_n_people=baseline.n_people,
+        baseline_minutes=baseline.n_minutes,
+        baseline_task=baseline.task,
+        baseline_licence=baseline.licence,
+        baseline_provenance=baseline.provenance,
+        baseline_digest=baseline.digest,
+    )
+
+
+def _state_comparability(
+    settings: SessionSettings, recording: Recording, provenance: Provenance
+) -> dict[str, str]:
+    return {
+        "task": settings.task,
+        "frame rate": f"{recording.fps:.0f} frames/s",
+        "cameras": str(len(recording.cameras)),
+        "hand model": provenance.hand_model,
+        "network": f"{provenance.detector}, {provenance.estimator}, preset {provenance.preset}",
+        "filter": provenance.filter,
+        "program version": provenance.program_version,
+        "reference": f"{provenance.baseline} ({provenance.baseline_digest[:12]})",
+    }
+
+
+def _state_notes(settings: SessionSettings, baseline: Baseline) -> tuple[str, ...]:
+    notes = [SIGN_NOTE, INTERVAL_NOTE, PURPOSE_NOTE]
+    if baseline.simulated:
+        notes.insert(0, SIMULATED_NOTE)
+    if settings.task != baseline.task:
+        notes.append(
+            f"The task is {settings.task}, the reference's is {baseline.task}: read every z with care."
+        )
+    return tuple(notes)
+
+
+def _summarise_side(found: HandMeasures, baseline: Baseline) -> SideSummary:
+    numbers = compute_headlines(found, baseline)
+    draws = draw_blocks(len(found.kinematics.time_s), found.kinematics.fps)
+    angles = tuple(
+        _summarise_angle(column, info, found, baseline, draws)
+        for column, info in enumerate(ANGLE_INFO.values())
+    )
+    return SideSummary(
+        angles=angles,
+        worst=_name_worst(angles, baseline),
+        headlines=tuple(_state_headline(name, numbers.numbers[name], baseline) for name in HEADLINES),
+        fingers=tuple(_profile_finger(finger, found, angles, numbers, baseline) for finger in FINGERS),
+        bouts=numbers.bouts,
+        brisk=_strongest(numbers.brisk),
+        jerk_reference=_compare_jerk(found, baseline),
+    )
+
+
+def _strongest(events: tuple[BriskEvent, ...]) -> tuple[BriskEvent, ...]:
+    kept = sorted(events, key=lambda event: -event.peak_acceleration)[:MAX_BRISK_LISTED]
+    return tuple(sorted(kept, key=lambda event: (event.start_s, event.joint)))
+
+
+# --- angles --------------------------------------------------------------------------------------
+
+
+def _summarise_angle(
+    column: int, info: Angle, found: HandMeasures, baseline: Baseline, draws: Draws
+) -> AngleSummary:
+    degrees = found.degrees[:, column]
+    known = np.isfinite(degrees)
+    share = float(known.mean())
+    mean, sd, people = (values[column] for values in baseline.person_level())
+    empty = AngleSummary(
+        angle=info.id,
+        label=info.label,
+        finger=info.finger,
+        joint=info.joint,
+        median_deg=NAN,
+        sd_deg=NAN,
+        range_of_motion_deg=NAN,
+        sigma_deg=NAN,
+        z=NAN,
+        z_low=NAN,
+        z_high=NAN,
+        level=UNKNOWN,
+        certain=False,
+        reference_mean_deg=float(mean),
+        reference_sd_deg=float(sd),
+        valid_share=share,
+    )
+    if share < MIN_VALID_SHARE:
+        note = TOO_LITTLE
+        if info.movement == "abduction" or info.id == "thumb_cmc_flexion":
+            note += f" It is undefined past {MAX_ELEVATION_DEG:.0f}° out of the plane of the palm."
+        return dataclasses.replace(empty, note=note)
+    median = float(np.median(degrees[known]))
+    low, high = np.percentile(degrees[known], [2.5, 97.5])
+    sigma = found.sigma_deg[known, column]
+    sigma_deg = float(np.nanmedian(sigma)) if np.isfinite(sigma).any() else NAN
+    error = _standard_error(degrees, 0.5, median, sigma_deg, found, draws)
+    score = score_person(median, float(mean), float(sd), int(people), error)
+    sampling = bound_quantile(degrees, draws, 0.5, median)
+    z = found.z[:, column]
+    return dataclasses.replace(
+        empty,
+        median_low=sampling.low,
+        median_high=sampling.high,
+        median_deg=median,
+        sd_deg=float(degrees[known].std()),
+        range_of_motion_deg=float(high - low),
+        sigma_deg=sigma_deg,
+        z=score.z,
+        z_low=score.low,
+        z_high=score.high,
+        level=level_of(score.z),
+        certain=is_certain(score.low, score.high),
+        note="" if np.isfinite(score.z) else NO_REFERENCE,
+        far_share=float((np.abs(z[np.isfinite(z)]) >= FAR_SD).mean()) if np.isfinite(z).any() else NAN,
+        **_find_peak(degrees, sigma_deg, info, found, baseline, draws),
+    )
+
+
+def _standard_error(
+    degrees: np.ndarray, share: float, value: float, sigma_deg: float, found: HandMeasures, draws: Draws
+) -> float:
+    """Of a quantile of an angle: sampling, by blocks, and measurement error together.
+
+    An error that lasts for the whole recording is in the spread between the reference's people as well, who
+    were measured the same way. One that changes averages out; it is taken to last for a block.
+    """
+    sampling = bound_quantile(degrees, draws, share, value).standard_error
+    blocks = max(len(degrees) / found.kinematics.fps / BLOCK_S, 1.0)
+    return float(np.hypot(sampling, sigma_deg / np.sqrt(blocks)))
+
+
+def _find_peak(
+    degrees: np.ndarray,
+    sigma_deg: float,
+    info: Angle,
+    found: HandMeasures,
+    baseline: Baseline,
+    draws: Draws,
+) -> dict[str, Any]:
+    """The fields ``peak_...`` of an angle: the farther of its 5th and 95th percentile."""
+    reference = baseline.angles.get(info.id)
+    if reference is None or not np.isfinite(reference.person_p95_sd_deg):
+        return {}
+    best: dict[str, Any] = {}
+    for share, mean, sd in (
+        (0.05, reference.person_p5_mean_deg, reference.person_p5_sd_deg),
+        (0.95, reference.person_p95_mean_deg, reference.person_p95_sd_deg),
+    ):
+        value = float(np.nanpercentile(degrees, 100 * share))
+        error = _standard_error(degrees, share, value, sigma_deg, found, draws)
+        score = score_person(value, mean, sd, reference.n_people, error)
+        if not best or abs(score.z) > abs(best["peak_z"]):
+            best = {
+                "peak_deg": value,
+                "peak_z": score.z,
+                "peak_z_low": score.low,
+                "peak_z_high": score.high,
+                "peak_level": level_of(score.z),
+                "peak_certain": is_certain(score.low, score.high),
+                "peak_reference_mean_deg": mean,
+                "peak_reference_sd_deg": sd,
+            }
+    return best
+
+
+def _name_worst(angles: tuple[AngleSummary, ...], baseline: Baseline) -> tuple[WorstAngle, ...]:
+    known = sorted((angle for angle in angles if np.isfinite(angle.z)), key=lambda a: -abs(_farthest_z(a)))
+    people = dict(zip(ANGLES, baseline.person_level()[2], strict=True))
+    origin = ", simulated" if baseline.simulated else ""
+    return tuple(
+        WorstAngle(
+            angle=angle.angle,
+            z=_farthest_z(angle),
+            level=level_of(_farthest_z(angle)),
+            sentence=_say(angle, f"(n = {people[angle.angle]}{origin})"),
+        )
+        for angle in known[:N_WORST]
+    )
+
+
+def _farthest_z(angle: AngleSummary) -> float:
+    """Of the median, or of the peak where that is farther."""
+    return angle.peak_z if abs(angle.peak_z) > abs(angle.z) else angle.z
+
+
+def _say(angle: AngleSummary, people: str) -> str:
+    info, z = ANGLE_INFO[angle.angle], _farthest_z(angle)
+    way = f"{abs(z):.1f} SD {info.more if z > 0 else info.less}"
+    label = f"{angle.label[0].upper()}{angle.label[1:]}"
+    if z == angle.z:
+        against = f"{angle.reference_mean_deg:.0f} ± {angle.reference_sd_deg:.0f}°"
+        return f"{label}: {way}, {angle.median_deg:.0f}° against {against} {people}"
+    against = f"{angle.peak_reference_mean_deg:.0f} ± {angle.peak_reference_sd_deg:.0f}°"
+    return f"{label}: at times {way}, {angle.peak_deg:.0f}° against {against} {people}"
+
+
+def _profile_finger(
+    finger: str,
+    found: HandMeasures,
+    angles: tuple[AngleSummary, ...],
+    numbers: HandNumbers,
+    baseline: Baseline,
+) -> FingerProfile:
+    columns = columns_of_finger(finger)
+    mean = baseline.person_level()[0]
+    away = found.degrees[:, columns] - mean[columns]
+    valid = np.isfinite(found.z[:, columns]).any(axis=1)
+    z = np.array([angles[column].z for column in columns])
+    minutes = float(valid.sum()) / found.kinematics.fps / 60.0
+    enough = float(valid.mean()) >= MIN_VALID_SHARE
+    inside = np.asarray(numbers.in_bout[:, columns].any(axis=1))[valid]
+    count = sum(bout.finger == finger for bout in numbers.bouts)
+    return FingerProfile(
+        finger=finger,
+        rms_deg=_rms(away) if enough else NAN,
+        rms_z=_rms(z),
+        posture_share=float(inside.mean()) if enough else NAN,
+        bouts_per_min=count / minutes if enough and minutes > 0 else NAN,
+    )
+
+
+def _rms(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.sqrt((known**2).mean())) if len(known) else NAN
+
+
+# --- headlines and jerk --------------------------------------------------------------------------
+
+_HOW_TO_READ: dict[str, str] = {
+    "posture_share": "Any angle 3 SD or more away, until under 2, for at least 0.2 s.",
+    "posture_bouts": "All 20 angles counted together.",
+    "angle_deviation": "Root mean square over all angles and frames.",
+    "smoothness": "Median over 2 s windows; a single smooth stroke has -1.4.",
+    "jerk_over_reference": "The reference's own people have 5 % by definition. Movement up to about 6 Hz.",
+    "jerk_p95": "Movement up to about 6 Hz; larger for larger and faster playing.",
+    "acceleration_p95": "Movement up to about 9 Hz; larger for larger and faster playing.",
+    "brisk_events": "Acceleration surely over 5 m/s²; ordinary quick strokes cross it too.",
+}
+
+
+def _state_headline(name: str, number: Number, baseline: Baseline) -> Headline:
+    label, unit, worse = HEADLINES[name]
+    reference = baseline.headlines.get(name)
+    words = ""
+    if reference and np.isfinite(reference.mean):
+        origin = "simulated" if baseline.simulated else baseline.name
+        spread = f" ± {reference.sd:.3g}" if np.isfinite(reference.sd) else ""
+        with_unit = f"{reference.mean:.3g}{spread} {unit}".rstrip()
+        words = f"{with_unit} ({origin}, n = {reference.n_people})"
+    return Headline(
+        id=name,
+        label=label,
+        value=number.value,
+        unit=unit,
+        low=number.interval.low,
+        high=number.interval.high,
+        reference_mean=reference.mean if reference else NAN,
+        reference_sd=reference.sd if reference else NAN,
+        reference=words,
+        note=number.reason or _HOW_TO_READ[name],
+        valid_share=number.valid_share,
+        worse=worse,
+    )
+
+
+def _compare_jerk(found: HandMeasures, baseline: Baseline) -> tuple[JointJerk, ...]:
+    movement = found.kinematics
+    p50, p95 = baseline.jerk_reference()
+    scores = score_jerk_against(movement.jerk, movement.jerk_noise, p50, p95)
+    return tuple(
+        _compare_joint(joint, movement.jerk[:, i], movement.jerk_noise[:, i], p50[i], p95[i], scores[:, i])
+        for i, joint in enumerate(JOINTS)
+    )
+
+
+def _compare_joint(
+    joint: str, jerk: np.ndarray, noise: np.ndarray, p50: float, p95: float, scores: np.ndarray
+) -> JointJerk:
+    known = np.isfinite(jerk)
+    if known.mean() < MIN_VALID_SHARE:
+        return JointJerk(joint, NAN, NAN, NAN, float(p50), float(p95), NAN, NAN, TOO_LITTLE)
+    own = np.percentile(jerk[known], [50, 95])
+    noise_now = float(np.nanmedian(noise[known])) if np.isfinite(noise[known]).any() else NAN
+    note = ""
+    if not np.isfinite(p95):
+        note = NO_REFERENCE
+    elif p95 - p50 <= MIN_SPREAD_NOISES * np.nan_to_num(noise_now):
+        note = "Withheld: this recording's noise is as large as the reference's movement of this joint."
+    share, score = (NAN, NAN) if note else (float((jerk[known] > p95).mean()), float(scores[known].mean()))
+    return JointJerk(
+        joint, float(own[0]), float(own[1]), noise_now, float(p50), float(p95), share, score, note
+    )

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pipeline.errors import RunFolderError
 from pipeline.files import read_json, write_json
 from pipeline.hand.joints import Side
-from pipeline.measures.levels import LEVELS, Level
+from pipeline.measures.levels import LEVELS, UNKNOWN, Level
 
 SUMMARY_VERSION = 1
 
@@ -208,7 +208,8 @@ class AngleSummary:
         with Crawford and Howell's correction for a small reference. Not the frame level of
         ``angles.parquet``.
     z_low, z_high : float
-        95 % interval of z: the recording's own uncertainty and the reference's small number together.
+        95 % interval of z: the recording's own uncertainty, the measurement error and the reference's small
+        number together.
     level : str
         One of `pipeline.measures.levels.LEVELS`, of z.
     certain : bool
@@ -219,6 +220,23 @@ class AngleSummary:
         Share of the recording (0 to 1) in which the angle was measured.
     note : str
         Why a number is missing, in words; empty if none is.
+    peak_deg : float
+        Where the angle is at its farthest: its 5th or 95th percentile, whichever lies farther from the same
+        percentile of the reference's people. A posture held for less than half of the time moves this and
+        leaves the median where it was.
+    peak_z, peak_z_low, peak_z_high : float
+        Signed person-level z of ``peak_deg`` and its interval. It is the larger of two, so it is somewhat
+        larger than ``z`` by chance alone.
+    peak_level : str
+        Of ``peak_z``.
+    peak_certain : bool
+        As ``certain``.
+    peak_reference_mean_deg, peak_reference_sd_deg : float
+        That percentile over the reference's people.
+    far_share : float
+        Share of valid time (0 to 1) at a frame-level z of 3 or more to either side.
+    median_low, median_high : float
+        95 % interval of the median within this recording.
     """
 
     angle: str
@@ -238,6 +256,17 @@ class AngleSummary:
     reference_sd_deg: float
     valid_share: float
     note: str = ""
+    peak_deg: float = NAN
+    peak_z: float = NAN
+    peak_z_low: float = NAN
+    peak_z_high: float = NAN
+    peak_level: Level = UNKNOWN
+    peak_certain: bool = False
+    peak_reference_mean_deg: float = NAN
+    peak_reference_sd_deg: float = NAN
+    far_share: float = NAN
+    median_low: float = NAN
+    median_high: float = NAN
 
 
 @dataclass(frozen=True)
@@ -249,7 +278,7 @@ class WorstAngle:
     angle : str
         Id.
     z : float
-        Signed, person level.
+        Signed, person level: of the median, or of the peak where that is farther.
     level : str
         Of z.
     sentence : str

@@ -1,0 +1,191 @@
+"""The quality of a recording: the first thing a report shows, from what the stages say of themselves."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from pipeline.hand.joints import Side
+from pipeline.measures.kinematics import Kinematics
+from pipeline.measures.summary_types import (
+    CameraQuality,
+    HandQuality,
+    QualityReport,
+    QualityVerdict,
+)
+from pipeline.results import HandTrack, Rig, SyncResult, ViewTrack
+
+MIN_VALID_LIMITED = 0.8
+"""Under this share of the recording measured, a hand's result is "limited"."""
+
+MIN_VALID_FAILED = 0.5
+"""Under this, "failed"."""
+
+MAX_SIGMA_MM = 1.1
+"""Up to this sigma per axis the 5 m/s² threshold for brisk movement is clean."""
+
+MAX_REPROJECTION_SHARE = 0.01
+"""A median reprojection error over this share of the picture's width is "limited"."""
+
+MIN_SECONDS = 4.0
+"""A shorter recording has no intervals."""
+
+
+def assess_quality(
+    sync: SyncResult,
+    rig: Rig,
+    views: dict[str, dict[Side, ViewTrack]],
+    hands: dict[Side, HandTrack],
+    movements: dict[Side, Kinematics],
+) -> QualityReport:
+    """Bring what every stage says of itself into one verdict with reasons.
+
+    Parameters
+    ----------
+    sync, rig : SyncResult, Rig
+        The clocks and the cameras.
+    views : dict
+        Tracks by camera and side.
+    hands : dict of HandTrack
+        Fused hands by side.
+    movements : dict of Kinematics
+        Their movement by side.
+    """
+    cameras = [_assess_camera(name, sync, rig, views[name], hands) for name in _order(views, sync.reference)]
+    measured = {side: _assess_hand(hand, movements[side]) for side, hand in hands.items()}
+    failed = [*_fail_hands(measured), *_fail_cameras(sync, rig, list(views))]
+    limited = [
+        *_limit_cameras(cameras, sync, rig, views),
+        *_limit_hands(measured, movements),
+    ]
+    verdict: QualityVerdict = "failed" if failed else "limited" if limited else "passed"
+    return QualityReport(
+        verdict=verdict,
+        reasons=(*failed, *limited),
+        cameras=tuple(cameras),
+        hands=measured,
+        sync_source=sync.source,
+        rig_source=rig.source,
+        rig_verdict=rig.verdict,
+        closure_s=sync.closure_s,
+        square_error_mm=rig.square_error_mm,
+    )
+
+
+def _order(views: dict[str, dict[Side, ViewTrack]], reference: str) -> list[str]:
+    return sorted(views, key=lambda name: (name != reference, name))
+
+
+def _assess_camera(
+    name: str, sync: SyncResult, rig: Rig, tracks: dict[Side, ViewTrack], hands: dict[Side, HandTrack]
+) -> CameraQuality:
+    clock = sync.cameras.get(name)
+    shares = [float(np.isfinite(track.keypoints_px).all(axis=(1, 2)).mean()) for track in tracks.values()]
+    residuals = [
+        hand.residual_px[hand.cameras.index(name)] for hand in hands.values() if name in hand.cameras
+    ]
+    return CameraQuality(
+        camera=name,
+        valid_share=min(shares, default=0.0),
+        reprojection_px=_median(np.concatenate([part.ravel() for part in residuals])) if residuals else _NAN,
+        calibration_rms_px=rig.cameras[name].rms_px if name in rig.cameras else _NAN,
+        offset_s=clock.offset_s if clock else _NAN,
+        offset_sigma_s=clock.sigma_s if clock else _NAN,
+        drift_ppm=clock.drift_ppm if clock else _NAN,
+        sync_verdict=clock.verdict if clock else "failed",
+        reasons=clock.reasons if clock else (),
+    )
+
+
+def _assess_hand(hand: HandTrack, movement: Kinematics) -> HandQuality:
+    measured = np.isfinite(hand.joints_mm).all(axis=2) & (np.asarray(hand.quality) > 0)
+    return HandQuality(
+        valid_share=float(measured.mean()) if measured.size else 0.0,
+        stated_sigma_mm=_median(np.where(measured, hand.joint_sigma_mm, np.nan)),
+        measured_sigma_mm=_median(movement.measured_sigma_mm),
+        reprojection_px=_median(hand.residual_px),
+    )
+
+
+def _fail_hands(hands: dict[Side, HandQuality]) -> list[str]:
+    if not hands:
+        return ["No hand could be measured."]
+    return [
+        f"The {side} hand was measured in only {100 * hand.valid_share:.0f} % of the recording."
+        for side, hand in hands.items()
+        if hand.valid_share < MIN_VALID_FAILED
+    ]
+
+
+def _fail_cameras(sync: SyncResult, rig: Rig, cameras: list[str]) -> list[str]:
+    reasons = []
+    if rig.verdict == "failed":
+        reasons.append(_join("Where the cameras stand could not be worked out", rig.reasons))
+    others = [name for name in cameras if name != sync.reference]
+    lost = [name for name in others if name not in sync.cameras or sync.cameras[name].verdict == "failed"]
+    if others and len(lost) == len(others):
+        reasons.append("No camera could be brought onto the reference camera's clock.")
+    return reasons
+
+
+def _limit_cameras(
+    cameras: list[CameraQuality], sync: SyncResult, rig: Rig, views: dict[str, dict[Side, ViewTrack]]
+) -> list[str]:
+    reasons = []
+    if len(cameras) == 1:
+        reasons.append(
+            f"Only camera {cameras[0].camera} was there: distances along its view are guesses of the hand "
+            "model."
+        )
+    for camera in cameras:
+        name = camera.camera
+        if camera.sync_verdict != "reliable":
+            reasons.append(_join(f"The clock of camera {name} is doubtful", camera.reasons))
+        if camera.valid_share < MIN_VALID_LIMITED:
+            reasons.append(
+                f"Camera {name} shows the hand in only {100 * camera.valid_share:.0f} % of its frames."
+            )
+        width = max((track.size_px[0] for track in views[name].values()), default=0)
+        if width and camera.reprojection_px > MAX_REPROJECTION_SHARE * width:
+            reasons.append(
+                f"The fused hand lies {camera.reprojection_px:.1f} px from what camera {name} shows "
+                f"(median; up to {MAX_REPROJECTION_SHARE * width:.0f} is expected)."
+            )
+    if rig.verdict == "check":
+        reasons.append(_join("Where the cameras stand is doubtful", rig.reasons))
+    return reasons
+
+
+def _limit_hands(hands: dict[Side, HandQuality], movements: dict[Side, Kinematics]) -> list[str]:
+    reasons = []
+    for side, hand in hands.items():
+        if MIN_VALID_FAILED <= hand.valid_share < MIN_VALID_LIMITED:
+            reasons.append(
+                f"The {side} hand was measured in {100 * hand.valid_share:.0f} % of the recording; "
+                "numbers that rest on less than 80 % are withheld."
+            )
+        sigma = np.fmax(hand.stated_sigma_mm, hand.measured_sigma_mm)
+        if sigma > MAX_SIGMA_MM:
+            reasons.append(
+                f"Joints of the {side} hand are known to {sigma:.1f} mm; over {MAX_SIGMA_MM:g} mm brisk "
+                "movements are missed, and small differences of angles mean nothing."
+            )
+        reasons += movements[side].reasons
+        length = float(movements[side].time_s[-1] - movements[side].time_s[0])
+        if length < MIN_SECONDS:
+            reasons.append(f"The recording of {length:.1f} s is too short for intervals.")
+    return list(dict.fromkeys(reasons))
+
+
+def _join(sentence: str, reasons: tuple[str, ...]) -> str:
+    return f"{sentence}: {' '.join(reasons)}" if reasons else f"{sentence}."
+
+
+_NAN = float("nan")
+
+
+def _median(values: np.ndarray) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # nothing measured is NaN, as meant
+        return float(np.nanmedian(values)) if np.size(values) else _NAN

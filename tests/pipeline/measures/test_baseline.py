@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.errors import MeasureError, RunFolderError
+from pipeline.hand.angles import ANGLES
+from pipeline.hand.joints import JOINTS
+from pipeline.measures.baseline import (
+    build_baseline,
+    build_from_people,
+    describe_baseline,
+    read_baseline,
+    write_baseline,
+)
+from pipeline.results import RunFolder, write_hand
+
+
+def test_the_built_in_reference_is_marked_as_simulated_and_complete():
+    built_in = read_baseline()
+    assert built_in.simulated
+    assert "not for a patient" in built_in.provenance
+    assert built_in.n_people >= 20
+    assert set(built_in.angles) == set(ANGLES)
+    assert set(built_in.joints) == set(JOINTS)
+    assert all(entry.person_sd_deg > 0 and entry.frame_sd_deg > 0 for entry in built_in.angles.values())
+    assert all(entry.jerk_p95 > entry.jerk_p50 > 0 for entry in built_in.joints.values())
+
+
+def test_the_built_in_references_people_exceed_1_and_3_about_as_often_as_chance_says():
+    check = read_baseline().leave_one_out
+    assert check["person_beyond_1"] == pytest.approx(check["person_beyond_1_by_chance"], abs=0.08)
+    assert check["person_beyond_3"] < 0.02
+    assert check["frame_beyond_1"] == pytest.approx(0.317, abs=0.08)
+    assert check["frame_beyond_3"] < 0.01
+
+
+def test_a_reference_survives_its_file(baseline, tmp_path):
+    path = tmp_path / "reference.json"
+    write_baseline(path, baseline)
+    again = read_baseline(path)
+    assert repr(again) == repr(baseline)
+    assert again.digest == baseline.digest
+
+
+def test_the_two_spreads_are_those_of_frames_and_of_people(people, baseline):
+    column = ANGLES.index("index_pip_flexion")
+    values = [person.hands[0].degrees[:, column] for person in people]
+    entry = baseline.angles["index_pip_flexion"]
+    assert entry.person_sd_deg == pytest.approx(np.std([np.median(v) for v in values], ddof=1))
+    assert entry.frame_sd_deg == pytest.approx(np.concatenate(values).std(), rel=0.1)
+    assert entry.frame_sd_deg > entry.person_sd_deg
+
+
+def test_its_own_people_are_over_the_jerk_reference_for_5_percent_of_the_time(people, baseline):
+    _, p95 = baseline.jerk_reference()
+    jerk = np.concatenate([person.hands[0].kinematics.jerk for person in people])
+    share = np.nanmean(np.where(np.isfinite(jerk), jerk > p95, np.nan), axis=0)
+    np.testing.assert_allclose(share, 0.05, atol=0.01)
+    assert baseline.headlines["jerk_over_reference"].mean == pytest.approx(5.0, abs=1.0)
+
+
+def test_another_filter_has_no_jerk_reference(baseline):
+    other = dataclasses.replace(baseline, filter="another")
+    assert np.isnan(other.jerk_reference()).all()
+
+
+def test_one_person_is_no_reference(people):
+    with pytest.raises(MeasureError, match="1 people"):
+        build_from_people(people[:1], "x", "x", "x", simulated=False)
+
+
+def test_recordings_of_different_tasks_are_not_mixed(people):
+    mixed = [people[0], dataclasses.replace(people[1], task="banjo")]
+    with pytest.raises(MeasureError, match="banjo, piano"):
+        build_from_people(mixed, "x", "x", "x", simulated=False)
+
+
+def test_a_rate_too_low_for_jerk_gives_postures_only(track):
+    from pipeline.measures.baseline import measure_person
+
+    slow = [
+        measure_person(f"s{n}", "piano", [("right", track(8.0, fps=30.0, seed=n, bend_deg=n))])
+        for n in range(3)
+    ]
+    reference = build_from_people(slow, "slow", "x", "x", simulated=True)
+    assert np.isfinite(reference.angles["ring_pip_flexion"].person_sd_deg)
+    assert np.isnan(reference.jerk_reference()).all()
+    assert reference.joints["ring_tip"].n_people == 0
+
+
+def test_runs_of_one_subject_are_one_person(track, tmp_path):
+    runs = []
+    for number, subject in enumerate(["a", "a", "b", "c"]):
+        run = RunFolder(tmp_path / str(number))
+        write_hand(run, "left", track(5.0, side="left", bend_deg=3.0 * number, seed=number))
+        run.run_json.write_text(json.dumps({"settings": {"subject": subject, "task": "piano"}}))
+        runs.append(run)
+    reference = build_baseline(runs, name="clinic", licence="own", provenance="three people")
+    assert reference.n_people == 3
+    assert reference.angles["ring_pip_flexion"].n_people == 3
+    assert not reference.simulated
+    assert "clinic: 3 people" in describe_baseline(reference)
+
+
+def test_an_unfinished_run_and_a_foreign_file_are_named(tmp_path):
+    run = RunFolder(tmp_path / "empty")
+    run.path.mkdir()
+    run.run_json.write_text("{}")
+    with pytest.raises(RunFolderError, match="empty holds no fused hand"):
+        build_baseline([run])
+    foreign = tmp_path / "foreign.json"
+    foreign.write_text('{"schema_version": 1, "name": 3}')
+    with pytest.raises(MeasureError, match=r"foreign\.json"):
+        read_baseline(foreign)
+    foreign.write_text('{"schema_version": 99}')
+    with pytest.raises(MeasureError, match="schema 99"):
+        read_baseline(foreign)
+    with pytest.raises(RunFolderError, match="missing"):
+        read_baseline(tmp_path / "nowhere.json")

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pipeline.errors import MeasureError
+from pipeline.measures.change import (
+    NOT_COMPARABLE,
+    NOT_ESTABLISHED,
+    POOR_QUALITY,
+    WITHHELD,
+    Reliability,
+    compare,
+    read_reliability,
+    write_reliability,
+)
+from pipeline.measures.summary import (
+    HEADLINES,
+    AngleSummary,
+    Headline,
+    Provenance,
+    QualityReport,
+    Recording,
+    SideSummary,
+    Summary,
+)
+
+KEY = {"task": "piano", "filter": "f", "frame rate": "60 frames/s"}
+
+
+def visit(date, smoothness=-3.0, half=0.2, pip_deg=60.0, verdict="passed", key=None, subject="p1"):
+    headlines = tuple(
+        Headline(name, label, smoothness, unit, smoothness - half, smoothness + half, worse=worse)
+        for name, (label, unit, worse) in HEADLINES.items()
+    )
+    angle = AngleSummary(
+        "ring_pip_flexion", "ring finger PIP flexion", "ring", "ring_pip", pip_deg, 5.0, 20.0, 2.0,
+        2.0, 1.0, 3.0, "1 to 3 SD", False, 40.0, 8.0, 1.0, median_low=pip_deg - 2, median_high=pip_deg + 2,
+    )  # fmt: skip
+    return Summary(
+        subject=subject,
+        visit=date,
+        task="piano",
+        recording=Recording(60.0, 60.0, 3600, ("front",)),
+        quality=QualityReport(verdict, (), (), {}, "audio", "file", "reliable"),
+        provenance=Provenance(*["x"] * 7, False, 20, 10.0, "piano", "x", "x", "x"),
+        sides={"right": SideSummary((angle,), (), headlines, (), (), (), ())},
+        comparability=KEY if key is None else key,
+    )
+
+
+def change_of(found, name):
+    side = found.sides["right"]
+    return {change.id: change for change in (*side.headlines, *side.angles)}[name]
+
+
+STUDY = Reliability({"smoothness": 0.5, "ring_pip_flexion": 8.0, "jerk_p95": 0.1}, 20, "made for a test")
+
+
+def test_without_a_reliability_study_nothing_is_called_a_change():
+    found = compare(visit("2026-01-01", -6.0), visit("2026-02-01", -2.0))
+    assert found.is_comparable
+    for change in (*found.sides["right"].headlines, *found.sides["right"].angles):
+        assert (change.verdict, change.reason) == ("cannot tell", NOT_ESTABLISHED)
+    assert change_of(found, "smoothness").difference == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"), [(-2.0, "better"), (-4.0, "worse"), (-2.6, "no detectable change")]
+)
+def test_past_the_smallest_detectable_change_there_is_a_verdict(after, verdict):
+    found = change_of(compare(visit("a"), visit("b", after), STUDY), "smoothness")
+    assert found.verdict == verdict
+    assert found.mdc95 == 0.5
+
+
+def test_an_interval_that_holds_0_is_no_detectable_change_however_large_the_difference():
+    found = change_of(compare(visit("a"), visit("b", -2.0, half=1.5), STUDY), "smoothness")
+    assert found.low < 0 < found.high
+    assert found.verdict == "no detectable change"
+
+
+def test_an_angle_is_better_nearer_to_the_reference_mean_and_worse_farther():
+    for after, verdict in ((45.0, "better"), (75.0, "worse"), (62.0, "no detectable change")):
+        found = change_of(compare(visit("a"), visit("b", pip_deg=after), STUDY), "ring_pip_flexion")
+        assert found.verdict == verdict
+    across = change_of(compare(visit("a"), visit("b", pip_deg=20.0), STUDY), "ring_pip_flexion")
+    assert across.verdict == "cannot tell"
+
+
+def test_a_number_without_a_better_direction_never_has_a_verdict_of_better_or_worse():
+    assert change_of(compare(visit("a"), visit("b", -1.0), STUDY), "jerk_p95").verdict == "cannot tell"
+
+
+def test_recordings_that_differ_in_what_must_agree_are_not_judged_and_the_warning_says_why():
+    other = visit("b", -1.0, key=KEY | {"filter": "g"})
+    found = compare(visit("a"), other, STUDY)
+    assert found.warnings == ("The filter differs: f before, g after.",)
+    assert change_of(found, "smoothness").reason == NOT_COMPARABLE
+    (warning,) = compare(visit("a"), visit("b", subject="p2")).warnings
+    assert "different people" in warning
+
+
+def test_a_recording_that_failed_its_quality_check_or_withheld_a_number_is_not_judged():
+    found = compare(visit("a"), visit("b", -1.0, verdict="failed"), STUDY)
+    assert change_of(found, "smoothness").reason == POOR_QUALITY
+    found = compare(visit("a"), visit("b", float("nan")), STUDY)
+    assert change_of(found, "smoothness").reason == WITHHELD
+    assert np.isnan(change_of(found, "smoothness").difference)
+
+
+def test_the_interval_of_a_difference_holds_the_true_one_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        before, after = random.normal([-3.0, -2.5], 0.1)
+        found = change_of(compare(visit("a", before, 0.196), visit("b", after, 0.196)), "smoothness")
+        hits += found.low <= 0.5 <= found.high
+    assert 0.92 < hits / 400 < 0.98
+
+
+def test_swapping_the_visits_turns_the_difference_round():
+    a, b = visit("a", -3.0, 0.1), visit("b", -2.0, 0.4)
+    there, back = change_of(compare(a, b), "smoothness"), change_of(compare(b, a), "smoothness")
+    assert there.difference == -back.difference
+    assert there.low == pytest.approx(-back.high)
+
+
+def test_only_hands_measured_at_both_visits_are_compared():
+    other = dataclasses.replace(visit("b"), sides={"left": visit("b").sides["right"]})
+    found = compare(visit("a"), other)
+    assert found.sides == {}
+    assert "No hand was measured at both visits." in found.warnings
+
+
+def test_a_reliability_file_survives_and_a_wrong_one_is_named(tmp_path):
+    path = tmp_path / "reliability.json"
+    write_reliability(path, STUDY)
+    assert read_reliability(path) == STUDY
+    for text in ('{"mdc95": {"smoothness": -1}, "n_people": 3, "provenance": ""}', '{"a": 1}', "[]"):
+        path.write_text(text)
+        with pytest.raises(MeasureError, match=r"reliability\.json"):
+            read_reliability(path)

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from pipeline.errors import RunFolderError
+from pipeline.hand.angles import ANGLES
+from pipeline.hand.joints import FINGERS, JOINTS
+from pipeline.measures.levels import BEYOND, UNKNOWN
+from pipeline.measures.measure import measure
+from pipeline.measures.summary import (
+    HEADLINES,
+    SIMULATED_NOTE,
+    Summary,
+    count_levels,
+    get_headline,
+    read_summary,
+    summarise,
+    write_summary,
+)
+from pipeline.results import Camera, CameraSync, HandTrack, Rig, SyncResult, ViewTrack
+from pipeline.session import SessionSettings
+
+
+def stages(hand: HandTrack, cameras=("front", "left")):
+    """What the stages before would have left for a recording without faults."""
+    frames = len(hand.time_s)
+    view = ViewTrack(
+        time_s=hand.time_s,
+        box_px=np.zeros((frames, 4)),
+        box_state=np.array(["detected"] * frames),
+        keypoints_px=np.zeros((frames, 21, 2)),
+        sigma_px=np.ones((frames, 21)),
+        score=np.ones(frames),
+        size_px=(1280, 720),
+    )
+    eye = np.eye(3)
+    rig = {name: Camera(name, (1280, 720), eye, np.zeros(5), eye, np.zeros(3), 0.2) for name in cameras}
+    return {
+        "sync": SyncResult("front", {name: CameraSync(0.0, 1e-4) for name in cameras}),
+        "rig": Rig("front", rig),
+        "views": {name: {"right": view} for name in cameras},
+    }
+
+
+@pytest.fixture(scope="module")
+def summary_of(baseline) -> Callable[..., Summary]:
+    def make(hand: HandTrack, settings: SessionSettings | None = None, **changed) -> Summary:
+        hands = {"right": hand}
+        return summarise(
+            settings=settings or SessionSettings(subject="p1"),
+            **(stages(hand) | changed),
+            hands=hands,
+            measures=measure(hands, baseline),
+            baseline=baseline,
+            model_name="built-in hand",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def ordinary(summary_of, track) -> Summary:
+    return summary_of(track(12.0))
+
+
+@pytest.fixture(scope="module")
+def bent(summary_of, track) -> Summary:
+    return summary_of(track(12.0, bend_deg=45.0))
+
+
+def test_a_summary_survives_its_file(ordinary, tmp_path):
+    write_summary(tmp_path / "summary.json", ordinary)
+    assert repr(read_summary(tmp_path / "summary.json")) == repr(ordinary)
+    assert "NaN" not in (tmp_path / "summary.json").read_text()
+
+
+def test_everything_a_report_prints_is_there(ordinary):
+    side = ordinary.sides["right"]
+    assert [a.angle for a in side.angles] == list(ANGLES)
+    assert [h.id for h in side.headlines] == list(HEADLINES)
+    assert [f.finger for f in side.fingers] == list(FINGERS)
+    assert [j.joint for j in side.jerk_reference] == list(JOINTS)
+    assert len(side.worst) == 3
+    assert ordinary.quality.verdict == "passed"
+    assert ordinary.quality.reasons == ()
+    assert ordinary.recording.fps == pytest.approx(60)
+    assert SIMULATED_NOTE in ordinary.notes
+    assert ordinary.provenance.baseline_simulated
+
+
+def test_every_headline_that_is_told_has_an_interval_round_it_and_a_reference(ordinary):
+    for headline in ordinary.sides["right"].headlines:
+        assert np.isfinite(headline.value), headline.id
+        assert headline.low <= headline.value <= headline.high, headline.id
+        assert "simulated" in headline.reference
+
+
+def test_a_bent_finger_is_far_from_the_reference_and_named_in_words(ordinary, bent):
+    angle = {a.angle: a for a in bent.sides["right"].angles}["ring_pip_flexion"]
+    before = {a.angle: a for a in ordinary.sides["right"].angles}["ring_pip_flexion"]
+    assert angle.median_deg - before.median_deg == pytest.approx(45, abs=1.5)
+    assert angle.level == BEYOND
+    assert angle.z_low < angle.z < angle.z_high
+    assert angle.far_share > 0.9
+    worst = bent.sides["right"].worst[0]
+    assert "PIP flexion" in worst.sentence
+    assert "more flexed" in worst.sentence
+    assert "n = 12, simulated" in worst.sentence
+    assert get_headline(bent.sides["right"], "posture_share").value > 90
+    assert get_headline(ordinary.sides["right"], "posture_share").value < 20
+
+
+def test_a_posture_held_for_a_third_of_the_time_shows_in_the_peak_and_not_in_the_median(summary_of, track):
+    hand, bent = track(12.0), track(12.0, bend_deg=50.0)
+    joints = hand.joints_mm.copy()
+    joints[300:540] = bent.joints_mm[300:540]
+    found = summary_of(dataclasses.replace(hand, joints_mm=joints)).sides["right"]
+    angle = {a.angle: a for a in found.angles}["ring_pip_flexion"]
+    assert abs(angle.z) < 3 < angle.peak_z
+    assert angle.peak_level == BEYOND
+    assert "at times" in found.worst[0].sentence
+    assert any(bout.angle == "ring_pip_flexion" and bout.direction == "more flexed" for bout in found.bouts)
+
+
+def test_larger_movement_has_more_jerk_over_the_frozen_reference(summary_of, track):
+    small, large = (summary_of(track(12.0, swing_deg=swing)).sides["right"] for swing in (6.0, 12.0))
+    for headline in ("jerk_over_reference", "jerk_p95", "acceleration_p95"):
+        assert get_headline(large, headline).value > 1.5 * get_headline(small, headline).value
+
+
+def test_a_hand_measured_for_less_than_80_percent_is_withheld_and_says_so(summary_of, track):
+    hand = track(12.0)
+    quality = hand.quality.copy()
+    quality[:200] = 0
+    found = summary_of(dataclasses.replace(hand, quality=quality))
+    assert found.quality.verdict == "limited"
+    assert any("72 %" in reason for reason in found.quality.reasons)
+    side = found.sides["right"]
+    assert all(np.isnan(angle.z) and angle.level == UNKNOWN and angle.note for angle in side.angles)
+    assert all(np.isnan(h.value) and "80 %" in h.note for h in side.headlines)
+    assert side.worst == ()
+    assert count_levels(side)[UNKNOWN] == 20
+
+
+def test_at_30_frames_postures_are_told_and_jerk_is_withheld_with_the_reason(summary_of, track):
+    side = summary_of(track(12.0, fps=30.0)).sides["right"]
+    assert np.isfinite(get_headline(side, "posture_share").value)
+    for headline in ("jerk_p95", "jerk_over_reference", "acceleration_p95", "brisk_events"):
+        found = get_headline(side, headline)
+        assert np.isnan(found.value)
+        assert "30.0 frames/s" in found.note
+
+
+def test_faults_of_the_stages_are_in_the_quality_box_by_name(summary_of, track):
+    hand = track(6.0)
+    given = stages(hand)
+    cameras = dict(given["sync"].cameras)
+    cameras["left"] = CameraSync(0.1, verdict="check", confidence=0.5, reasons=("Two peaks are alike.",))
+    found = summary_of(hand, sync=dataclasses.replace(given["sync"], cameras=cameras)).quality
+    assert found.verdict == "limited"
+    assert found.reasons == ("The clock of camera left is doubtful: Two peaks are alike.",)
+    cameras["left"] = CameraSync(float("nan"), verdict="failed")
+    assert (
+        summary_of(hand, sync=dataclasses.replace(given["sync"], cameras=cameras)).quality.verdict == "failed"
+    )
+    bad_rig = dataclasses.replace(given["rig"], verdict="failed", reasons=("No board in camera left.",))
+    found = summary_of(hand, rig=bad_rig).quality
+    assert found.verdict == "failed"
+    assert "No board in camera left." in found.reasons[0]
+
+
+def test_another_task_than_the_references_is_said(summary_of, track):
+    found = summary_of(track(5.0), SessionSettings(task="banjo"))
+    assert any("banjo" in note for note in found.notes)
+
+
+def test_the_words_normal_and_abnormal_are_never_said(ordinary, bent, tmp_path):
+    write_summary(tmp_path / "a.json", ordinary)
+    write_summary(tmp_path / "b.json", bent)
+    assert "normal" not in ((tmp_path / "a.json").read_text() + (tmp_path / "b.json").read_text()).lower()
+
+
+def test_a_foreign_or_older_file_is_refused_by_name(ordinary, tmp_path):
+    path = tmp_path / "summary.json"
+    write_summary(path, ordinary)
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps(raw | {"schema_version": 0}))
+    with pytest.raises(RunFolderError, match="schema 0"):
+        read_summary(path)
+    path.write_text(json.dumps(raw | {"surprise": 1}))
+    with pytest.raises(RunFolderError, match=r"summary\.json"):
+        read_summary(path)
+    path.write_text("[]")
+    with pytest.raises(RunFolderError):
+        read_summary(path)
+
+
+def test_reading_a_summary_loads_neither_torch_nor_opencv():
+    code = (
+        "import sys, pipeline.measures.summary, pipeline.measures.change, pipeline.hand.angles; "
+        "sys.exit(bool({'torch', 'cv2'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
