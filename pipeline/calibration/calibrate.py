@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from pipeline.calibration.board import guess_board_size
 from pipeline.calibration.clocks import TakeOffset, find_take_offsets
 from pipeline.calibration.lens import LEAST_VIEWS, USUAL_LENS, LensModel
@@ -38,6 +36,9 @@ __all__ = ["calibrate", "calibrate_takes", "scale_camera"]
 
 MOST_RESTS = 24
 ENOUGH_VIEWS = 10
+FIRST_LOOK = 6
+"""Rests after which a board that was never found is looked for in another size."""
+
 APART_S = 0.5
 
 T = TypeVar("T")
@@ -143,7 +144,7 @@ def calibrate_takes(
     def look(name: str) -> list[Sight]:
         offset_s = offsets[name].offset_s
         own_s = [time_s - offset_s for time_s in times_s]
-        return _look(takes[name], motions[name], own_s, names.index(name), board, report)
+        return _look(takes[name], name, motions[name], own_s, names.index(name), board, report)
 
     parts = _each(names, look, report.part(0.6, 0.9), "Looking for the board in")
     sights = dict(zip(names, parts, strict=True))
@@ -167,7 +168,7 @@ def _each(names: Sequence[str], work: Callable[[str], T], report: Reporter, what
 def _common_rests(
     motions: dict[str, Motion], offsets: dict[str, TakeOffset], names: Sequence[str]
 ) -> list[float]:
-    """Times on the reference's clock at which the board rests for all cameras."""
+    """Times on the reference's clock at which the board rests for all cameras, the stillest first."""
     together = joint_motion([motions[name] for name in names], [offsets[name].offset_s for name in names])
     valleys = find_valleys(together.level, MOST_RESTS)
     if not valleys:
@@ -175,11 +176,12 @@ def _common_rests(
             f"The checkerboard takes of cameras {', '.join(names)} have no moment in common.",
             "Film the board again with all cameras running at once.",
         )
-    return sorted(float(together.time_s[valley.frame]) for valley in valleys)
+    return [float(together.time_s[valley.frame]) for valley in valleys]
 
 
 def _look(
     path: Path,
+    name: str,
     motion: Motion,
     times_s: Sequence[float],
     number: int,
@@ -188,9 +190,12 @@ def _look(
 ) -> list[Sight]:
     """What one camera sees at the common rests, and at its own if those gave it few boards."""
     rests = list(enumerate(times_s))
-    sights = look_at(path, motion, rests, board, report)
+    sights = look_at(path, motion, rests[:FIRST_LOOK], board, report)
+    if sights and all(sight.corners_px is None for sight in sights):
+        _require_size(path, name, sights, board)
+    sights += look_at(path, motion, rests[FIRST_LOOK:], board, report)
     n_found = sum(sight.corners_px is not None for sight in sights)
-    if n_found >= ENOUGH_VIEWS:
+    if n_found >= ENOUGH_VIEWS or n_found == 0:
         return sights
     own = [float(motion.time_s[valley.frame]) for valley in find_valleys(motion.level, MOST_RESTS)]
     own = [time_s for time_s in own if all(abs(time_s - sight.time_s) > APART_S for sight in sights)]
@@ -204,22 +209,25 @@ def _require_boards(path: Path, name: str, sights: Sequence[Sight], board: Check
     n_found = sum(sight.corners_px is not None for sight in sights)
     if n_found >= LEAST_VIEWS:
         return
-    stated = f"{board.columns} x {board.rows}"
+    _require_size(path, name, sights, board)
     reasons = Counter(sight.reason for sight in sights if sight.corners_px is None)
-    times_s = [sight.time_s for sight in sights if sight.corners_px is None]
-    picked = np.linspace(0, len(times_s) - 1, min(8, len(times_s))).round().astype(int)
-    size = guess_board_size((read_grey(path, sights[i].frame) for i in picked), board) if times_s else None
-    if size is not None and set(size) != {board.columns, board.rows}:
-        raise CalibrationError(
-            f"Camera {name} saw no checkerboard with {stated} inner corners, but a board of "
-            f"{size[0]} x {size[1]} inner corners seems to be there.",
-            f"Set columns = {size[0]} and rows = {size[1]} under [checkerboard] in session.toml (inner "
-            "corners, one less than squares), and square_mm to the side of a square.",
-        )
     usual = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
     raise CalibrationError(
-        f"Camera {name} saw the checkerboard with {stated} inner corners in {n_found} of {len(sights)} "
-        f"moments of rest in {path.name}{usual}, and {LEAST_VIEWS} are the least.",
+        f"Camera {name} saw the checkerboard with {board.columns} x {board.rows} inner corners in {n_found} "
+        f"of {len(sights)} moments of rest in {path.name}{usual}, and {LEAST_VIEWS} are the least.",
         "Film the board again: flat, evenly lit, the whole of it and its white border in every camera's "
         "picture, held still for a second in ten to fifteen places. Check columns and rows in session.toml.",
     )
+
+
+def _require_size(path: Path, name: str, sights: Sequence[Sight], board: Checkerboard) -> None:
+    """Look for a board of another size where none of the stated size was found, and say its size."""
+    blank = [sight.frame for sight in sights if sight.corners_px is None][:FIRST_LOOK]
+    size = guess_board_size((read_grey(path, frame) for frame in blank), board)
+    if size is not None and set(size) != {board.columns, board.rows}:
+        raise CalibrationError(
+            f"Camera {name} saw no checkerboard with {board.columns} x {board.rows} inner corners, but a "
+            f"board of {size[0]} x {size[1]} inner corners seems to be there.",
+            f"Set columns = {size[0]} and rows = {size[1]} under [checkerboard] in session.toml (inner "
+            "corners, one less than squares), and square_mm to the side of a square.",
+        )

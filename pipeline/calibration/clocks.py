@@ -23,7 +23,8 @@ RATE_HZ = 16000
 MOTION_RATE_HZ = 120.0
 REACH_S = 60.0
 LEAST_OVERLAP_S = 4.0
-LEAST_CORRELATION = 0.5
+LEAST_CORRELATION = 0.8
+"""Takes of one board reach 0.93 and more, takes of different ones up to 0.75."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,8 @@ def offset_by_motion(reference: Motion, target: Motion) -> tuple[float, float]:
     # An overlap in which hardly anything moves has no say: its correlation is noise over noise.
     floor = 0.05 * a.var() * b.var() * count**2
     r = np.where(possible & (variance > floor), covariance / np.sqrt(np.maximum(variance, 1e-12)), -1.0)
-    # Short overlaps reach high correlations by chance: prefer the long one among nearly equal ones.
-    best = int(np.argmax(r * np.sqrt(np.minimum(count / (15 * MOTION_RATE_HZ), 1.0))))
+    # Short overlaps reach high correlations by chance: Fisher's z over its standard error weighs that.
+    best = int(np.argmax(np.arctanh(np.clip(r, -0.999, 0.999)) * np.sqrt(count)))
     fraction = 0.0
     if 0 < best < len(r) - 1 and min(r[best - 1], r[best + 1]) > -1:
         y0, y1, y2 = r[best - 1 : best + 2]

@@ -173,7 +173,8 @@ def _fit(
     )
     distortion = distortion.ravel()[:5]
     view_rms_px = np.array([_view_rms_px(view, K, distortion, board) for view in views])
-    return LensFit(K, distortion, float(rms_px), view_rms_px, used.copy(), float(sigma[0, 0]))
+    focal_sigma_px = float(sigma.ravel()[:2].max())  # with fx = fy OpenCV gives it for fy alone
+    return LensFit(K, distortion, float(rms_px), view_rms_px, used.copy(), focal_sigma_px)
 
 
 def _view_rms_px(view: np.ndarray, K: np.ndarray, distortion: np.ndarray, board: Checkerboard) -> float:

@@ -14,6 +14,13 @@ from pipeline.calibration.refine import Observation, RigState, refine, residuals
 from pipeline.session import Checkerboard
 
 LEAST_PAIRS = 3
+SUSPICIOUS_PX = 3.0
+CONTRADICTION_PX = 10.0
+"""Misfit of the boards that fit best beyond which two takes do not belong together at all."""
+
+MOST_GUESSES = 10
+"""Boards whose relative poses are tried; each is compared with all boards."""
+
 MIRROR_GAIN = 0.2
 """A pair is called mirrored if mirroring one picture brings the misfit below this share of itself."""
 
@@ -31,6 +38,7 @@ class PairFit:
     board_rms_px : ndarray (V,)
         The same by board; from the boards' poses in camera a for the ones left out.
     used : ndarray (V,) bool
+        None of them if the pictures do not belong together.
     flipped : ndarray (V,) bool
         Boards whose order in camera b was turned by 180 degrees (symmetric boards alone).
     mirrored : bool
@@ -79,21 +87,21 @@ def relate_cameras(
     """
     guess = _agree(a, b, lens_a, lens_b, board, may_flip)
     mirrored = False
-    if np.median(guess.error_px) > 3.0:
+    if _usual(guess.error_px) > SUSPICIOUS_PX:
         other = [_mirror(corners, size_b_px, board) for corners in b]
         mirror_guess = _agree(a, other, lens_a, lens_b, board, may_flip=True)
-        mirrored = bool(np.median(mirror_guess.error_px) < MIRROR_GAIN * np.median(guess.error_px))
+        mirrored = _usual(mirror_guess.error_px) < MIRROR_GAIN * _usual(guess.error_px)
     ordered = [corners[::-1] if flip else corners for corners, flip in zip(b, guess.flipped, strict=True)]
-    limit = max(OUTLIER_RATIO * float(np.median(guess.error_px)), 1.0)
-    used = guess.error_px <= (limit if np.isfinite(limit) else np.inf)
-    while True:
+    used = guess.error_px <= max(OUTLIER_RATIO * _usual(guess.error_px), 1.0)
+    if mirrored or used.sum() < LEAST_PAIRS or _usual(guess.error_px) > CONTRADICTION_PX:
+        rms_px = float(np.sqrt(np.mean(guess.error_px**2)))
+        return PairFit(guess.R, guess.t_mm, rms_px, guess.error_px, used & False, guess.flipped, mirrored)
+    fit = _stereo(a, ordered, used, lens_a, lens_b, board, guess)
+    limit = max(OUTLIER_RATIO * float(np.median(fit.board_rms_px[used])), OUTLIER_FLOOR_PX)
+    good = used & (fit.board_rms_px <= limit)
+    if LEAST_PAIRS <= good.sum() < used.sum():
+        used = good
         fit = _stereo(a, ordered, used, lens_a, lens_b, board, guess)
-        worst = int(np.argmax(np.where(used, fit.board_rms_px, -1)))
-        usual = float(np.median(fit.board_rms_px[used]))
-        is_good = fit.board_rms_px[worst] <= max(OUTLIER_RATIO * usual, OUTLIER_FLOOR_PX)
-        if is_good or used.sum() <= max(LEAST_PAIRS, len(a) // 2):
-            break
-        used[worst] = False
     return PairFit(fit.R, fit.t_mm, fit.rms_px, fit.board_rms_px, used, guess.flipped, mirrored)
 
 
@@ -103,6 +111,11 @@ class _Stereo:
     t_mm: np.ndarray
     rms_px: float
     board_rms_px: np.ndarray
+
+
+def _usual(error_px: np.ndarray) -> float:
+    """What the better 40 % of the boards stay below: a camera moved halfway leaves half of them."""
+    return float(np.percentile(error_px, 40, method="lower"))
 
 
 @dataclass(frozen=True)
@@ -121,10 +134,12 @@ def _agree(
     board: Checkerboard,
     may_flip: bool,
 ) -> _Guess:
-    """The relative pose, among those that single boards give, with the smallest median misfit."""
+    """The relative pose, among those that single boards give, with the smallest usual misfit."""
     poses_a = [board_poses(corners, lens_a.K, lens_a.distortion, board) for corners in a]
     best: _Guess | None = None
-    for index, corners in enumerate(b):
+    picked = np.unique(np.linspace(0, len(b) - 1, min(len(b), MOST_GUESSES)).round().astype(int)).tolist()
+    for index in picked:
+        corners = b[index]
         orders = [corners, corners[::-1]] if may_flip else [corners]
         for order in orders:
             for R_b, t_b, _ in board_poses(order, lens_b.K, lens_b.distortion, board):
@@ -132,7 +147,7 @@ def _agree(
                     R = R_b @ R_a.T
                     t_mm = t_b - R @ t_a
                     error_px, flipped = _misfit(R, t_mm, poses_a, b, lens_b, board, may_flip)
-                    if best is None or np.median(error_px) < np.median(best.error_px):
+                    if best is None or _usual(error_px) < _usual(best.error_px):
                         best = _Guess(R, t_mm, error_px, flipped)
     if best is None:
         return _Guess(np.eye(3), np.zeros(3), np.full(len(b), np.inf), np.zeros(len(b), dtype=bool))

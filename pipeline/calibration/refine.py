@@ -57,9 +57,10 @@ def refine(
     """Fit all cameras, lenses and board poses to all corners at once.
 
     Minimises sum rho(r) over all corner coordinates with the soft L1 loss of Triggs et al. (2000,
-    "Bundle adjustment: a modern synthesis"), whose scale is three times the usual residual at the start,
-    so that a corner under a reflection pulls little. The first camera is the world. The Jacobian is exact
-    and sparse: a corner depends on one lens, one camera and one board.
+    "Bundle adjustment: a modern synthesis"), whose scale is three times the usual residual, so that a
+    corner under a reflection pulls little; a second round takes that scale from the first one's result.
+    The first camera is the world. The Jacobian is exact and sparse: a corner depends on one lens, one
+    camera and one board.
 
     Parameters
     ----------
@@ -79,23 +80,24 @@ def refine(
     RigState
     """
     problem = _Problem(state, observations, board, model, fixed_lenses)
-    start = problem.pack(state)
-    usual = float(np.median(np.abs(problem.residuals(start)))) * 1.4826
-    result = least_squares(
-        problem.residuals,
-        start,
-        jac=problem.jacobian,
-        method="trf",
-        x_scale="jac",
-        tr_solver="lsmr",
-        tr_options={"atol": 1e-10, "btol": 1e-10, "maxiter": 20 * len(start)},
-        loss="soft_l1",
-        f_scale=min(max(3 * usual, 0.1), 2.0),
-        ftol=1e-10,
-        xtol=1e-10,
-        max_nfev=60,
-    )
-    return problem.unpack(result.x)
+    values = problem.pack(state)
+    for _ in range(2):
+        usual = float(np.median(np.abs(problem.residuals(values)))) * 1.4826
+        values = least_squares(
+            problem.residuals,
+            values,
+            jac=problem.jacobian,
+            method="trf",
+            x_scale="jac",
+            tr_solver="lsmr",
+            tr_options={"atol": 1e-10, "btol": 1e-10, "maxiter": 20 * len(values)},
+            loss="soft_l1",
+            f_scale=min(max(3 * usual, 0.1), 2.0),
+            ftol=1e-10,
+            xtol=1e-10,
+            max_nfev=60,
+        ).x
+    return problem.unpack(values)
 
 
 def to_rvec(R: np.ndarray) -> np.ndarray:

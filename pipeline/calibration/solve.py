@@ -31,9 +31,6 @@ from pipeline.session import Checkerboard
 SAME_PLACE_PX = 1.0
 """Two rests whose corners differ by less show the board in the same place and count once."""
 
-CONTRADICTION_PX = 10.0
-"""Misfit of a pair beyond which its pictures do not belong together at all."""
-
 
 @dataclass(frozen=True)
 class _View:
@@ -221,11 +218,12 @@ def _relate(
             f"Switch off mirroring (selfie mode) in camera {name}, or in {base} if every camera is named so, "
             "and film the recording and the checkerboard again.",
         )
-    if not pair.rms_px <= CONTRADICTION_PX:
+    if not pair.used.any():
         raise CalibrationError(
             f"The checkerboard's places in cameras {base} and {name} contradict each other "
             f"({pair.rms_px:.0f} px).",
-            f"Camera {name} moved during the take, or its take is of another rig: film the board again.",
+            f"Camera {name} moved during the take, or the takes are not of the same moments and cameras: "
+            "film the board again with all cameras at once.",
         )
     changed: dict[tuple[int, str], _View | None] = {}
     for (_, view), used, flip, rms in zip(common, pair.used, pair.flipped, pair.board_rms_px, strict=True):
@@ -392,7 +390,8 @@ def _report(
                 pairs.append({"a": a, "b": b, "rms_px": _root_mean_square(both), "frames": len(common)})
     corners = {name: {view.board: view.corners_px for view in views[name]} for name in names}
     square = measure_square(cameras, corners, board)
-    evidence = Evidence(cameras, corners, pairs, lenses, square, board)
+    contradicted = {name: sum("contradicts" in reason for reason in refused[name].values()) for name in names}
+    evidence = Evidence(cameras, corners, pairs, lenses, square, board, contradicted)
     verdict, reasons = judge(evidence)
     return Rig(
         reference=names[0],

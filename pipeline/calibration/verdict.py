@@ -23,6 +23,7 @@ FOCAL_SIGMA = 0.003
 FOCAL_RANGE = (0.4, 4.0)
 BASELINE_MM = (30.0, 5000.0)
 SQUARE_SPREAD = 0.005
+CONTRADICTED_SHARE = 0.25
 JOINT_GAIN = 2.0
 
 
@@ -67,6 +68,8 @@ class Evidence:
         Each camera's lens from its own views alone.
     square : SquareSize
     board : Checkerboard
+    contradicted : dict of int
+        Views by camera that were left out because they contradict other cameras.
     """
 
     cameras: dict[str, Camera]
@@ -75,6 +78,7 @@ class Evidence:
     lenses: dict[str, LensFit]
     square: SquareSize
     board: Checkerboard
+    contradicted: dict[str, int]
 
 
 def judge(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
@@ -84,6 +88,12 @@ def judge(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
         views = list(evidence.corners[camera.name].values())
         reasons += _judge_lens(camera, evidence.lenses[camera.name])
         reasons += _judge_views(camera, views)
+        n_out = evidence.contradicted[camera.name]
+        if n_out > CONTRADICTED_SHARE * (len(views) + n_out):
+            reasons.append(
+                f"Camera {camera.name}: {n_out} of {len(views) + n_out} places of the board contradict the "
+                "other cameras and were left out; was it moved during the take?"
+            )
     reasons += _judge_pairs(evidence)
     square = evidence.square
     if abs(square.along_mm / square.down_mm - 1) > SQUARE_SPREAD:

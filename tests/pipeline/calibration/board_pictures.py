@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from pipeline.calibration.board import normalise_order
+from pipeline.calibration.takes import Sight
 from pipeline.results import Camera
 from pipeline.session import Checkerboard
 
@@ -91,6 +93,7 @@ def draw_board(camera, pose, board, oversample=3, noise=0.0, rng=None, backgroun
     rays = _rays(camera.size_px, tuple(camera.K.ravel()), tuple(camera.distortion), oversample)
     H = np.linalg.inv(np.stack([R[:, 0], R[:, 1], t], axis=1)).astype(np.float32)
     denominator = rays @ H[2, :2] + H[2, 2]
+    denominator[np.abs(denominator) < 1e-9] = 1e-9
     x = (rays @ H[0, :2] + H[0, 2]) / denominator / board.square_mm
     y = (rays @ H[1, :2] + H[1, 2]) / denominator / board.square_mm
     ahead = denominator > 0
@@ -128,3 +131,45 @@ def draw_keys(size_px, rng):
         keys, H, (width, height), flags=cv2.INTER_AREA, borderValue=float(rng.integers(40, 160))
     )
     return np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
+
+
+def move_between(first, second, share):
+    """Pose a part of the way from one pose to another."""
+    turn = Rotation.from_matrix(first[0].T @ second[0]).as_rotvec() * share
+    return first[0] @ Rotation.from_rotvec(turn).as_matrix(), first[1] * (1 - share) + second[1] * share
+
+
+def board_take(poses, rest_frames=26, move_frames=8):
+    """Poses frame by frame of a board that rests in every pose and moves on."""
+    track = []
+    for index, pose in enumerate(poses):
+        track += [pose] * rest_frames
+        if index + 1 < len(poses):
+            following = poses[index + 1]
+            track += [move_between(pose, following, (k + 1) / (move_frames + 1)) for k in range(move_frames)]
+    return track
+
+
+def see(cameras, poses, board, rng=None, noise_px=0.0):
+    """Exact corners with noise as sights, in the order that the detector would give them."""
+    rng = rng or np.random.default_rng(0)
+    points = board_points(board)
+    sights = {}
+    for name, camera in cameras.items():
+        sights[name] = []
+        for rest, pose in enumerate(poses):
+            corners = camera.project(place(points, pose))
+            corners = corners + rng.normal(0, noise_px, corners.shape)
+            ordered = normalise_order(corners, board)
+            # The first inner cell is light as drawn; turning a board with odd columns + rows changes that.
+            is_turned = not np.allclose(ordered[0], corners[0])
+            is_dark = bool(is_turned and (board.columns + board.rows) % 2)
+            sights[name].append(Sight(rest, rest * 40, rest * 1.5, ordered, is_dark, 0.0))
+    return sights
+
+
+def compare(camera, truth):
+    """Errors of a calibrated camera: focal length (share), rotation (degrees), translation (mm)."""
+    focal = abs(camera.K[0, 0] / truth.K[0, 0] - 1)
+    angle = np.degrees(np.linalg.norm(Rotation.from_matrix(camera.R @ truth.R.T).as_rotvec()))
+    return float(focal), float(angle), float(np.linalg.norm(camera.t_mm - truth.t_mm))
