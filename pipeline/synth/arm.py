@@ -10,8 +10,8 @@ from pipeline.synth.motion import Pose
 _SIDES = 18
 # Distance from the wrist (mm), thickness against the wrist's, and 0 = skin, 1 = cloth, by ring.
 _RINGS = (
-    (8.0, 0.70, 0), (20.0, 0.90, 0), (27.0, 1.0, 0), (55.0, 1.02, 0), (90.0, 1.08, 0),
-    (70.0, 1.28, 1), (74.0, 1.36, 1), (130.0, 1.45, 1), (210.0, 1.6, 1), (320.0, 1.75, 1),
+    (8.0, 0.70, 0), (20.0, 0.90, 0), (27.0, 1.0, 0), (45.0, 1.02, 0), (68.0, 1.06, 0),
+    (64.0, 1.20, 1), (68.0, 1.36, 1), (130.0, 1.45, 1), (210.0, 1.6, 1), (320.0, 1.75, 1),
 )  # fmt: skip
 _BEND_MM = 90.0
 """Way along which the arm turns from the hand's direction into its own."""

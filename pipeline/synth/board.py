@@ -7,8 +7,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import roma
-import torch
 
 from pipeline.results import Camera, Rig
 from pipeline.synth.spec import CAMERAS, SynthSpec
@@ -16,7 +14,7 @@ from pipeline.synth.spec import CAMERAS, SynthSpec
 COLUMNS, ROWS, SQUARE_MM = 9, 6, 25.0
 """Inner corners along and across, and the size of a square."""
 
-N_RESTS = 15
+N_RESTS = 16
 REST_S, MOVE_S = 0.75, 0.7
 _TEXTURE_PX_PER_MM = 4.0
 _BORDER_MM = 1.5 * SQUARE_MM
@@ -55,8 +53,9 @@ class BoardMotion:
             return self.R[number], self.t_mm[number], number
         u = min(moved, 1.0)
         share = u**3 * (10 - 15 * u + 6 * u**2)
-        step = torch.from_numpy(self.R[number].T @ self.R[number + 1])
-        turn = roma.rotvec_to_rotmat(roma.rotmat_to_rotvec(step) * share).numpy()
+        # OpenCV's, not roma's: the rendering processes do without torch, which takes seconds to load.
+        rotvec, _ = cv2.Rodrigues(self.R[number].T @ self.R[number + 1])
+        turn, _ = cv2.Rodrigues(rotvec * share)
         t = self.t_mm[number] + share * (self.t_mm[number + 1] - self.t_mm[number])
         return self.R[number] @ turn, t, -1
 
@@ -104,7 +103,7 @@ def make_board_motion(spec: SynthSpec, rig: Rig) -> BoardMotion:
 def _draw_pose(random: np.random.Generator, rig: Rig) -> tuple[np.ndarray, np.ndarray]:
     """A board that faces the cameras' middle, tilted and turned at random, top edge upwards."""
     tilt = np.deg2rad(random.uniform([-32, -26, -22], [32, 26, 22]))
-    R = roma.rotvec_to_rotmat(torch.from_numpy(tilt)).numpy()
+    R, _ = cv2.Rodrigues(tilt)
     depth = np.median([np.linalg.norm(camera.t_mm) for camera in rig.cameras.values()])
     centre = np.array([0, 0, 660.0]) + random.uniform([-170, -110, -150], [170, 110, 90])
     centre[2] = max(centre[2], 0.4 * depth)
@@ -113,7 +112,7 @@ def _draw_pose(random: np.random.Generator, rig: Rig) -> tuple[np.ndarray, np.nd
 
 
 def _see(rig: Rig, R: np.ndarray, t_mm: np.ndarray) -> np.ndarray | None:
-    """Cells (C * 24,) of the pictures that hold corners; None unless all cameras see the whole board."""
+    """Cells (C * 24,) of the pictures that hold corners; None unless all see the board, upright."""
     ring = np.array([[-1, -1], [COLUMNS, -1], [COLUMNS, ROWS], [-1, ROWS]]) * SQUARE_MM
     ring3 = np.column_stack([ring, np.zeros(4)]) @ R.T + t_mm
     corners = board_points_mm() @ R.T + t_mm
@@ -126,6 +125,9 @@ def _see(rig: Rig, R: np.ndarray, t_mm: np.ndarray) -> np.ndarray | None:
         towards = camera.R @ corners.mean(axis=0) + camera.t_mm
         facing = normal @ towards / np.linalg.norm(towards)
         if facing < 0.42 or (outline < 2).any() or (outline > size - 3).any():
+            return None
+        # Upright in every picture: the top-right corner clearly above the bottom-left one.
+        if inner[COLUMNS - 1, 1] > inner[-COLUMNS, 1] - 0.05 * size[1]:
             return None
         cell = np.minimum((inner / size * (6, 4)).astype(int), (5, 3))
         seen = np.zeros(24)
@@ -158,7 +160,7 @@ class BoardPainter:
         rays = camera.normalise(np.stack([x, y], axis=-1))
         self._rays = rays.astype(np.float32)
         self._texture, self._mask = _draw_board()
-        self._cache: dict[float, np.ndarray] = {}
+        self._cache: dict[tuple[float, float], np.ndarray] = {}
 
     def paint(self, image_bgr: np.ndarray, R: np.ndarray, t_mm: np.ndarray) -> None:
         """Draw the board at a pose (board to world) into the picture, in place."""
@@ -177,17 +179,29 @@ class BoardPainter:
         rays = self._rays[box]
         flat = cv2.perspectiveTransform(rays.reshape(-1, 1, 2), back).reshape(rays.shape)
         spots = ((flat + _BORDER_MM + SQUARE_MM) * _TEXTURE_PX_PER_MM - 0.5).astype(np.float32)
-        footprint = t[2] / camera.K[0, 0] * _TEXTURE_PX_PER_MM
-        texture = self._blurred(round(5 * footprint) / 10)
+        texture = self._blurred(_measure_footprint(spots))
         grey = _look_up(texture, spots, cv2.BORDER_REPLICATE)
         alpha = _look_up(self._mask, spots, cv2.BORDER_CONSTANT)
         over = (alpha * grey)[..., None] + (1 - alpha[..., None]) * image_bgr[box]
         image_bgr[box] = np.round(over).astype(np.uint8)
 
-    def _blurred(self, sigma: float) -> np.ndarray:
-        if sigma not in self._cache:
-            self._cache[sigma] = cv2.GaussianBlur(self._texture, (0, 0), max(sigma, 0.3))
-        return self._cache[sigma]
+    def _blurred(self, footprint: tuple[float, float]) -> np.ndarray:
+        """The board as pixels that span ``footprint`` texture px along and across average it."""
+        key = (round(2 * footprint[0]) / 2, round(2 * footprint[1]) / 2)
+        if key not in self._cache:
+            if len(self._cache) > 12:
+                self._cache.clear()
+            sigma = [max(0.5 * span, 0.3) for span in key]
+            self._cache[key] = cv2.GaussianBlur(self._texture, (0, 0), sigma[0], sigmaY=sigma[1])
+        return self._cache[key]
+
+
+def _measure_footprint(spots: np.ndarray) -> tuple[float, float]:
+    """Texture px along and across that one pixel spans in the middle of ``spots`` (H, W, 2)."""
+    y, x = spots.shape[0] // 2, spots.shape[1] // 2
+    steps = np.stack([spots[y, x] - spots[y, x - 1], spots[y, x] - spots[y - 1, x]])
+    along, across = np.linalg.norm(steps, axis=0)
+    return float(along), float(across)
 
 
 def _look_up(picture: np.ndarray, spots: np.ndarray, border: int) -> np.ndarray:

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import tempfile
-import time
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pipeline.errors import Cancelled, RedysError, SessionError
+from pipeline.errors import SessionError
 from pipeline.files import write_bytes
 from pipeline.hand.model import HandModel, load_hand_model
 from pipeline.progress import Reporter
 from pipeline.synth.board import make_board_motion
-from pipeline.synth.picture import Scene, make_calibration_scene, make_scene, open_painter
-from pipeline.synth.sound import RATE_HZ, make_calibration_sounds, make_sounds
+from pipeline.synth.film import Job, render_all
+from pipeline.synth.scene import make_calibration_scene, make_scene
+from pipeline.synth.sound import make_calibration_sounds, make_sounds
 from pipeline.synth.spec import CAMERAS, SynthSpec
 from pipeline.synth.truth import Take, make_take, make_truth, write_truth
-from pipeline.video import VideoWriter
 
-_PRESET = "ultrafast"
+__all__ = ["SynthSpec", "make_session"]
+
 _CRF, _CRF_CLEAN = 20, 10
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One file to render: a scene and its sound, on disk, since processes share nothing else."""
-
-    scene: Scene
-    out: Path
-    fps: Fraction
-    sound: Path
-    crf: int
 
 
 def make_session(
@@ -47,7 +30,7 @@ def make_session(
     model: HandModel | None = None,
     workers: int = 0,
 ) -> None:
-    """Make a session folder with known truth.
+    """Make a session folder with known truth; it appears whole or not at all.
 
     Parameters
     ----------
@@ -65,7 +48,8 @@ def make_session(
     Raises
     ------
     SessionError
-        The spec asks for what cannot be made, or the folder already holds something.
+        The spec asks for what cannot be made, the folder already holds something, or it cannot be
+        written.
     ModelError
         No hand model is there.
     """
@@ -74,15 +58,28 @@ def make_session(
     if out.is_dir() and any(out.iterdir()):
         raise SessionError(f"{out} is not empty.", "Give a new folder, or delete this one first.")
     take = make_take(spec, model or load_hand_model())
-    with tempfile.TemporaryDirectory(prefix="redys-synth-") as scratch:
-        jobs = _prepare(take, out, Path(scratch), report.part(0.0, 0.05))
-        _render_all(jobs, report.part(0.05, 0.99), workers)
-    write_bytes(out / "session.toml", _settings_toml(spec).encode())
-    write_truth(out, make_truth(spec, take.model, take))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the folder, on the same disk, so that the finished session only has to be renamed.
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+            made = Path(scratch) / "session"
+            made.mkdir()
+            jobs = _prepare(take, made, Path(scratch), report.part(0.0, 0.05))
+            render_all(jobs, report.part(0.05, 0.99), workers)
+            write_bytes(made / "session.toml", _settings_toml(spec).encode())
+            write_truth(made, make_truth(spec, take.model, take))
+            if out.is_dir():
+                out.rmdir()
+            made.rename(out)
+    except OSError as error:
+        raise SessionError(
+            f"{out} could not be made ({error.strerror or error}).",
+            "Check that there is room on the disk and that the folder may be written to.",
+        ) from error
     report.update(1.0, f"Made {out.name}")
 
 
-def _prepare(take: Take, out: Path, scratch: Path, report: Reporter) -> list[_Job]:
+def _prepare(take: Take, out: Path, scratch: Path, report: Reporter) -> list[Job]:
     """Everything that needs the hand model or the whole take at once; the longest jobs first."""
     report.update(0.0, "Drawing the movement and the sound")
     crf = _CRF if take.spec.noise else _CRF_CLEAN
@@ -91,7 +88,7 @@ def _prepare(take: Take, out: Path, scratch: Path, report: Reporter) -> list[_Jo
     for camera in CAMERAS:
         scene = make_scene(take, camera, scratch / f"{camera}.npy")
         sound = _keep(scratch / f"{camera}-sound.npy", sounds[camera])
-        jobs.append(_Job(scene, out / f"{camera}.mp4", take.spec.fps, sound, crf))
+        jobs.append(Job(scene, out / f"{camera}.mp4", take.spec.fps, sound, crf))
         report.check()
     if take.spec.calibration:
         board = make_board_motion(take.spec, take.stage.rig)
@@ -100,7 +97,7 @@ def _prepare(take: Take, out: Path, scratch: Path, report: Reporter) -> list[_Jo
             scene = make_calibration_scene(take, camera, board)
             sound = _keep(scratch / f"{camera}-claps.npy", sounds[camera])
             file = out / "calibration" / f"{camera}.mp4"
-            jobs.append(_Job(scene, file, take.spec.calibration_fps, sound, crf))
+            jobs.append(Job(scene, file, take.spec.calibration_fps, sound, crf))
     report.update(1.0)
     return jobs
 
@@ -116,56 +113,3 @@ def _settings_toml(spec: SynthSpec) -> str:
         lines.append(f"visit = {spec.visit.isoformat()}")
     lines += [f'task = "{spec.task}"', f'side = "{spec.side}"', f'reference = "{CAMERAS[0]}"']
     return "\n".join(lines) + "\n"
-
-
-# --- rendering in several processes ----------------------------------------------------------------
-
-_shared: dict[str, Any] = {}
-
-
-def _start_worker(done: Any, stop: Any) -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
-    _shared.update(done=done, stop=stop)
-
-
-def _render(job: _Job) -> None:
-    """Render one file in a worker; stops between pictures when asked to."""
-    painter = open_painter(job.scene)
-    audio = (np.load(job.sound), RATE_HZ)
-    size_px = job.scene.spec.size_px
-    with VideoWriter(job.out, size_px, job.fps, job.crf, audio=audio, preset=_PRESET) as video:
-        for index in range(job.scene.n_frames):
-            if _shared["stop"].is_set():
-                raise Cancelled
-            video.write(painter.frame(index))
-            with _shared["done"].get_lock():
-                _shared["done"].value += 1
-
-
-def _render_all(jobs: list[_Job], report: Reporter, workers: int) -> None:
-    context = multiprocessing.get_context("spawn")
-    done, stop = context.Value("q", 0), context.Event()
-    total = sum(job.scene.n_frames for job in jobs)
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
-    with ProcessPoolExecutor(workers, context, _start_worker, (done, stop)) as pool:
-        futures = [pool.submit(_render, job) for job in jobs]
-        try:
-            while not all(future.done() for future in futures):
-                _raise_first(futures)
-                report.update(done.value / total, f"Rendering pictures: {done.value} of {total}")
-                time.sleep(0.1)
-            _raise_first(futures)
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _raise_first(futures: list[Future[None]]) -> None:
-    for future in futures:
-        if future.done() and (error := future.exception()) is not None:
-            if isinstance(error, (RedysError, OSError)):
-                raise error
-            raise SessionError(f"A picture could not be rendered ({error}).", "Run it again.") from error

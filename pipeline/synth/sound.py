@@ -11,15 +11,14 @@ import numpy as np
 from scipy import ndimage, signal
 
 from pipeline.synth.motion import LEAD_S
-from pipeline.synth.spec import CAMERAS, SynthSpec
+from pipeline.synth.spec import CAMERAS, SOUND_RATE_HZ, SynthSpec
 from pipeline.synth.truth import Take
 
-RATE_HZ = 48000
 _TONES_HZ = 261.63 * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12, 14, 16]) / 12)
 
 
 def make_sounds(take: Take) -> dict[str, np.ndarray]:
-    """The sound of the main take by camera, each (N,) float32 at `RATE_HZ`, sample 0 at its first frame."""
+    """The main take's sound by camera, each (N,) float32 at `SOUND_RATE_HZ`, sample 0 at the first frame."""
     strokes = [(stroke.onset_s, stroke.finger, stroke.strength) for stroke in take.motion.strokes]
     room = _make_room(take.spec, take.spec.seconds, strokes, "room")
     return {
@@ -46,22 +45,22 @@ def make_calibration_sounds(take: Take, seconds: float) -> dict[str, np.ndarray]
 
 
 def _clock(seconds: float) -> np.ndarray:
-    return np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    return np.arange(round(seconds * SOUND_RATE_HZ)) / SOUND_RATE_HZ
 
 
 def _make_room(
     spec: SynthSpec, seconds: float, events: list[tuple[float, int, float]], name: str
 ) -> np.ndarray:
-    """The sound in the room from ``-LEAD_S`` to ``seconds + LEAD_S`` at `RATE_HZ`, below 8 kHz."""
+    """The sound in the room from ``-LEAD_S`` to ``seconds + LEAD_S`` at `SOUND_RATE_HZ`, below 8 kHz."""
     random = spec.draw("sound", name)
-    n = round((seconds + 2 * LEAD_S) * RATE_HZ)
+    n = round((seconds + 2 * LEAD_S) * SOUND_RATE_HZ)
     room = np.zeros(n)
     for onset_s, finger, strength in events:
-        start = (onset_s + LEAD_S) * RATE_HZ
+        start = (onset_s + LEAD_S) * SOUND_RATE_HZ
         first = int(np.ceil(start))
         if not 0 <= first < n:
             continue
-        time = (np.arange(first, min(n, first + int(1.2 * RATE_HZ))) - start) / RATE_HZ
+        time = (np.arange(first, min(n, first + int(1.2 * SOUND_RATE_HZ))) - start) / SOUND_RATE_HZ
         sound = _click(random, time) * (1.0 if finger < 0 else 0.35)
         if finger >= 0:
             sound += _tone(random, time, _TONES_HZ[finger + random.integers(0, 5)])
@@ -70,7 +69,7 @@ def _make_room(
     stir = random.standard_normal(n)
     loudness = np.repeat(random.gamma(0.6, 1.0, n // 4800 + 1), 4800)[:n]
     room += 0.02 * signal.sosfilt(_band(80, 2500), stir) * ndimage.uniform_filter1d(loudness, 2400)
-    return signal.sosfiltfilt(signal.butter(6, 8000, fs=RATE_HZ, output="sos"), room)
+    return signal.sosfiltfilt(signal.butter(6, 8000, fs=SOUND_RATE_HZ, output="sos"), room)
 
 
 def _tone(random: np.random.Generator, time_s: np.ndarray, hertz: float) -> np.ndarray:
@@ -89,7 +88,7 @@ def _click(random: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
 
 
 def _band(low_hz: float, high_hz: float) -> np.ndarray:
-    return signal.butter(2, [low_hz, high_hz], "bandpass", fs=RATE_HZ, output="sos")
+    return signal.butter(2, [low_hz, high_hz], "bandpass", fs=SOUND_RATE_HZ, output="sos")
 
 
 def _record(
@@ -99,9 +98,9 @@ def _record(
     random = spec.draw("microphone", camera)
     heard = signal.fftconvolve(room, _draw_echo(random))[: len(room)]
     # A fifth-order spline between samples at 48 kHz of a signal below 8 kHz is exact to -90 dB.
-    own = ndimage.map_coordinates(heard, [(reference_s + LEAD_S) * RATE_HZ], order=5, mode="constant")
+    own = ndimage.map_coordinates(heard, [(reference_s + LEAD_S) * SOUND_RATE_HZ], order=5, mode="constant")
     low, high = random.uniform(60, 150), random.uniform(5000, 9000)
-    own = signal.sosfiltfilt(signal.butter(1, [low, high], "bandpass", fs=RATE_HZ, output="sos"), own)
+    own = signal.sosfiltfilt(signal.butter(1, [low, high], "bandpass", fs=SOUND_RATE_HZ, output="sos"), own)
     snr_db = random.uniform(12, 25) if spec.snr_db is None else spec.snr_db
     noise = signal.sosfilt(_band(40, 7000), random.standard_normal(len(own)))
     noise *= np.std(own) / max(float(np.std(noise)), 1e-12) * 10 ** (-snr_db / 20)
@@ -112,8 +111,8 @@ def _record(
 
 def _draw_echo(random: np.random.Generator) -> np.ndarray:
     """A short impulse response: the direct sound and a dozen reflections that die away within 80 ms."""
-    echo = np.zeros(int(0.08 * RATE_HZ))
+    echo = np.zeros(int(0.08 * SOUND_RATE_HZ))
     echo[0] = 1.0
     for delay_s in random.uniform(0.003, 0.075, 12):
-        echo[int(delay_s * RATE_HZ)] += random.choice([-1, 1]) * 0.35 * np.exp(-delay_s / 0.03)
+        echo[int(delay_s * SOUND_RATE_HZ)] += random.choice([-1, 1]) * 0.35 * np.exp(-delay_s / 0.03)
     return echo

@@ -16,6 +16,9 @@ from pipeline.hand.joints import Side
 CAMERAS: tuple[str, ...] = ("front", "left", "right")
 """The made cameras; the first is the reference."""
 
+SOUND_RATE_HZ = 48000
+"""Sampling rate of the made sound."""
+
 MIN_SECONDS = 1.0
 MIN_HEIGHT_PX = 180
 
@@ -50,7 +53,8 @@ class SynthSpec:
     snr_db : float or None
         Signal to noise of every microphone; None draws 12 to 25 dB for each.
     max_offset_s, max_drift_ppm : float
-        Bounds of the cameras' start offsets and clock drifts.
+        Bounds of the cameras' start offsets and clock drifts. Offsets of the main take also stay
+        within a fifth of it.
     """
 
     seconds: float = 8.0

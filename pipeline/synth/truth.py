@@ -128,8 +128,11 @@ def make_take(spec: SynthSpec, model: HandModel) -> Take:
 def _draw_clocks(spec: SynthSpec) -> tuple[SyncResult, SyncResult]:
     random = spec.draw("clocks")
     main, calibration = {}, {}
+    bound = min(spec.max_offset_s, spec.seconds / 5)  # the cameras must share most of a short take
     for camera in CAMERAS:
-        offset, other = random.uniform(-spec.max_offset_s, spec.max_offset_s, 2)
+        offset = random.uniform(-bound, bound)
+        # Of the board's rests a camera may miss one at either end, but no more.
+        other = random.uniform(-1, 1) * min(spec.max_offset_s, 1.5)
         drift = random.uniform(-spec.max_drift_ppm, spec.max_drift_ppm)
         if camera == CAMERAS[0]:
             offset, other, drift = 0.0, 0.0, 0.0
