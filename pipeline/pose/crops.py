@@ -12,7 +12,7 @@ from pipeline.pose.regions import Region
 MARGIN_PX = 8
 """Pixels around the crops that are enhanced with them, so that filters meet no false edge inside a crop."""
 
-OVERSAMPLING = 2.0
+OVERSAMPLING = 1.5
 """An enhanced patch has at most this many pixels to a pixel of the finest crop: more is lost work."""
 
 

@@ -163,7 +163,9 @@ def split(n_frames: int, workers: int) -> list[tuple[int, int]]:
 
 
 def _count_workers(workers: int, n_frames: int) -> int:
-    wanted = workers or get_settings().workers or len(os.sched_getaffinity(0))
+    # Cores that this process may use; not every system can tell them from those that there are.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = workers or get_settings().workers or cores
     return max(min(wanted, n_frames // MIN_SEGMENT_FRAMES), 1)
 
 

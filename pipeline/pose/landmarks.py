@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 
 from pipeline.hand.joints import Side
@@ -33,7 +34,8 @@ class LandmarkNetwork:
 
     def run(self, crops_bgr: np.ndarray) -> Estimates:
         """Joints in crops (N, 224, 224, 3) uint8 BGR."""
-        pictures = np.multiply(crops_bgr[..., ::-1], np.float32(1 / 255), dtype=np.float32)
+        rows = cv2.cvtColor(crops_bgr.reshape(-1, INPUT_PX, 3), cv2.COLOR_BGR2RGB)
+        pictures = np.multiply(rows, np.float32(1 / 255), dtype=np.float32).reshape(crops_bgr.shape)
         points, presence, handedness, _ = self._network.run(pictures)
         return Estimates(
             points_px=points.reshape(-1, 21, 3)[..., :2].astype(float),
