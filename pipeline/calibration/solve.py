@@ -375,7 +375,14 @@ def _report(
             R=cv2.Rodrigues(state.cameras[index][0])[0],
             t_mm=np.array(state.cameras[index][1], dtype=float),
             rms_px=_root_mean_square([rms[name, view.board] for view in views[name]]),
-            used=[{"time_s": view.sight.time_s, "rms_px": rms[name, view.board]} for view in views[name]],
+            used=[
+                {
+                    "time_s": view.sight.time_s,
+                    "rms_px": rms[name, view.board],
+                    "place": view.sight.rest,  # the same number in another camera: the same board pose
+                }
+                for view in views[name]
+            ],
             refused=[
                 {"time_s": times[rest], "reason": reason}
                 for rest, reason in sorted(refused[name].items(), key=lambda item: times[item[0]])

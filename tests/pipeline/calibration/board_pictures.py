@@ -123,9 +123,9 @@ def draw_keys(size_px, rng):
     for index, x in enumerate(range(0, 700, step)):
         if index % 7 not in (2, 6):
             keys[: int(rng.integers(120, 160)), x + step * 2 // 3 : x + step * 4 // 3] = 25
-    corners = np.float32([[0, 0], [700, 0], [700, 240], [0, 240]])
+    corners = np.array([[0, 0], [700, 0], [700, 240], [0, 240]], np.float32)
     spread = rng.uniform(-0.12, 0.12, (4, 2)) * [width, height]
-    target = np.float32([[0.05, 0.2], [0.95, 0.2], [0.95, 0.85], [0.05, 0.85]]) * [width, height] + spread
+    target = np.array([[0.05, 0.2], [0.95, 0.2], [0.95, 0.85], [0.05, 0.85]]) * [width, height] + spread
     H = cv2.getPerspectiveTransform(corners, target.astype(np.float32))
     picture = cv2.warpPerspective(
         keys, H, (width, height), flags=cv2.INTER_AREA, borderValue=float(rng.integers(40, 160))
@@ -154,7 +154,7 @@ def see(cameras, poses, board, rng=None, noise_px=0.0):
     """Exact corners with noise as sights, in the order that the detector would give them."""
     rng = rng or np.random.default_rng(0)
     points = board_points(board)
-    sights = {}
+    sights: dict[str, list[Sight]] = {}
     for name, camera in cameras.items():
         sights[name] = []
         for rest, pose in enumerate(poses):

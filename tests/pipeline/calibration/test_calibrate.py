@@ -27,7 +27,7 @@ CAMERAS = {name: camera for name, camera in make_rig_cameras(SIZE_PX).items() if
 
 def draw_take(camera, track):
     """Pictures of a board; frames in which it rests are drawn once."""
-    pictures = []
+    pictures: list[np.ndarray] = []
     for before, pose in zip([None, *track], track, strict=False):
         if pose is before:
             pictures.append(pictures[-1])

@@ -27,6 +27,7 @@ def sights():
     for name, list_ in seen.items():
         for number in NUMBERS:
             picture = cv2.imread(str(FOLDER / f"{name}{number:02d}.jpg"), cv2.IMREAD_GRAYSCALE)
+            assert picture is not None
             found = find_board(picture, BOARD)
             list_.append(
                 Sight(number, number, float(number), found.corners_px, found.is_dark_first, 0.0, found.reason)

@@ -9,7 +9,8 @@ from pipeline.calibration.takes import Motion, find_valleys, joint_motion, smoot
 
 def rests_and_moves(n_rests=8, rest=25, move=20, quiet=0.3, loud=4.0, seed=0):
     rng = np.random.default_rng(seed)
-    level, middles = [], []
+    level: list[float] = []
+    middles: list[int] = []
     for _ in range(n_rests):
         middles.append(len(level) + rest // 2)
         level += list(quiet + rng.uniform(0, 0.05, rest)) + list(loud + rng.uniform(-1, 1, move))
