@@ -8,7 +8,7 @@ from __future__ import annotations
 import flask
 from flask_caching import Cache
 
-from pipeline.measures.summary import WorstAngle
+from pipeline.measures.summary_types import WorstAngle
 from records import get_records
 from settings import Settings
 

@@ -184,7 +184,7 @@ def _settings(form: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(session_folder: Path) -> tuple[Finding, ...]:
-    """What is to be said about the folder, the problems first."""
+    """What is to be said about the folder, what stops a run first."""
     return check_folder(session_folder)
 
 
@@ -203,8 +203,8 @@ def keep(checked: dict[str, Any], owner: str) -> Path:
 
 def findings(found: tuple[Finding, ...]) -> html.Div:
     """The checks as a list: shape, word, sentence."""
-    words = {"ok": ("●", "Good"), "warning": ("▲", "Note"), "problem": ("◆", "Problem")}
-    bad = sum(finding.level == "problem" for finding in found)
+    words = {"note": ("●", "Note"), "warning": ("▲", "Mind"), "error": ("◆", "Problem")}
+    bad = sum(finding.level == "error" for finding in found)
     head = f"{bad} to mend before it can start." if bad else "Ready to start."
     items = [
         html.Li(

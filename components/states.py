@@ -23,10 +23,7 @@ STATE_WORDS = {
 
 def notice(kind: str, *content: Any, role: str | None = None) -> html.Div:
     """A framed message; ``kind`` is info, partial or failed."""
-    frame = html.Div(list(content), className=f"notice notice-{kind}")
-    if role:
-        frame.role = role
-    return frame
+    return html.Div(list(content), className=f"notice notice-{kind}", role=role or "note")
 
 
 def empty(why: str, action: str, href: str) -> html.Div:

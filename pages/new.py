@@ -155,7 +155,7 @@ def check(
         return failed(error), None, True
     found = intake.check(session_folder)
     checked = {"source": source, "draft": (files or {}).get("draft"), "folder": folder}
-    return intake.findings(found), checked, any(finding.level == "problem" for finding in found)
+    return intake.findings(found), checked, any(finding.level == "error" for finding in found)
 
 
 @callback(
@@ -179,12 +179,14 @@ def forget_check(*values: Any) -> tuple[Any, None, bool]:
 @callback(
     Output(ids.LOCATION, "href"),
     Output(ids.JOB_REQUEST, "data", allow_duplicate=True),
+    Output(ids.TRAY_TICK, "n_intervals", allow_duplicate=True),
     Output(ids.NEW_CHECKS, "children", allow_duplicate=True),
     Input(ids.NEW_START, "n_clicks"),
     State(ids.NEW_CHECKED, "data"),
+    State(ids.TRAY_TICK, "n_intervals"),
     prevent_initial_call=True,
 )
-def start(clicks: int | None, checked: dict[str, Any] | None) -> tuple[Any, Any, Any]:
+def start(clicks: int | None, checked: dict[str, Any] | None, tick: int | None) -> tuple[Any, ...]:
     """Make the recording and its run, and go to its page."""
     if not clicks or not checked:
         raise PreventUpdate
@@ -194,5 +196,5 @@ def start(clicks: int | None, checked: dict[str, Any] | None) -> tuple[Any, Any,
         recording = get_records().add_recording(folder, actor=actor)
         run = get_records().submit_run(recording.id, actor)
     except RedysError as error:
-        return no_update, no_update, failed(error)
-    return routes.recording_url(recording.id), job_request(run.id), no_update
+        return no_update, no_update, no_update, failed(error)
+    return routes.recording_url(recording.id), job_request(run.id), (tick or 0) + 1, no_update

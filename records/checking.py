@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from pipeline.errors import RedysError
 from pipeline.session import read_session
@@ -23,7 +23,7 @@ TIME_LIMIT_S = 120
 MEMORY_LIMIT_BYTES = 8 * 2**30
 """Of address space, most of which a decoder only reserves."""
 
-CheckLevel = Literal["ok", "warning", "problem"]
+Level = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,20 @@ class Finding:
     Attributes
     ----------
     level : str
-        "ok", "warning" (it will work, but) or "problem" (it will not).
+        "error" (it will not work), "warning" (it will, but), or "note".
     what : str
         What was found, naming the file or camera.
     advice : str
         What to do; empty if nothing.
     """
 
-    level: CheckLevel
+    level: Level
     what: str
     advice: str = ""
 
 
 def check_folder(session_folder: Path) -> tuple[Finding, ...]:
-    """Everything worth saying about a session folder, the problems first."""
+    """Everything worth saying about a session folder, what stops a run first."""
     command = [sys.executable, "-m", "records", "check", str(session_folder)]
     kept = {key: value for key, value in os.environ.items() if key not in ("SECRET_KEY", "DATABASE_URL")}
     try:
@@ -63,7 +63,7 @@ def check_folder(session_folder: Path) -> tuple[Finding, ...]:
     except subprocess.TimeoutExpired:
         return (
             Finding(
-                "problem",
+                "error",
                 f"The files could not be looked through within {TIME_LIMIT_S} s.",
                 "One of them may be damaged. Try them one at a time.",
             ),
@@ -73,13 +73,12 @@ def check_folder(session_folder: Path) -> tuple[Finding, ...]:
     except (ValueError, TypeError):
         return (
             Finding(
-                "problem",
+                "error",
                 f"Looking through the files failed (exit code {done.returncode}).",
                 "One of them may be damaged, or not be a video. Try them one at a time.",
             ),
         )
-    order = {"problem": 0, "warning": 1, "ok": 2}
-    return tuple(sorted(found, key=lambda finding: order[finding.level]))
+    return tuple(found)
 
 
 def print_checks(session_folder: Path) -> None:
@@ -94,8 +93,8 @@ def _look_into(session_folder: Path) -> list[Finding]:
 
     try:
         return [
-            Finding(cast(CheckLevel, check.level), check.what, check.advice)
+            Finding(check.level, check.what, check.advice)
             for check in check_session(read_session(session_folder))
         ]
     except RedysError as error:
-        return [Finding("problem", error.what, error.advice)]
+        return [Finding("error", error.what, error.advice)]

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, text, update
 from sqlalchemy.engine import CursorResult
@@ -19,8 +19,6 @@ from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import aliased, joinedload
 
 from pipeline.files import hash_json
-from pipeline.measures.summary import Summary, read_summary
-from pipeline.results import RunFolder
 from pipeline.session import Session, read_session
 from records import models
 from records.database import migrate, open_engine
@@ -30,6 +28,10 @@ from records.models import LIVE_STATES, new_id, now
 from records.rows import Page, RecordingRow, RunRow, SubjectRow
 from records.users import Users
 from settings import Settings, get_settings
+
+if TYPE_CHECKING:  # numpy and pandas are loaded by those that read results, not by every supervisor
+    from pipeline.measures.summary_types import Summary
+    from pipeline.results import RunFolder
 
 SUMMON_AGAIN_S = 15.0
 """How long a supervisor that was called has before another is: starting Python takes a few seconds."""
@@ -334,6 +336,9 @@ class Records:
         pipeline.errors.RunFolderError
             The folder is not that of a finished run.
         """
+        from pipeline.measures.summary_types import read_summary
+        from pipeline.results import RunFolder
+
         recording = self.get_recording(recording_id)
         folder = Path(run_folder).resolve()
         read_summary(RunFolder(folder).summary_json)
@@ -482,6 +487,8 @@ class Records:
         ------
         NotFound
         """
+        from pipeline.results import RunFolder
+
         return RunFolder(self.get_run(run_id).folder)
 
     def read_summary(self, run_id: str) -> Summary | None:
@@ -493,6 +500,8 @@ class Records:
         pipeline.errors.RunFolderError
             It is there but cannot be read.
         """
+        from pipeline.measures.summary_types import read_summary
+
         path = self.open_run(run_id).summary_json
         return read_summary(path) if path.is_file() else None
 

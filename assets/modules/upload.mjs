@@ -4,6 +4,7 @@
  * A reload finds the same draft again; a file that was under way goes on once it is chosen again. */
 
 const REMEMBERED = "redys-draft";
+const PLACES = "redys-draft-places"; // what each file is, by its id: only this browser knows until the check
 const PIECE_BYTES = 64 * 2 ** 20; // a sign-in or a proxy's limit is met between pieces, not after an hour
 const RETRY_MS = [0, 1000, 2000, 5000, 10000, 20000, 30000, 60000, 60000, 60000, 60000, 60000, 60000];
 const KINDS = [
@@ -97,9 +98,22 @@ class Pane {
     const label = document.createElement("label");
     label.htmlFor = input.id;
     label.textContent = "Choose the cameras' videos and their checkerboard takes, or drop them here";
+    const folder = document.createElement("input");
+    folder.type = "file";
+    folder.webkitdirectory = true;
+    folder.className = "form-control";
+    folder.id = "upload-folder";
+    folder.addEventListener("change", () => {
+      const wanted = this.element.dataset.accept.split(",");
+      this.add([...folder.files].filter((file) => wanted.some((end) => file.name.toLowerCase().endsWith(end))));
+      folder.value = "";
+    });
+    const folderLabel = document.createElement("label");
+    folderLabel.htmlFor = folder.id;
+    folderLabel.textContent = "or a whole folder, with the takes in its calibration folder";
     const zone = document.createElement("div");
     zone.className = "drop";
-    zone.append(label, input);
+    zone.append(label, input, folderLabel, folder);
     for (const type of ["dragenter", "dragover"]) {
       zone.addEventListener(type, (event) => {
         event.preventDefault();
@@ -128,11 +142,13 @@ class Pane {
     const response = await fetch(`/upload/${draft}`);
     if (!response.ok) {
       localStorage.removeItem(REMEMBERED);
+      localStorage.removeItem(PLACES);
       return;
     }
     this.draft = draft;
+    const places = JSON.parse(localStorage.getItem(PLACES) || "{}");
     for (const file of (await response.json()).files) {
-      const row = this.makeRow(file.name, file.length);
+      const row = this.makeRow(file.name, file.length, file.name, places[file.id]);
       row.id = file.id;
       row.url = file.url;
       row.complete = file.received === file.length;
@@ -213,8 +229,8 @@ class Pane {
     row.upload.start();
   }
 
-  makeRow(name, length, path = name) {
-    const row = { name, length, id: null, url: null, complete: false, upload: null, ...guess(path) };
+  makeRow(name, length, path = name, place = guess(path)) {
+    const row = { name, length, id: null, url: null, complete: false, upload: null, ...place };
     row.item = document.createElement("li");
     row.item.className = "upload-file";
     const cell = document.createElement("div");
@@ -287,6 +303,9 @@ class Pane {
 
   tell() {
     if (this.stopped) return;
+    const known = this.rows.filter((row) => row.id);
+    const places = known.map(({ id, kind, camera }) => [id, { kind, camera }]);
+    localStorage.setItem(PLACES, JSON.stringify(Object.fromEntries(places)));
     const files = this.rows.map(({ id, name, kind, camera, complete }) => ({
       id,
       name,
