@@ -1,7 +1,10 @@
 /* The one clock of a recording: the frame that the video shows, and everyone who must show the same.
  *
- * While the video plays its own frames drive the clock (requestVideoFrameCallback's media time); nothing
- * else guesses at time. A seek goes to the middle of a frame, since its very start may land a frame early.
+ * While the video plays its own frames drive the clock (requestVideoFrameCallback); nothing else guesses at
+ * time. A busy page is called late, when the screen may already show a later frame than the call is about; so
+ * the picture that the video holds at that instant is asked for its own time (VideoFrame), and only a browser
+ * without it relies on the call's. A seek goes to the middle of a frame, since its very start may land a frame
+ * early.
  */
 
 const LATE_FRAME_MS = 150; // after a seek: a frame that is already on the screen is not announced again
@@ -12,6 +15,7 @@ export class Clock {
     this.fps = fps;
     this.nFrames = nFrames;
     this.frame = -1; // none shown yet
+    this.picture = null; // the video's picture of this frame, while listeners are called (VideoFrame or null)
     this.joint = null;
     this.loop = [null, null];
     this.listeners = new Set();
@@ -125,12 +129,27 @@ export class Clock {
   #listen() {
     this.handle = this.video.requestVideoFrameCallback((now, data) => {
       this.#listen();
-      const frame = Math.min(Math.floor(data.mediaTime * this.fps + 1e-3), this.nFrames - 1);
       clearTimeout(this.late);
-      this.#show(frame);
+      this.picture = this.#hold();
+      const timeS = this.picture ? this.picture.timestamp / 1e6 : data.mediaTime;
+      const frame = Math.min(Math.floor(timeS * this.fps + 1e-3), this.nFrames - 1);
+      try {
+        this.#show(frame);
+      } finally {
+        this.picture?.close(); // a picture held back would starve the decoder
+        this.picture = null;
+      }
       const [start, end] = this.loop;
       if (end !== null && this.playing && this.target === null && frame >= end) this.seek(start ?? 0);
     });
+  }
+
+  #hold() {
+    try {
+      return new VideoFrame(this.video);
+    } catch {
+      return null; // not in this browser, or nothing decoded yet
+    }
   }
 
   #landed() {

@@ -1,0 +1,143 @@
+"""Two visits of one person, side by side on one clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash
+from dash import dcc, html
+
+from components import ids, routes
+from components.comparison import (
+    INTERVAL_MEANING,
+    angle_changes,
+    headline_changes,
+    say_verdicts,
+    simulated_sentence,
+    warnings,
+)
+from components.curves import curves
+from components.hand_map import hand_image
+from components.player import player, playhead
+from components.report import name_recording
+from components.signals import Signals, read_signals
+from components.states import failed
+from components.status import level_legend, panel, simulated_note
+from pipeline.errors import RedysError
+from pipeline.measures.change import Comparison, compare
+from pipeline.measures.summary import Summary
+from records import RecordingRow, get_records
+
+dash.register_page(__name__, path_template=routes.COMPARE, title="Two visits - ReDys")
+
+
+def layout(recording_a: str | None = None, recording_b: str | None = None, **_: Any) -> Any:
+    """The comparison; it says so where one of the two has no report."""
+    try:
+        visits = [_open(recording_a), _open(recording_b)]
+    except RedysError as error:
+        return [html.H1("Two visits"), failed(error), dcc.Link("All recordings", href=routes.WORKLIST)]
+    # Whatever the address has first, the earlier visit is the one that is compared with.
+    visits.sort(key=lambda visit: (visit[1].visit, visit[0].created))
+    (earlier, before), (later, after) = visits
+    comparison = compare(before, after)
+    parts: list[Any] = [_head(earlier, later), warnings(comparison)]
+    for side, change in comparison.sides.items():
+        several = f", {side} hand" if len(comparison.sides) > 1 else ""
+        parts.append(
+            panel(f"Headline numbers{several}", html.P(say_verdicts(change)), headline_changes(change),
+                  lead=INTERVAL_MEANING)
+        )  # fmt: skip
+    parts += _moving(earlier, later)
+    parts += _maps(comparison, before, after)
+    return html.Article(parts, className="report")
+
+
+def _open(recording_id: str | None) -> tuple[RecordingRow, Summary]:
+    records = get_records()
+    recording = records.get_recording(recording_id or "")
+    summary = records.read_summary(recording.report_run_id) if recording.report_run_id else None
+    if summary is None:
+        raise RedysError(
+            f"{name_recording(recording)} has no report yet.", "Run the pipeline on it, then compare."
+        )
+    return recording, summary
+
+
+def _head(earlier: RecordingRow, later: RecordingRow) -> html.Header:
+    links = [
+        html.Div(
+            [html.Dt(word), html.Dd(dcc.Link(name_recording(visit), href=routes.recording_url(visit.id)))]
+        )
+        for word, visit in (("Earlier visit", earlier), ("Later visit", later))
+    ]
+    person = earlier.subject if earlier.subject_id == later.subject_id else "Two people"
+    return html.Header([html.H1(f"{person}: two visits"), html.Dl(links, className="figures")])
+
+
+def _moving(earlier: RecordingRow, later: RecordingRow) -> list[Any]:
+    """Both players on one clock, and the curves over each other."""
+    runs: list[tuple[str, Signals]] = []
+    records = get_records()
+    try:
+        for visit in (earlier, later):
+            run_id = visit.report_run_id or ""
+            runs.append((run_id, read_signals(records.open_run(run_id))))
+    except RedysError as error:
+        return [panel("Both visits on one clock", failed(error))]
+    players = html.Div(
+        [
+            html.Div(
+                [
+                    html.H3(f"Earlier: {name_recording(earlier)}"),
+                    player(runs[0][0], name_recording(earlier), links=False),
+                ]
+            ),
+            html.Div(
+                [
+                    html.H3(f"Later: {name_recording(later)}"),
+                    player(
+                        runs[1][0],
+                        name_recording(later),
+                        player_id=ids.PLAYER_B,
+                        links=False,
+                        follows=ids.PLAYER,
+                    ),
+                ]
+            ),
+        ],
+        className="visits",
+    )
+    common = [side for side in runs[0][1].sides if side in runs[1][1].sides]
+    over = curves(runs, "index", visits=True) if common else failed(RedysError("No hand is in both visits."))
+    return [
+        panel(
+            "Both visits on one clock",
+            players,
+            playhead(),
+            lead="The earlier visit's controls drive both, from their starts on. Hand colours are relative "
+            "to each recording: compare the numbers, not the colours.",
+        ),
+        panel("Joint angles over each other", over, lead="From the start of each recording."),
+    ]
+
+
+def _maps(comparison: Comparison, before: Summary, after: Summary) -> list[Any]:
+    parts: list[Any] = []
+    for side, change in comparison.sides.items():
+        first, second = before.sides[side], after.sides[side]
+        note = simulated_sentence(first, second, before.provenance.baseline_simulated)
+        maps = [
+            html.Figure([html.Figcaption(f"{word} visit"), hand_image(found, side)])
+            for word, found in (("Earlier", first), ("Later", second))
+        ]
+        parts.append(
+            panel(
+                f"Joint angles, {side} hand",
+                simulated_note(note) if note else None,
+                html.Div(maps, className="visits"),
+                level_legend(),
+                angle_changes(change),
+            )
+        )
+    return parts
