@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import torch
 
 from pipeline.fusion.kinematics import DESCENDANTS
@@ -193,22 +192,24 @@ class Factor:
         The backward recursion of Takahashi: ``S_t = L_t^-T (1 + C_t^T S_{t+1} C_t) L_t^-1`` with C_t the
         factor's block below L_t.
         """
-        frames, size, _ = self.diagonal.shape
-        out = np.empty_like(self.diagonal)
-        eye = np.eye(size)
-        for t in range(frames - 1, -1, -1):
-            inverse = scipy.linalg.solve_triangular(self.diagonal[t], eye, lower=True, check_finite=False)
-            middle = eye if t == frames - 1 else eye + self.lower[t].T @ out[t + 1] @ self.lower[t]
-            out[t] = inverse.T @ middle @ inverse
-        return out
+        diagonal, lower = torch.as_tensor(self.diagonal), torch.as_tensor(self.lower)
+        eye = torch.eye(diagonal.shape[1], dtype=torch.float64)
+        inverses = torch.linalg.solve_triangular(diagonal, eye.expand_as(diagonal), upper=False)
+        out = torch.empty_like(diagonal)
+        for t in range(len(diagonal) - 1, -1, -1):
+            middle = eye if t == len(lower) else eye + lower[t].T @ out[t + 1] @ lower[t]
+            out[t] = inverses[t].T @ middle @ inverses[t]
+        return out.numpy()
 
 
 def factorise(diagonal: np.ndarray, lower: np.ndarray) -> Factor:
     """Block Cholesky of a symmetric block-tridiagonal matrix: (T, B, B) and (T - 1, B, B)."""
-    factors, below = np.empty_like(diagonal), np.empty_like(lower)
-    for t in range(len(diagonal)):
-        block = diagonal[t] if t == 0 else diagonal[t] - below[t - 1] @ below[t - 1].T
-        factors[t] = np.linalg.cholesky(block)
-        if t < len(lower):
-            below[t] = scipy.linalg.solve_triangular(factors[t], lower[t].T, lower=True, check_finite=False).T
-    return Factor(factors, below)
+    # torch, for it keeps to the threads it is given; scipy's BLAS starts a crew for every small block.
+    blocks, coupling = torch.as_tensor(diagonal), torch.as_tensor(lower)
+    factors, below = torch.empty_like(blocks), torch.empty_like(coupling)
+    for t in range(len(blocks)):
+        block = blocks[t] if t == 0 else blocks[t] - below[t - 1] @ below[t - 1].T
+        factors[t] = torch.linalg.cholesky(block)
+        if t < len(below):
+            below[t] = torch.linalg.solve_triangular(factors[t], coupling[t].T, upper=False).T
+    return Factor(factors.numpy(), below.numpy())

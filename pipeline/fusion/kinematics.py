@@ -144,9 +144,9 @@ class FixedShapeHand:
             mano[joint, joint] = [*self.joints_mm[joint].tolist(), 1.0]
         tips = list(self.tips)
         mano[16:] = (self.weights[tips][:, :, None] * _homogeneous(self.vertices_mm[tips])[:, None]).numpy()
-        values, vectors = np.linalg.eigh(self.gram.numpy())
-        root = (vectors * np.sqrt(values.clip(min=0.0))).T.reshape(64, 16, 4)
-        return np.concatenate([mano[list(JOINTS_FROM_MANO)], root])
+        values, vectors = torch.linalg.eigh(self.gram)
+        root = (vectors * values.clamp(min=0.0).sqrt()).T.reshape(64, 16, 4)
+        return np.concatenate([mano[list(JOINTS_FROM_MANO)], root.numpy()])
 
 
 def fix_shape(model: HandModel, betas: np.ndarray) -> FixedShapeHand:

@@ -11,18 +11,20 @@ there in tens of iterations where plain L-BFGS needs hundreds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg.blas
-import scipy.optimize
 import torch
 
 from pipeline.fusion.curvature import N_TANGENT, Curvature, factorise, get_curvature, get_sixd_basis
 from pipeline.fusion.objective import N_PARAMETERS, Objective, Observations, Pose, project
 from pipeline.fusion.options import FusionOptions
 from pipeline.progress import Reporter
+
+_HISTORY = 12
+_TOLERANCE_PER_FRAME = 1e-6
+"""Stop when the log likelihood of a frame changes by less, or no variable by so many of its sigmas in all."""
 
 _GLOBAL = 6
 """Tangent coordinates of stage 1: translation and global orientation."""
@@ -138,36 +140,40 @@ def minimise(
     """
     coordinates = _Coordinates(start, get_curvature(objective, start), objective, only_global)
 
-    def evaluate(y: np.ndarray) -> tuple[float, np.ndarray]:
-        x = torch.as_tensor(coordinates.to_pose(y)).requires_grad_(True)
-        loss = objective.loss(x[:, :3], x[:, 3:9], x[:, 9:].reshape(len(x), 15, 6))
-        (gradient,) = torch.autograd.grad(loss, x)
-        # scipy's stopping rules are absolute; times N_obs the objective is a log likelihood.
-        scale = objective.seen.n_observations
-        return float(loss.detach()) * scale, coordinates.to_gradient(gradient.numpy()) * scale
-
-    result = scipy.optimize.minimize(
-        evaluate,
-        np.zeros(coordinates.size),
-        jac=True,
-        method="L-BFGS-B",
-        callback=_make_callback(report, iterations),
-        options={"maxiter": iterations, "maxcor": 12, "ftol": 1e-8, "gtol": 1e-7, "maxfun": 3 * iterations},
+    scale = objective.seen.n_observations  # times N_obs the objective is minus a log likelihood
+    y = torch.zeros(coordinates.size, dtype=torch.float64, requires_grad=True)
+    frames = len(start.transl_mm)
+    optimiser = torch.optim.LBFGS(
+        [y],
+        max_iter=iterations,
+        history_size=_HISTORY,
+        tolerance_grad=0.0,
+        tolerance_change=_TOLERANCE_PER_FRAME * frames,
+        line_search_fn="strong_wolfe",
     )
-    x = torch.as_tensor(coordinates.to_pose(result.x))
-    pose = Pose(x[:, :3], x[:, 3:9], x[:, 9:].reshape(len(x), 15, 6)).normalise()
-    return pose, float(result.fun) / objective.seen.n_observations, int(result.nit)
+    calls = 0
+
+    def closure() -> float:
+        nonlocal calls
+        calls += 1
+        report.update(calls / (2 * iterations), "Fitting the hand to all views")
+        x = torch.as_tensor(coordinates.to_pose(y.detach().numpy())).requires_grad_(True)
+        loss = objective.loss(*_split(x))
+        (gradient,) = torch.autograd.grad(loss, x)
+        y.grad = torch.as_tensor(coordinates.to_gradient(gradient.numpy()) * scale)
+        return float(loss.detach()) * scale
+
+    optimiser.step(closure)
+    best = _split(torch.as_tensor(coordinates.to_pose(y.detach().numpy())))
+    with torch.no_grad():
+        loss = float(objective.loss(*best))
+    report.update(1.0)
+    return Pose(*best).normalise(), loss, int(optimiser.state[y]["n_iter"])
 
 
-def _make_callback(report: Reporter, iterations: int) -> Callable[[np.ndarray], None]:
-    done = 0
-
-    def step(_: np.ndarray) -> None:
-        nonlocal done
-        done += 1
-        report.update(done / iterations, "Fitting the hand to all views")
-
-    return step
+def _split(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """``t``, ``theta_global`` and ``theta_hand`` of variables (T, 99)."""
+    return x[:, :3], x[:, 3:9], x[:, 9:].reshape(len(x), 15, 6)
 
 
 class _Coordinates:
