@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -317,7 +316,7 @@ def build_from_people(
         filter=FILTER_NAME,
         licence=licence,
         provenance=provenance,
-        angles=_build_angles(people),
+        angles=_build_angles([_describe_person(person) for person in people]),
         joints=_build_joints(people),
         leave_one_out=check_leave_one_out(people),
         script_sha256=_hash_scripts(),
@@ -339,9 +338,40 @@ def _hash_scripts() -> str:
     return digest.hexdigest()
 
 
-def _build_angles(people: Sequence[PersonData]) -> dict[str, AngleReference]:
-    values = [_pool([hand.degrees for hand in person.hands]) for person in people]
-    return {angle: _refer_angle([one[:, column] for one in values]) for column, angle in enumerate(ANGLES)}
+@dataclass(frozen=True)
+class _Person:
+    """One person's values of one angle, degrees; an empty one was measured for too little of the time."""
+
+    known: bool
+    mean: float = NAN
+    variance: float = NAN
+    median: float = NAN
+    p5: float = NAN
+    p95: float = NAN
+    quantiles: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+def _describe_person(person: PersonData) -> list[_Person]:
+    """Each of the 20 angles over all of a person's recordings."""
+    degrees = _pool([hand.degrees for hand in person.hands])
+    described = []
+    for values in degrees.T:
+        usable = _usable([values])
+        if not usable:
+            described.append(_Person(False))
+            continue
+        (known,) = usable
+        quantiles = np.quantile(known, _QUANTILES)
+        median, p5, p95 = np.interp([0.5, 0.05, 0.95], _QUANTILES, quantiles)
+        described.append(
+            _Person(True, float(known.mean()), float(known.var()), float(median), p5, p95, quantiles)
+        )
+    return described
+
+
+def _build_angles(people: Sequence[list[_Person]]) -> dict[str, AngleReference]:
+    """The reference of each angle, from what `_describe_person` says of each person."""
+    return {angle: _refer_angle([one[column] for one in people]) for column, angle in enumerate(ANGLES)}
 
 
 def _build_joints(people: Sequence[PersonData]) -> dict[str, JointReference]:
@@ -366,22 +396,22 @@ def _usable(series: list[np.ndarray]) -> list[np.ndarray]:
     ]
 
 
-def _refer_angle(series: list[np.ndarray]) -> AngleReference:
-    known = _usable(series)
+def _refer_angle(people: list[_Person]) -> AngleReference:
+    known = [person for person in people if person.known]
     if len(known) < MIN_PEOPLE:
         return AngleReference(len(known), NAN, NAN, NAN, NAN)
-    means = np.array([values.mean() for values in known])
-    medians = np.array([np.median(values) for values in known])
-    within = float(np.mean([values.var() for values in known]))
-    pooled = np.concatenate([np.quantile(values, _QUANTILES) for values in known])
-    low, high = np.array([np.percentile(values, [5, 95]) for values in known]).T
+    means, medians, low, high = (
+        np.array([getattr(person, name) for person in known]) for name in ("mean", "median", "p5", "p95")
+    )
+    within = float(np.mean([person.variance for person in known]))
+    pooled = np.percentile(np.concatenate([person.quantiles for person in known]), PERCENTILES)
     return AngleReference(
         n_people=len(known),
         frame_mean_deg=float(means.mean()),
         frame_sd_deg=math.sqrt(within + float(means.var(ddof=1))),
         person_mean_deg=float(medians.mean()),
         person_sd_deg=float(medians.std(ddof=1)),
-        percentiles_deg={f"{p:g}": float(np.percentile(pooled, p)) for p in PERCENTILES},
+        percentiles_deg={f"{p:g}": float(value) for p, value in zip(PERCENTILES, pooled, strict=True)},
         person_p5_mean_deg=float(low.mean()),
         person_p5_sd_deg=float(low.std(ddof=1)),
         person_p95_mean_deg=float(high.mean()),
@@ -436,21 +466,17 @@ def check_leave_one_out(people: Sequence[PersonData]) -> dict[str, float]:
     """
     if len(people) < 4:
         return {}
+    described = [_describe_person(person) for person in people]
     frames, persons = [], []
-    for left_out in range(len(people)):
-        others = [person for number, person in enumerate(people) if number != left_out]
-        angles = _build_angles(others)
-        values = _pool([hand.degrees for hand in people[left_out].hands])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # an angle never measured has a NaN median
-            medians = np.nanmedian(values, axis=0)
-        for column, angle in enumerate(ANGLES):
-            entry = angles[angle]
-            z = (values[:, column] - entry.frame_mean_deg) / entry.frame_sd_deg
-            frames.append(np.abs(z[np.isfinite(z)]))
-            score = score_person(medians[column], entry.person_mean_deg, entry.person_sd_deg, entry.n_people)
+    for left_out, own in enumerate(described):
+        angles = _build_angles(described[:left_out] + described[left_out + 1 :])
+        for person, entry in zip(own, angles.values(), strict=True):
+            # Quantiles stand for the frames: every person counts alike.
+            frames.append(np.abs(person.quantiles - entry.frame_mean_deg) / entry.frame_sd_deg)
+            score = score_person(person.median, entry.person_mean_deg, entry.person_sd_deg, entry.n_people)
             persons.append(abs(score.z))
     every_frame = np.concatenate(frames)
+    every_frame = every_frame[np.isfinite(every_frame)]
     every_person = np.array(persons)[np.isfinite(persons)]
     free = len(people) - 2
     return {

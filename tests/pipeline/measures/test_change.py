@@ -45,7 +45,7 @@ def visit(date, smoothness=-3.0, half=0.2, pip_deg=60.0, verdict="passed", key=N
         task="piano",
         recording=Recording(60.0, 60.0, 3600, ("front",)),
         quality=QualityReport(verdict, (), (), {}, "audio", "file", "reliable"),
-        provenance=Provenance(*["x"] * 7, False, 20, 10.0, "piano", "x", "x", "x"),
+        provenance=Provenance("1", "m", "d", "e", "p", "f", "r", False, 20, 10.0, "piano", "x", "x", "x"),
         sides={"right": SideSummary((angle,), (), headlines, (), (), (), ())},
         comparability=KEY if key is None else key,
     )

@@ -19,8 +19,7 @@ MEASURES = [
 
 
 def test_the_tables_have_a_row_for_every_side_frame_and_joint_or_angle(track, baseline, tmp_path):
-    hands = {"right": track(3.0), "left": track(3.0, side="left")}
-    found = measure(hands, baseline)
+    found = measure({"right": track(3.0), "left": track(3.0, side="left")}, baseline)
     assert list(found.measures.columns) == MEASURES
     assert list(found.angles.columns) == ["side", "time_s", "angle", "degrees", "sigma_deg", "z", "valid"]
     assert len(found.measures) == 2 * 180 * 21
@@ -79,12 +78,12 @@ def test_no_hands_give_empty_tables_with_the_same_columns(baseline):
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.05])
-def test_three_minutes_of_two_hands_are_measured_in_seconds(track, baseline, missing):
+def test_three_minutes_of_a_hand_are_measured_within_five_seconds(track, baseline, missing):
     hand = track(180.0)
     joints = hand.joints_mm.copy()
     joints[np.random.default_rng(0).random(joints.shape[:2]) < missing] = np.nan
     hand = dataclasses.replace(hand, joints_mm=joints)
     start = time.process_time()
-    found = measure({"right": hand, "left": hand}, baseline)
-    assert time.process_time() - start < 10
-    assert len(found.measures) == 2 * 10_800 * 21
+    found = measure({"right": hand}, baseline)
+    assert time.process_time() - start < 5
+    assert len(found.measures) == 10_800 * 21

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import RunFolderError
 from pipeline.hand.angles import ANGLES
-from pipeline.hand.joints import FINGERS, JOINTS
+from pipeline.hand.joints import FINGERS, JOINTS, Side
 from pipeline.measures.levels import BEYOND, UNKNOWN
 from pipeline.measures.measure import measure
 from pipeline.measures.summary import (
@@ -52,7 +52,7 @@ def stages(hand: HandTrack, cameras=("front", "left")):
 @pytest.fixture(scope="module")
 def summary_of(baseline) -> Callable[..., Summary]:
     def make(hand: HandTrack, settings: SessionSettings | None = None, **changed) -> Summary:
-        hands = {"right": hand}
+        hands: dict[Side, HandTrack] = {"right": hand}
         return summarise(
             settings=settings or SessionSettings(subject="p1"),
             **(stages(hand) | changed),
