@@ -10,12 +10,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline.calibration.board import guess_board_size
 from pipeline.calibration.clocks import TakeOffset, find_take_offsets
 from pipeline.calibration.lens import LEAST_VIEWS, USUAL_LENS, LensModel
+from pipeline.calibration.pairs import Contradiction
 from pipeline.calibration.rig import fit_to_session, nominal_rig, reuse_rig, scale_camera
 from pipeline.calibration.solve import solve_rig
 from pipeline.calibration.takes import (
@@ -139,11 +141,31 @@ def calibrate_takes(
     found = _each(names, lambda name: measure_motion(takes[name], report), report.part(0.0, 0.6), "Decoding")
     motions = dict(zip(names, found, strict=True))
     offsets = find_take_offsets({name: takes[name] for name in names}, motions, reference, report)
+    while True:
+        try:
+            return _solve(takes, motions, offsets, board, report, model)
+        except Contradiction as error:
+            offset = offsets.get(error.camera)
+            if offset is None or not offset.others_s:
+                raise
+            # A board moved in a steady rhythm fits at several offsets; space tells which one is true.
+            offsets[error.camera] = replace(offset, offset_s=offset.others_s[0], others_s=offset.others_s[1:])
+
+
+def _solve(
+    takes: dict[str, Path],
+    motions: dict[str, Motion],
+    offsets: dict[str, TakeOffset],
+    board: Checkerboard,
+    report: Reporter,
+    model: LensModel,
+) -> Rig:
+    """Look at the boards at these offsets and solve; the first camera is the reference."""
+    names = list(motions)
     times_s = _common_rests(motions, offsets, names)
 
     def look(name: str) -> list[Sight]:
-        offset_s = offsets[name].offset_s
-        own_s = [time_s - offset_s for time_s in times_s]
+        own_s = [time_s - offsets[name].offset_s for time_s in times_s]
         return _look(takes[name], name, motions[name], own_s, names.index(name), board, report)
 
     parts = _each(names, look, report.part(0.6, 0.9), "Looking for the board in")
@@ -151,7 +173,7 @@ def calibrate_takes(
     for name in names:
         _require_boards(takes[name], name, sights[name], board)
     report.update(0.9, "Solving lenses and places of the cameras")
-    return solve_rig(sights, {name: motions[name].size_px for name in names}, reference, board, model)
+    return solve_rig(sights, {name: motions[name].size_px for name in names}, names[0], board, model)
 
 
 def _each(names: Sequence[str], work: Callable[[str], T], report: Reporter, what: str) -> list[T]:

@@ -6,12 +6,11 @@ them best; without it, the board's motion, which all cameras see at the same mom
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import correlate, correlation_lags
+from scipy.signal import correlate, correlation_lags, find_peaks
 
 from pipeline.calibration.takes import Motion
 from pipeline.errors import CalibrationError, RedysError
@@ -23,16 +22,26 @@ RATE_HZ = 16000
 MOTION_RATE_HZ = 120.0
 REACH_S = 60.0
 LEAST_OVERLAP_S = 4.0
+MOST_CANDIDATES = 6
 LEAST_CORRELATION = 0.8
 """Takes of one board reach 0.93 and more, takes of different ones up to 0.75."""
 
 
 @dataclass(frozen=True)
 class TakeOffset:
-    """``t_reference = t_take + offset_s``; ``source`` is "reference", "audio" or "motion"."""
+    """``t_reference = t_take + offset_s``.
+
+    Attributes
+    ----------
+    offset_s : float
+    source : "reference" | "audio" | "motion"
+    others_s : tuple of float
+        Offsets that the motion allows as well, the likelier first.
+    """
 
     offset_s: float
     source: str
+    others_s: tuple[float, ...] = ()
 
 
 def find_take_offsets(
@@ -68,8 +77,9 @@ def find_take_offsets(
         if by_sound is not None:
             offsets[camera] = TakeOffset(by_sound, "audio")
             continue
-        offset_s, correlation = offset_by_motion(motions[reference], motions[camera])
-        if not correlation >= LEAST_CORRELATION:
+        candidates = offsets_by_motion(motions[reference], motions[camera])
+        likely = [one for one in candidates if one[1] >= LEAST_CORRELATION]
+        if not likely:
             raise CalibrationError(
                 f"The checkerboard takes of cameras {reference} and {camera} do not match in time: neither "
                 "their sound nor the board's motion agrees.",
@@ -78,10 +88,10 @@ def find_take_offsets(
             )
         report.warn(
             f"The checkerboard take of camera {camera} was timed by the board's motion "
-            f"(correlation {correlation:.2f}), since its sound could not be matched with that of camera "
+            f"(correlation {likely[0][1]:.2f}), since its sound could not be matched with that of camera "
             f"{reference}."
         )
-        offsets[camera] = TakeOffset(offset_s, "motion")
+        offsets[camera] = TakeOffset(likely[0][0], "motion", tuple(offset_s for offset_s, _ in likely[1:]))
     return offsets
 
 
@@ -102,36 +112,44 @@ def _offset_by_sound(reference: np.ndarray | None, target: np.ndarray | None) ->
     return estimate.offset_s if estimate.verdict == "reliable" else None
 
 
-def offset_by_motion(reference: Motion, target: Motion) -> tuple[float, float]:
-    """Offset in s of the target's clock (``t_reference = t_target + offset_s``) and the correlation there.
+def offsets_by_motion(reference: Motion, target: Motion) -> list[tuple[float, float]]:
+    """Offsets in s of the target's clock that the motion allows, the likeliest first, with correlations.
 
-    The correlation coefficient of the two motion signals, over their overlap, at every lag within 60 s
-    with at least 4 s of overlap; a parabola through the highest gives fractions of a frame. NaN for both
-    if there is no such overlap.
+    ``t_reference = t_target + offset_s``. The correlation coefficient of the two motion signals over their
+    overlap, at every lag within 60 s with at least 4 s of overlap; a parabola through each peak gives
+    fractions of a frame. Somebody who moves the board in a steady rhythm makes several peaks of nearly the
+    same height: all within a tenth of the highest are given, longer overlaps first among equals, and the
+    boards themselves must decide. Empty if there is no such overlap.
     """
     a, b = (_resample(motion) for motion in (reference, target))
     lags = correlation_lags(len(a), len(b))
-    count = correlate(np.ones(len(a)), np.ones(len(b)), method="fft").round()
-    sums_a, sums_b = correlate(a, np.ones(len(b)), method="fft"), correlate(np.ones(len(a)), b, method="fft")
-    squares_a = correlate(a**2, np.ones(len(b)), method="fft")
-    squares_b = correlate(np.ones(len(a)), b**2, method="fft")
+    r, count = _correlate(a, b)
     possible = (count >= LEAST_OVERLAP_S * MOTION_RATE_HZ) & (np.abs(lags) <= REACH_S * MOTION_RATE_HZ)
-    if not possible.any():
-        return math.nan, math.nan
-    count = np.maximum(count, 1.0)
-    covariance = correlate(a, b, method="fft") - sums_a * sums_b / count
-    variance = (squares_a - sums_a**2 / count) * (squares_b - sums_b**2 / count)
+    r = np.where(possible, r, -1.0)
+    score = np.where(r > -1.0, r * np.sqrt(count / count.max()), -1.0)
+    peaks, _ = find_peaks(score, height=0.9 * max(score.max(), 1e-6), distance=round(0.3 * MOTION_RATE_HZ))
+    best = sorted(peaks.tolist(), key=lambda peak: -score[peak])[:MOST_CANDIDATES]
+    return [(float((lags[k] + _parabola(r[k - 1 : k + 2])) / MOTION_RATE_HZ), float(r[k])) for k in best]
+
+
+def _correlate(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlation coefficients over the overlap at every lag, -1 where nothing moves, and its samples."""
+    one_a, one_b = np.ones(len(a)), np.ones(len(b))
+    count = np.maximum(correlate(one_a, one_b, method="fft").round(), 1.0)
+    sum_a, sum_b = correlate(a, one_b, method="fft"), correlate(one_a, b, method="fft")
+    square_a, square_b = correlate(a**2, one_b, method="fft"), correlate(one_a, b**2, method="fft")
+    covariance = correlate(a, b, method="fft") - sum_a * sum_b / count
+    variance = (square_a - sum_a**2 / count) * (square_b - sum_b**2 / count)
     # An overlap in which hardly anything moves has no say: its correlation is noise over noise.
     floor = 0.05 * a.var() * b.var() * count**2
-    r = np.where(possible & (variance > floor), covariance / np.sqrt(np.maximum(variance, 1e-12)), -1.0)
-    # Short overlaps reach high correlations by chance: Fisher's z over its standard error weighs that.
-    best = int(np.argmax(np.arctanh(np.clip(r, -0.999, 0.999)) * np.sqrt(count)))
-    fraction = 0.0
-    if 0 < best < len(r) - 1 and min(r[best - 1], r[best + 1]) > -1:
-        y0, y1, y2 = r[best - 1 : best + 2]
-        curvature = y0 - 2 * y1 + y2
-        fraction = 0.5 * (y0 - y2) / curvature if curvature < 0 else 0.0
-    return float((lags[best] + fraction) / MOTION_RATE_HZ), float(r[best])
+    r = np.where(variance > floor, covariance / np.sqrt(np.maximum(variance, 1e-12)), -1.0)
+    return r, count
+
+
+def _parabola(y: np.ndarray) -> float:
+    """Place of the peak of three values round the middle one, -0.5 to 0.5."""
+    curvature = y[0] - 2 * y[1] + y[2]
+    return float(np.clip(0.5 * (y[0] - y[2]) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0
 
 
 def _resample(motion: Motion) -> np.ndarray:

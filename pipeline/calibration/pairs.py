@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.calibration.board import board_points_mm, normalise_order
 from pipeline.calibration.lens import OUTLIER_FLOOR_PX, OUTLIER_RATIO, LensFit, board_poses
 from pipeline.calibration.refine import Observation, RigState, refine, residuals_px, to_rvec
+from pipeline.errors import CalibrationError
 from pipeline.session import Checkerboard
 
 LEAST_PAIRS = 3
@@ -23,6 +24,14 @@ MOST_GUESSES = 10
 
 MIRROR_GAIN = 0.2
 """A pair is called mirrored if mirroring one picture brings the misfit below this share of itself."""
+
+
+class Contradiction(CalibrationError):
+    """A camera's boards do not fit the others'; ``camera`` is its name."""
+
+    def __init__(self, camera: str, what: str, advice: str) -> None:
+        super().__init__(what, advice)
+        self.camera = camera
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pipeline.calibration.lens import (
     board_poses,
     calibrate_lens,
 )
-from pipeline.calibration.pairs import LEAST_PAIRS, PairFit, relate_cameras
+from pipeline.calibration.pairs import LEAST_PAIRS, Contradiction, PairFit, relate_cameras
 from pipeline.calibration.refine import Observation, Pose, RigState, refine, residuals_px, to_rvec
 from pipeline.calibration.takes import MOVING_PX, Sight
 from pipeline.calibration.verdict import Evidence, judge, measure_square
@@ -219,7 +219,8 @@ def _relate(
             "and film the recording and the checkerboard again.",
         )
     if not pair.used.any():
-        raise CalibrationError(
+        raise Contradiction(
+            name,
             f"The checkerboard's places in cameras {base} and {name} contradict each other "
             f"({pair.rms_px:.0f} px).",
             f"Camera {name} moved during the take, or the takes are not of the same moments and cameras: "

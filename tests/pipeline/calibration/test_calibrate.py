@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.calibration.calibrate import calibrate, calibrate_takes
+from pipeline.calibration.clocks import TakeOffset
 from pipeline.errors import CalibrationError, Cancelled
 from pipeline.progress import Reporter
 from pipeline.session import Checkerboard, read_session
@@ -82,6 +83,19 @@ def test_takes_without_sound_are_timed_by_the_boards_motion_and_that_is_said(tak
     report = Reporter()
     assert_true_rig(calibrate_takes(takes["silent"], "front", BOARD, report))
     assert any("left" in warning and "motion" in warning for warning in report.warnings)
+
+
+def test_a_wrong_offset_from_a_steady_rhythm_is_put_right_by_the_boards(takes, monkeypatch):
+    names = list(takes["silent"])
+    places_s = 34 / float(FPS)  # one place and the way to the next
+
+    def find(*_):
+        true_s = LATE_FRAMES / float(FPS)
+        wrong = TakeOffset(true_s + places_s, "motion", (true_s - places_s, true_s))
+        return {names[0]: TakeOffset(0.0, "reference"), "left": wrong}
+
+    monkeypatch.setattr("pipeline.calibration.calibrate.find_take_offsets", find)
+    assert_true_rig(calibrate_takes(takes["silent"], "front", BOARD, Reporter()))
 
 
 def test_columns_and_rows_the_other_way_round_are_the_same_board(takes):
