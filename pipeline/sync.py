@@ -53,6 +53,10 @@ SHORT_OVERLAP_S = 3.0
 REPETITION_RATIO = 0.75
 REPETITION_CLEARANCE_S = 0.1
 """Closer peaks are the tone's own periods and the room's echoes, not a repeat of the music."""
+REPEAT_MATCH_SHARE = 0.7
+"""A repeat matches about as well as the original; a lag that fits by chance does not."""
+SHORTEST_OVERLAP_S = 1.0
+SHORTEST_OVERLAP_SHARE = 0.05
 MATCH_SCORE = 6.0
 AGREED_MATCH_SCORE = 4.0
 AGREED_SHARE = 0.75
@@ -340,8 +344,10 @@ def find_offset(reference: np.ndarray, target: np.ndarray, rate_hz: int = RATE_H
     fits = _fit_of_lags([sharp[0], _resample(sharp[1], line.drift_ppm)], rate_hz)
     likeliest_s = -fits.likeliest / rate_hz
     if abs(likeliest_s - line.offset_s) > REPETITION_CLEARANCE_S:
-        line = _fit_line(sharp, plain, likeliest_s, rate_hz)
-        fits = _fit_of_lags([sharp[0], _resample(sharp[1], line.drift_ppm)], rate_hz)
+        other = _fit_line(sharp, plain, likeliest_s, rate_hz)
+        if other.match > REPEAT_MATCH_SHARE * line.match:
+            line = other
+            fits = _fit_of_lags([sharp[0], _resample(sharp[1], line.drift_ppm)], rate_hz)
     level = [plain[0], _resample(plain[1], line.drift_ppm)]
     lags, c = _correlate(level[0], level[1], rate_hz)
     peak = _peak_near(c, lags, -line.offset_s * rate_hz, max(1, round(WINDOW_REACH_S * rate_hz)))
@@ -431,7 +437,7 @@ def _correlate(reference: np.ndarray, target: np.ndarray, rate_hz: int) -> tuple
     """Lags n within 60 s (L,) and ``c[n] = sum_k reference[k] target[k + n]`` (L,)."""
     c = signal.correlate(target, reference, mode="full", method="fft")
     lags = np.arange(len(c)) - (len(reference) - 1)
-    within = np.abs(lags) <= MAX_LAG_S * rate_hz
+    within = np.abs(lags) <= MAX_LAG_S * rate_hz + 1  # the outermost peak needs a neighbour
     return lags[within], c[within]
 
 
@@ -489,7 +495,7 @@ class _Fits:
 
 
 def _fit_of_lags(tracks: list[np.ndarray], rate_hz: int) -> _Fits:
-    """How well two sounds fit at each lag; overlaps below a second or a tenth of the shorter one fit 0."""
+    """How well two sounds fit at each lag; too short an overlap fits 0, whatever it holds."""
     reference, target = tracks
     lags, c = _correlate(reference, target, rate_hz)
     energy_r = np.concatenate([[0.0], np.cumsum(np.square(reference, dtype=np.float64))])
@@ -498,7 +504,8 @@ def _fit_of_lags(tracks: list[np.ndarray], rate_hz: int) -> _Fits:
     last = np.maximum(first, np.minimum(len(reference), len(target) - lags))
     shared = (energy_r[last] - energy_r[first]) * (energy_t[last + lags] - energy_t[first + lags])
     length = last - first
-    enough = length >= max(rate_hz, min(len(reference), len(target)) // 10)
+    shorter = min(len(reference), len(target))
+    enough = length >= max(SHORTEST_OVERLAP_S * rate_hz, SHORTEST_OVERLAP_SHARE * shorter)
     least = 1e-6 * energy_r[-1] * energy_t[-1]
     fit = np.where(enough & (shared > least), c / np.sqrt(np.maximum(shared, least)), 0.0)
     return _Fits(lags, fit, length)
