@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from dash import html
 
-from components.headlines import pick_digits
+from components.headlines import pick_digits, space_unit
 from components.states import partial
 from components.status import level_icon, say_number
 from pipeline.measures.change import Change, Comparison, SideChange
@@ -61,22 +61,27 @@ def angle_changes(side: SideChange) -> html.Div:
 
 
 def _table(changes: tuple[Change, ...], label: str) -> html.Div:
-    head = ["Measure", "Earlier", "Later", "Difference (95 % interval)", "Verdict", "Why"]
+    head = ["Measure", "Earlier", "Later", "Difference (95 % interval)", "Verdict"]
+    reasons = {change.reason for change in changes}
+    common = reasons.pop() if len(reasons) == 1 else ""  # said once, not in every row
+    if not common:
+        head.append("Why")
     table = html.Table(
         [
             html.Thead(html.Tr([html.Th(word, scope="col") for word in head])),
-            html.Tbody([_row(change) for change in changes]),
+            html.Tbody([_row(change, bool(common)) for change in changes]),
         ],
         className="numbers",
     )
     marks: dict[str, Any] = {"aria-label": label}
-    return html.Div(table, className="table-scroll", tabIndex=0, role="group", **marks)
+    scroll = html.Div(table, className="table-scroll", tabIndex=0, role="group", **marks)
+    return html.Div([scroll, html.P(f"All of them: {common}", className="plot-note") if common else None])
 
 
-def _row(change: Change) -> html.Tr:
+def _row(change: Change, is_common: bool) -> html.Tr:
     largest = max((abs(v) for v in (change.before, change.after) if math.isfinite(v)), default=math.nan)
     digits = 0 if change.unit == "°" else pick_digits(largest)
-    unit = change.unit if change.unit in ("", "°") else f" {change.unit}"
+    unit = space_unit(change.unit)
     interval = ""
     if math.isfinite(change.low) and math.isfinite(change.high):
         low, high = (say_number(value, digits, signed=True) for value in (change.low, change.high))
@@ -86,11 +91,11 @@ def _row(change: Change) -> html.Tr:
     return html.Tr(
         [
             html.Th(label, scope="row"),
-            html.Td(_say(change.before, digits, unit)),
-            html.Td(_say(change.after, digits, unit)),
+            html.Td(_say(change.before, digits, unit), className="interval"),
+            html.Td(_say(change.after, digits, unit), className="interval"),
             html.Td(difference, className="interval"),
             html.Td(say_verdict(change)),
-            html.Td(change.reason, className="quiet"),
+            None if is_common else html.Td(change.reason, className="quiet"),
         ]
     )
 

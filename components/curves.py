@@ -117,17 +117,15 @@ def _find_range(values: list[np.ndarray], band: tuple[float, float] | None) -> l
 
 def _add_band(figure: go.Figure, row: int, band: tuple[float, float]) -> None:
     mean, sd = band
+    # Plotly leaves out panels that have no curve yet unless told otherwise.
     figure.add_hrect(
-        y0=mean - sd,
-        y1=mean + sd,
-        fillcolor="#8E9AA6",
-        opacity=0.24,
-        line_width=0,
-        layer="below",
-        row=row,
-        col=1,
-    )
-    figure.add_hline(y=mean, line={"color": "#8E9AA6", "width": 1}, layer="below", row=row, col=1)
+        y0=mean - sd, y1=mean + sd, fillcolor="#8E9AA6", opacity=0.26, line_width=0, layer="below",
+        row=row, col=1, exclude_empty_subplots=False,
+    )  # fmt: skip
+    figure.add_hline(
+        y=mean, line={"color": "#8E9AA6", "width": 1}, layer="below",
+        row=row, col=1, exclude_empty_subplots=False,
+    )  # fmt: skip
 
 
 def curves(runs: list[tuple[str, Signals]], finger: str, visits: bool = False) -> html.Div:

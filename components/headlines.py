@@ -22,7 +22,7 @@ _WORSE: Final = {"higher": "higher counts as worse", "lower": "lower counts as w
 def say_value(headline: Headline) -> str:
     """A headline's value with its unit, as printed everywhere."""
     digits = pick_digits(headline.value)
-    return f"{say_number(headline.value, digits)}{_space_unit(headline.unit)}"
+    return f"{say_number(headline.value, digits)}{space_unit(headline.unit)}"
 
 
 def pick_digits(value: float) -> int:
@@ -32,8 +32,10 @@ def pick_digits(value: float) -> int:
     return 1 if abs(value) >= 10 else 2
 
 
-def _space_unit(unit: str) -> str:
-    return unit if unit in ("", "°") else f"\N{NARROW NO-BREAK SPACE}{unit}"
+def space_unit(unit: str) -> str:
+    """A unit as it follows a number: a narrow space before it, but none before °."""
+    shown = "/min" if unit == "1/min" else unit
+    return shown if shown in ("", "°") else f"\N{NARROW NO-BREAK SPACE}{shown}"
 
 
 def say_interval(headline: Headline) -> str:
@@ -45,12 +47,10 @@ def say_interval(headline: Headline) -> str:
 
 
 def say_headline_reference(headline: Headline) -> str:
-    """The reference of a headline: "4.1 ± 1.2 (simulated reference, n = 24)"."""
-    if not math.isfinite(headline.reference_mean):
-        return headline.reference or "no reference for this number"
-    digits = pick_digits(headline.reference_mean)
-    mean, sd = say_number(headline.reference_mean, digits), say_number(headline.reference_sd, digits)
-    return f"reference {mean} ± {sd}" + (f" ({headline.reference})" if headline.reference else "")
+    """The reference of a headline: "reference 4.1 ± 1.2 % (simulated, n = 24)"."""
+    if not headline.reference:
+        return "no reference for this number"
+    return f"reference {headline.reference}".replace(" -", " −")
 
 
 def headlines(summary: SideSummary) -> html.Div:

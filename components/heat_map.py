@@ -110,7 +110,7 @@ def draw_jerk(signals: Signals, side: SideSignals) -> go.Figure:
         signals, side.jerk, [name_joint(joint) for joint in JOINTS], list(JOINTS),
         {
             "zmin": 0, "zmax": 1, "colorscale": "Cividis",
-            "colorbar": _scale_bar(tickvals=[0, 0.5, 1], ticktext=["0", "0.5", "1"]),
+            "colorbar": _scale_bar(tickvals=[0, 0.5], ticktext=["0", "0.5"]),
             "hovertemplate": "%{y}, %{x:.2f} s<br>jerk score %{z:.2f}<extra></extra>",
         },
     )  # fmt: skip
@@ -123,7 +123,7 @@ def draw_acceleration(signals: Signals, side: SideSignals) -> go.Figure:
         signals, side.acceleration, [name_joint(joint) for joint in JOINTS], list(JOINTS),
         {
             "zmin": 0, "zmax": top, "colorscale": "Cividis",
-            "colorbar": _scale_bar(tickvals=[0, top], ticktext=["0", f"{top:.0f} m/s²"]),
+            "colorbar": _scale_bar(tickvals=[0, top / 2], ticktext=["0", f"{top / 2:.3g} m/s²"]),
             "hovertemplate": "%{y}, %{x:.2f} s<br>%{z:.1f} m/s²<extra></extra>",
         },
     )  # fmt: skip
@@ -160,7 +160,7 @@ def heat_maps(signals: Signals, side: Side) -> list[html.Div]:
         ("jerk", "Jerk, relative to this recording", draw_jerk(signals, values),
          "Yellow is where this recording is jerkiest; colours cannot be compared between recordings."),
         ("acceleration", "Acceleration, relative to this recording", draw_acceleration(signals, values),
-         "The scale ends at this recording's 99th percentile."),
+         f"The scale ends at {values.acceleration_top:.0f} m/s², this recording's 99th percentile."),
         ("z", "Joint angles, standard deviations from the reference, by frame", draw_z(signals, values),
          "Green within 1 SD, yellow 1 to 3, red 3 or more. Passing moments are ordinary: duration counts."),
     ]  # fmt: skip

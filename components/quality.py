@@ -16,6 +16,7 @@ _SENTENCES: Final = {
     "limited": "Read the numbers with care:",
     "failed": "The numbers of this recording should not be used:",
 }
+_SYNC_SOURCES: Final = {"audio": "by sound", "manual": "set by hand", "reference": "one camera"}
 _RIG_SOURCES: Final = {
     "checkerboard": "checkerboard",
     "file": "saved rig",
@@ -73,7 +74,7 @@ def _figures(summary: Summary) -> list[html.Div]:
 
 def _say_clocks(quality: QualityReport) -> str:
     worst = max((camera.offset_sigma_s for camera in quality.cameras), default=math.nan)
-    parts = [f"by {quality.sync_source}"]
+    parts = [_SYNC_SOURCES.get(quality.sync_source, quality.sync_source)]
     if math.isfinite(worst):
         parts.append(f"± {1000 * worst:.2f} ms")
     if math.isfinite(quality.closure_s):

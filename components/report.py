@@ -23,7 +23,6 @@ from pipeline.measures.summary import Summary
 from records import RecordingRow, get_records
 
 LIMITS = (
-    "It describes movement; it is not a diagnosis.",
     "Angles are this geometry's, not a goniometer's; wrist angles cannot be worked out without a forearm.",
     "Jerk above about 6 Hz cannot be recovered at 60 frames/s; tremor frequencies can, amplitudes with care.",
     "A difference between visits says something only past the measurement error, which needs repeated "

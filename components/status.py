@@ -109,7 +109,9 @@ def say_number(value: float, digits: int = 1, signed: bool = False) -> str:
     """A number as it is printed everywhere: a true minus sign, and a dash for "cannot tell"."""
     if not math.isfinite(value):
         return "–"
-    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+    rounded = round(value, digits) + 0.0  # no "−0"
+    sign = "+" if signed and rounded != 0 else ""
+    return f"{rounded:{sign}.{digits}f}".replace("-", "−")
 
 
 def say_time(time_s: float) -> str:

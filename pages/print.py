@@ -16,7 +16,7 @@ from components.states import failed
 from components.status import level_icon, level_legend, simulated_note
 from pipeline.errors import RedysError
 from pipeline.measures.levels import BETWEEN, BEYOND, WITHIN
-from pipeline.measures.summary import INTERVAL_NOTE, SIMULATED_NOTE, Headline, SideSummary, Summary
+from pipeline.measures.summary import SIMULATED_NOTE, Headline, SideSummary, Summary
 from records import RecordingRow, get_records
 
 dash.register_page(__name__, path_template=routes.PRINT, title="Report to print - ReDys")
@@ -66,7 +66,7 @@ def _page(recording: RecordingRow, summary: Summary) -> list[Any]:
     parts.append(
         html.Footer(
             [
-                html.P(" ".join((INTERVAL_NOTE, *LIMITS))),
+                html.P(" ".join((*summary.notes, *LIMITS))),
                 html.P(
                     f"Reference: {provenance.baseline}, n = {provenance.baseline_n_people}"
                     f"{', simulated' if provenance.baseline_simulated else ''}. "
