@@ -5,7 +5,7 @@ Runs in processes of its own, so nothing here loads torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -47,7 +47,7 @@ class Scene:
         Direction to the lamp in the world.
     mesh : Mesh or None
         The hand; None in a checkerboard take.
-    vertices : Path or None
+    vertices : Path
         ``.npy`` (T, V, 3) float32: the mesh in the world at the camera's frames.
     press_mm : ndarray (T, 5)
         How far the keys under the five fingers are down.
@@ -64,11 +64,11 @@ class Scene:
     n_frames: int
     light: np.ndarray
     mesh: Mesh | None = None
-    vertices: Path | None = None
-    press_mm: np.ndarray | None = None
-    keys: np.ndarray | None = None
+    vertices: Path = Path()
+    press_mm: np.ndarray = field(default_factory=lambda: np.zeros((0, 5)))
+    keys: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), dtype=int))
     board: BoardMotion | None = None
-    board_time_s: np.ndarray | None = None
+    board_time_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def open_painter(scene: Scene) -> HandPainter | BoardScenePainter:
@@ -77,20 +77,19 @@ def open_painter(scene: Scene) -> HandPainter | BoardScenePainter:
 
 
 class HandPainter:
-    """Paints the frames of a main take."""
+    """Paints the frames of a main take; ``keyboard`` is what lies behind the hand."""
 
     def __init__(self, scene: Scene) -> None:
         assert scene.mesh is not None
-        assert scene.vertices is not None
         self._scene, self._mesh = scene, scene.mesh
         self._camera: Camera = scene.stage.rig.cameras[scene.camera]
-        self._keyboard = Keyboard(scene.spec, scene.stage, self._camera)
+        self.keyboard = Keyboard(scene.spec, scene.stage, self._camera)
         self._noise = Noise(scene.spec, scene.camera) if scene.spec.noise else None
         self._vertices = np.load(scene.vertices, mmap_mode="r")
 
     def frame(self, index: int) -> np.ndarray:
         """Frame ``index`` (H, W, 3) uint8, with its code."""
-        image = self._keyboard.picture.copy()
+        image = self.keyboard.picture.copy()
         self._press_keys(image, index)
         vertices = self._vertices[index].astype(float)
         velocity = self._velocity(index)
@@ -147,14 +146,12 @@ class HandPainter:
         return self._camera.project(stage.to_world_mm(fallen))
 
     def _press_keys(self, image: np.ndarray, index: int) -> None:
-        assert self._scene.press_mm is not None
-        assert self._scene.keys is not None
         down: dict[int, float] = {}
         for key, depth in zip(self._scene.keys[index], self._scene.press_mm[index], strict=True):
             if depth > 0.2:
                 down[int(key)] = max(down.get(int(key), 0.0), float(depth))
         for key, depth in sorted(down.items()):
-            self._keyboard.press(image, key, depth)
+            self.keyboard.press(image, key, depth)
 
 
 class BoardScenePainter:
@@ -162,7 +159,6 @@ class BoardScenePainter:
 
     def __init__(self, scene: Scene) -> None:
         assert scene.board is not None
-        assert scene.board_time_s is not None
         self._scene, self._board, self._time_s = scene, scene.board, scene.board_time_s
         camera = scene.stage.rig.cameras[scene.camera]
         self._background = Keyboard(scene.spec, scene.stage, camera).picture

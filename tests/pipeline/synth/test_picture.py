@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.synth.board import make_board_motion
 from pipeline.synth.frame_code import read_frame_code
-from pipeline.synth.picture import BLUR_FROM_PX, EXPOSURE_S, open_painter
+from pipeline.synth.picture import BLUR_FROM_PX, EXPOSURE_S, HandPainter, open_painter
 from pipeline.synth.render import NOISE_SIGMA, Mesh, draw_mesh, make_colours
 from pipeline.synth.scene import make_calibration_scene, make_scene
 from pipeline.synth.spec import SynthSpec
@@ -102,12 +102,12 @@ def test_a_pressed_key_moves_in_the_picture(model, tmp_path):
     spec = SynthSpec(seconds=3.0, size_px=(640, 360), seed=1, kind="healthy", noise=False, fps=Fraction(30))
     take = make_take(spec, model)
     scene = make_scene(take, "front", tmp_path / "front.npy")
-    painter = open_painter(scene)
+    painter = HandPainter(scene)
     index, finger = np.unravel_index(scene.press_mm.argmax(), scene.press_mm.shape)
     assert scene.press_mm[index, finger] > 3
-    rest = painter._keyboard.picture
+    rest = painter.keyboard.picture
     pressed = rest.copy()
-    painter._keyboard.press(pressed, int(scene.keys[index, finger]), 9.0)
+    painter.keyboard.press(pressed, int(scene.keys[index, finger]), 9.0)
     assert 50 < np.count_nonzero(np.abs(pressed.astype(int) - rest).sum(axis=2) > 20) < 5000
 
 

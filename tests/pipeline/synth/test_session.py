@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import Cancelled, SessionError
-from pipeline.progress import Reporter
+from pipeline.progress import Progress, Reporter
 from pipeline.session import read_session
 from pipeline.synth.frame_code import read_frame_code
 from pipeline.synth.session import make_session
@@ -24,7 +24,7 @@ SPEC = SynthSpec(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, model):
     out = tmp_path_factory.mktemp("made") / "session"
-    heard = []
+    heard: list[Progress] = []
     make_session(out, SPEC, Reporter("synth", heard.append), model, workers=2)
     assert heard[-1].fraction == 1
     assert [p.fraction for p in heard] == sorted(p.fraction for p in heard)
