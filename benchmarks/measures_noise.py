@@ -92,9 +92,8 @@ def time_measures() -> None:
     baseline = read_baseline()
     start, cpu = time.perf_counter(), time.process_time()
     measure({"right": hand, "left": hand}, baseline)
-    print(
-        f"two hands of {FRAMES} frames: {time.process_time() - cpu:.1f} s CPU, {time.perf_counter() - start:.1f} s"
-    )
+    used, took = time.process_time() - cpu, time.perf_counter() - start
+    print(f"two hands of {FRAMES} frames: {used:.1f} s CPU, {took:.1f} s")
 
 
 if __name__ == "__main__":
