@@ -33,7 +33,7 @@ from pipeline.fusion.options import FusionOptions
 from pipeline.fusion.resample import resample_keypoints
 from pipeline.fusion.solver import Solution, solve
 from pipeline.fusion.triangulate import triangulate_robust
-from pipeline.fusion.uncertainty import get_joint_sigma
+from pipeline.fusion.uncertainty import get_joint_sigma, get_noise_scale
 from pipeline.fusion.weights import get_view_weights
 from pipeline.hand.joints import Side
 from pipeline.hand.model import HandModel
@@ -168,7 +168,7 @@ def fuse(
 def _check_cameras(
     settings: SessionSettings, sync: SyncResult, rig: Rig, views: dict[str, dict[Side, ViewTrack]]
 ) -> tuple[str, ...]:
-    if settings.reference not in views:
+    if not views.get(settings.reference):
         raise FusionError(
             f"There are no keypoints of the reference camera {settings.reference}.",
             "Run the pose stage for it, or name another reference in session.toml.",
@@ -423,7 +423,8 @@ def _make_track(
     residual = (project(objective.cameras, joints) - objective.seen.keypoints_px).norm(dim=-1).numpy()
     residual = np.where(evidence.seen, residual, np.nan)
     robust = objective.seen.weights.numpy()
-    scale = get_noise_scale(residual / evidence.sigma_px, robust)
+    z = residual / evidence.sigma_px
+    scale = get_noise_scale(z, robust, evidence.manual, options.independent_s * evidence.fps)
     sigma = get_joint_sigma(get_curvature(objective, pose), scale, options.model_sigma_mm)
     orient, hand_pose, transl = (part.numpy().copy() for part in pose.to_matrices())
     points = joints.numpy().copy()
@@ -444,24 +445,6 @@ def _make_track(
         quality=quality,
         cameras=evidence.names,
     )
-
-
-def get_noise_scale(z: np.ndarray, weights: np.ndarray) -> float:
-    """Square root of chi-square a degree of freedom of residuals z (C, T, 21) in sigmas, at least 1.
-
-    Weighted as the fit weighs them; each point is two numbers, and a frame's pose takes about as many from
-    its points as it has ways to move that the points fix.
-    """
-    use = np.isfinite(z) & (weights > 0)
-    if not use.any():
-        return 1.0
-    frames = int(use.any(axis=(0, 2)).sum())
-    degrees = max(2 * weights[use].sum() - _FREEDOM * frames, 0.2 * weights[use].sum())
-    return float(np.sqrt(max((weights[use] * z[use] ** 2).sum() / degrees, 1.0)))
-
-
-_FREEDOM = 26.0
-"""Ways in which a real hand moves: place 3, orientation 3, four a finger."""
 
 
 def get_quality(evidence: Evidence, robust: np.ndarray) -> np.ndarray:

@@ -46,6 +46,7 @@ def resample_keypoints(
     out_points = np.full((len(wanted_s), *points.shape[1:]), np.nan)
     out_sigma = np.full((len(wanted_s), points.shape[1]), np.nan)
     valid = np.isfinite(points).all(axis=2) & np.isfinite(sigma)
+    frame_s = float(np.median(np.diff(time_s))) if len(time_s) > 1 else max_gap_s
     # Joints are mostly seen and lost together: one pass for each distinct pattern.
     patterns, member = np.unique(valid.T, axis=0, return_inverse=True)
     for number, pattern in enumerate(patterns):
@@ -53,7 +54,7 @@ def resample_keypoints(
             continue
         joints = np.flatnonzero(member.reshape(-1) == number)
         values = np.concatenate([points[pattern][:, joints], sigma[pattern][:, joints, None]], axis=2)
-        result = _interpolate(time_s[pattern], values, wanted_s, float(np.median(np.diff(time_s))), max_gap_s)
+        result = _interpolate(time_s[pattern], values, wanted_s, frame_s, max_gap_s)
         out_points[:, joints], out_sigma[:, joints] = result[..., :2], result[..., 2]
     return out_points, out_sigma
 

@@ -23,7 +23,9 @@ def get_error(hand, take) -> np.ndarray:
 def work(model):
     def work(take, report=None, **options):
         side = take.settings.side
-        return fuse(*take.parts, model, report or Reporter(), FusionOptions(**options))[side]
+        return fuse(*take.parts, model=model, report=report or Reporter(), options=FusionOptions(**options))[
+            side
+        ]
 
     return work
 
@@ -48,7 +50,7 @@ def test_the_parameters_pose_the_joints_of_the_result(make_take, work, model):
 def test_noisy_points_come_out_better_than_triangulated(make_take, work):
     take = make_take(seconds=0.6, noise_px=6.0)
     hand = work(take)
-    joints, _ = triangulate_evidence(collect("front", tuple(take.views), *take.parts[1:], "right"))
+    joints, _ = triangulate_evidence(collect("front", tuple(take.views), *take.parts[1:], side="right"))
     plain = np.linalg.norm(joints - take.joints_mm, axis=2)
     assert get_error(hand, take).mean() < 0.85 * np.nanmean(plain)
 
@@ -88,6 +90,11 @@ def test_a_mirrored_take_gives_the_mirrored_hand(make_take, work):
         rig=replace(right.rig, cameras=cameras),
     )
     np.testing.assert_allclose(work(left).joints_mm, mirror_points(work(right).joints_mm), atol=0.02)
+
+
+def test_a_single_frame_is_enough(make_take, work):
+    take = make_take(seconds=1 / 60, same_clock=True)
+    assert get_error(work(take), take).max() < 0.5
 
 
 def test_two_cameras_are_enough(make_take, work):
