@@ -292,19 +292,21 @@ def _find_peak(
     baseline: Baseline,
     draws: Draws,
 ) -> dict[str, Any]:
-    """The fields ``peak_...`` of an angle: the farther of its 5th and 95th percentile."""
+    """The fields ``peak_...`` of an angle: its 5th or 95th percentile, whichever lies farther out."""
     reference = baseline.angles.get(info.id)
     if reference is None or not np.isfinite(reference.person_p95_sd_deg):
         return {}
     best: dict[str, Any] = {}
-    for share, mean, sd in (
-        (0.05, reference.person_p5_mean_deg, reference.person_p5_sd_deg),
-        (0.95, reference.person_p95_mean_deg, reference.person_p95_sd_deg),
+    farthest = -np.inf
+    for share, outward, mean, sd in (
+        (0.05, -1.0, reference.person_p5_mean_deg, reference.person_p5_sd_deg),
+        (0.95, 1.0, reference.person_p95_mean_deg, reference.person_p95_sd_deg),
     ):
         value = float(np.nanpercentile(degrees, 100 * share))
         error = _standard_error(degrees, share, value, sigma_deg, found, draws)
         score = score_person(value, mean, sd, reference.n_people, error)
-        if not best or abs(score.z) > abs(best["peak_z"]):
+        if outward * score.z > farthest:  # a small range of movement is no far posture
+            farthest = outward * score.z
             best = {
                 "peak_deg": value,
                 "peak_z": score.z,
@@ -334,8 +336,9 @@ def _name_worst(angles: tuple[AngleSummary, ...], baseline: Baseline) -> tuple[W
 
 
 def _farthest_z(angle: AngleSummary) -> float:
-    """Of the median, or of the peak where that is farther."""
-    return angle.peak_z if abs(angle.peak_z) > abs(angle.z) else angle.z
+    """Of the median, or of the peak where that is farther out on its own side."""
+    is_outward = angle.peak_z * (angle.peak_deg - angle.median_deg) > 0
+    return angle.peak_z if is_outward and abs(angle.peak_z) > abs(angle.z) else angle.z
 
 
 def _say(angle: AngleSummary, people: str) -> str:

@@ -221,9 +221,9 @@ class AngleSummary:
     note : str
         Why a number is missing, in words; empty if none is.
     peak_deg : float
-        Where the angle is at its farthest: its 5th or 95th percentile, whichever lies farther from the same
-        percentile of the reference's people. A posture held for less than half of the time moves this and
-        leaves the median where it was.
+        Where the angle is at its farthest: its 5th or 95th percentile, whichever lies farther outward of the
+        same percentile of the reference's people. A posture held for less than half of the time moves this
+        and leaves the median where it was.
     peak_z, peak_z_low, peak_z_high : float
         Signed person-level z of ``peak_deg`` and its interval. It is the larger of two, so it is somewhat
         larger than ``z`` by chance alone.
