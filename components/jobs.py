@@ -307,13 +307,11 @@ def register_callbacks(app: dash.Dash) -> None:
         Output(ids.JOB_REQUEST, "data"),
         Output(ids.TRAY_SEEN, "data"),
         Input(ids.TRAY_TICK, "n_intervals"),
-        Input(ids.JOB_DONE, "data"),
+        # Not the job's own output: Dash holds a callback back while one that it listens to is at work.
         State(ids.TRAY_SEEN, "data"),
         State(ids.TRAY_RUNS, "children"),
     )
-    def update_tray(
-        _tick: int | None, _done: dict[str, str] | None, seen: dict[str, Any] | None, drawn: Any
-    ) -> tuple[Any, ...]:
+    def update_tray(_tick: int | None, seen: dict[str, Any] | None, drawn: Any) -> tuple[Any, ...]:
         if drawn is None and seen:  # a fresh page: nothing is drawn yet, whatever the store remembers
             seen = {**seen, "runs": None}
         try:

@@ -12,7 +12,9 @@ from components import ids, routes
 from components.attributes import aria
 from components.cache import worst_angles
 from components.states import STATE_WORDS, empty, notice, say_seconds, state_badge
+from components.status import level_icon
 from pipeline.errors import RedysError
+from pipeline.measures.summary_types import WorstAngle
 from records import Page, RecordingRow, get_records
 
 dash.register_page(__name__, path=routes.WORKLIST, title="Recordings - ReDys")
@@ -160,17 +162,12 @@ def _worst(recording: RecordingRow) -> Any:
         return html.Span(error.what, className="row-note")
     if not worst:
         return html.Span("none to tell", className="row-note")
-    return html.Ol([html.Li(_angle(each)) for each in worst], className="worst")
+    return html.Ol([html.Li(_angle(each)) for each in worst], className="row-worst")
 
 
-def _angle(worst: Any) -> list[Any]:
-    shape, kind = {
-        "within 1 SD": ("●", "within"),
-        "1 to 3 SD": ("▲", "between"),
-        "3 SD or more": ("⬣", "beyond"),
-    }.get(worst.level, ("▨", "unknown"))
+def _angle(worst: WorstAngle) -> list[Any]:
     return [
-        html.Span(shape, className=f"level level-{kind}", **aria(hidden="true")),
+        level_icon(worst.level),
         html.Span(f" {worst.sentence.partition(':')[0]} "),
         html.Span(f"{worst.z:+.1f} SD".replace("-", "−"), className="number"),
         html.Span(f" ({worst.level})", className="visually-hidden"),
