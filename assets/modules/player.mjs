@@ -133,7 +133,7 @@ class Player {
 
     this.endings.push(this.clock.subscribe((frame) => this.#draw(frame)));
     this.endings.push(this.clock.watch(() => this.#showState()));
-    this.endings.push(listenToKeys(this.root, this));
+    if (!this.element.dataset.follow) this.endings.push(listenToKeys(this.root, this));
     const observer = new ResizeObserver(() => this.#arrange());
     observer.observe(this.root);
     this.endings.push(() => observer.disconnect());
@@ -204,6 +204,9 @@ class Player {
     whenPlayer(this.element.dataset.follow).then((leader) => {
       if (this.abort.signal.aborted) return;
       this.endings.push(follow(leader.clock, this.clock, Number(this.element.dataset.offset ?? 0)));
+      // Its own keys move the clock that both follow; cameras are enlarged where the focus is.
+      const keys = { clock: leader.clock, solo: (number) => this.solo(number), showHelp: () => this.showHelp() };
+      this.endings.push(listenToKeys(this.root, keys));
     });
   }
 
@@ -244,6 +247,7 @@ class Player {
     this.viewSelect = view.querySelector("select");
     const colours = Object.entries(COLOURINGS).map(([name, { label }]) => [name, label]);
     this.legend = make("div", { class: "player-legend" });
+    this.speed.hidden = loop.hidden = Boolean(this.element.dataset.follow); // the leader's hold for both
     const settings = make("div", { class: "player-settings" },
       this.panels, this.speed, loop,
       toggle("Skeleton", true, (on) => this.#setOverlay("reprojected", on)),

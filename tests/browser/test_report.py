@@ -48,19 +48,18 @@ def test_a_click_on_a_heat_map_goes_to_its_moment_and_joint(page: Page, site: An
     spot = page.evaluate(
         """() => {
           const plot = document.querySelectorAll(".js-plotly-plot")[2];
-          plot.scrollIntoView({ block: "center" });
+          plot.scrollIntoView({ block: "center", behavior: "instant" });
           const { xaxis, yaxis } = plot._fullLayout;
           const box = plot.getBoundingClientRect();
           const time = player.times[60];
-          return [box.left + xaxis._offset + xaxis.d2p(time), box.top + yaxis._offset + yaxis.d2p("Ring PIP")];
+          const [across, down] = [xaxis._offset + xaxis.d2p(time), yaxis._offset + yaxis.d2p("Ring PIP")];
+          return [box.left + across, box.top + down];
         }"""
     )
     page.mouse.move(*spot)
     page.wait_for_timeout(300)
     page.mouse.click(*spot)
-    page.wait_for_function(
-        "() => Math.abs(player.clock.frame - 60) <= 1 && player.clock.joint === 'ring_pip'"
-    )
+    page.wait_for_function("() => player.clock.frame === 60 && player.clock.joint === 'ring_pip'")
     # The finger of the joint in focus is the one whose curves are shown.
     page.wait_for_function("() => document.querySelector('#curves')?.innerText.includes('Ring PIP')")
 

@@ -69,8 +69,8 @@ def side_summary() -> SideSummary:
 @pytest.fixture
 def provenance() -> Provenance:
     return Provenance(
-        "0.1.0", "built-in hand", "mediapipe", "mediapipe", "standard", "local polynomial", "built-in", True, 24,
-        8.0, "piano", "free", "Made people.", "ab" * 32,
+        "0.1.0", "built-in hand", "mediapipe", "mediapipe", "standard", "local polynomial", "built-in",
+        True, 24, 8.0, "piano", "free", "Made people.", "ab" * 32,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from typing import Any
@@ -112,7 +113,7 @@ def test_fewer_columns_keep_the_strongest_value_of_each_group(values: np.ndarray
     reduced, first = reduce_columns(values, most)
     assert len(reduced) == len(first) <= most
     edges = [*first, len(values)]
-    for column, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for column, (start, end) in enumerate(itertools.pairwise(edges)):
         group = np.abs(values[start:end])
         for row in range(3):
             here = group[:, row][~np.isnan(group[:, row])]
@@ -214,7 +215,7 @@ def test_headlines_print_value_interval_reference_and_note(side_summary: SideSum
     assert "Withheld: too short." in shown
     assert "95 % interval 10.0 to 15.0" in shown
     assert "reference 8 ± 2 (simulated, n = 24)" in shown
-    assert say_value(side_summary.headlines[1]) == "12.5/min"
+    assert say_value(side_summary.headlines[1]) == "12.5\N{NARROW NO-BREAK SPACE}/min"
 
 
 def test_events_are_links_to_their_frame_and_joint(side_summary: SideSummary, signals: Signals) -> None:
