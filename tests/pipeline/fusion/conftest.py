@@ -10,10 +10,13 @@ import roma
 import torch
 from scipy.spatial.transform import Rotation
 
+from pipeline.fusion.fuse import Evidence, collect, fuse
+from pipeline.fusion.options import FusionOptions
 from pipeline.hand.joints import MANO_POSE_JOINTS, Side
 from pipeline.hand.model import HandModel, load_hand_model
 from pipeline.hand.rotations import mirror_points
-from pipeline.results import Camera, CameraSync, Rig, SyncResult, ViewTrack
+from pipeline.progress import Reporter
+from pipeline.results import Camera, CameraSync, HandTrack, Rig, SyncResult, ViewTrack
 from pipeline.session import SessionSettings
 
 OFFSETS_S = {"front": 0.0, "left": 0.2137, "right": -0.1041, "top": 0.05}
@@ -33,9 +36,17 @@ class Take:
     transl_mm: np.ndarray
     time_s: np.ndarray
 
-    @property
-    def parts(self) -> tuple:
-        return self.settings, self.sync, self.rig, self.views
+    def collect(self, options: FusionOptions | None = None) -> Evidence:
+        """Its evidence for the right hand."""
+        reference = self.settings.reference
+        return collect(reference, tuple(self.views), self.sync, self.rig, self.views, "right", options)
+
+    def fuse(
+        self, model: HandModel, report: Reporter | None = None, options: FusionOptions | None = None
+    ) -> dict[Side, HandTrack]:
+        """All that the door makes of it."""
+        report = report or Reporter()
+        return fuse(self.settings, self.sync, self.rig, self.views, model, report, options)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pipeline.hand.rotations import encode_sixd
 
 def make_problem(make_take, model, **how):
     take = make_take(**how)
-    evidence = door.collect("front", tuple(take.views), *take.parts[1:], side="right")
+    evidence = take.collect()
     hand = fix_shape(model, take.betas)
     start = Pose.from_arrays(take.global_orient, take.hand_pose, take.transl_mm)
     return door.make_objective(evidence, hand, start, FusionOptions()), start, take

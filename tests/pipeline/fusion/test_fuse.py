@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.errors import FusionError
-from pipeline.fusion.fuse import collect, fuse, mirror_camera, triangulate_evidence
+from pipeline.fusion.fuse import fuse, mirror_camera, triangulate_evidence
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.joints import JOINTS
 from pipeline.hand.rotations import mirror_points
@@ -23,9 +23,7 @@ def get_error(hand, take) -> np.ndarray:
 def work(model):
     def work(take, report=None, **options):
         side = take.settings.side
-        return fuse(*take.parts, model=model, report=report or Reporter(), options=FusionOptions(**options))[
-            side
-        ]
+        return take.fuse(model, report, FusionOptions(**options))[side]
 
     return work
 
@@ -50,7 +48,7 @@ def test_the_parameters_pose_the_joints_of_the_result(make_take, work, model):
 def test_noisy_points_come_out_better_than_triangulated(make_take, work):
     take = make_take(seconds=0.6, noise_px=6.0)
     hand = work(take)
-    joints, _ = triangulate_evidence(collect("front", tuple(take.views), *take.parts[1:], side="right"))
+    joints, _ = triangulate_evidence(take.collect())
     plain = np.linalg.norm(joints - take.joints_mm, axis=2)
     assert get_error(hand, take).mean() < 0.85 * np.nanmean(plain)
 

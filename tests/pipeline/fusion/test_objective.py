@@ -44,7 +44,7 @@ def plain_loss(double, betas, objective, evidence, t, theta_global, theta_hand):
 def test_value_and_gradient_are_those_of_the_plain_version(make_double, make_take, blended):
     double = make_double(blended)
     take = make_take(seconds=0.1, noise_px=3.0)
-    evidence = door.collect("front", tuple(take.views), *take.parts[1:], side="right")
+    evidence = take.collect()
     rng = np.random.default_rng(0)
     evidence.sigma_px[:] = rng.uniform(0.5, 6, size=evidence.sigma_px.shape)
     evidence.points_px[1, 2, 4:9] = np.nan
@@ -69,7 +69,7 @@ def test_value_and_gradient_are_those_of_the_plain_version(make_double, make_tak
 def test_projection_is_opencvs(make_take):
     take = make_take(seconds=0.1)
     camera = replace(take.rig.cameras["left"], distortion=np.array([-0.2, 0.08, 1e-3, -2e-3, 0.01]))
-    evidence = door.collect("front", tuple(take.views), *take.parts[1:], side="right")
+    evidence = take.collect()
     cameras, _ = replace(evidence, cameras=(camera,)).get_tensors()
     pixels = project(cameras, torch.as_tensor(take.joints_mm))[0]
     np.testing.assert_allclose(pixels, camera.project(take.joints_mm), atol=1e-8)

@@ -17,7 +17,7 @@ from pipeline.progress import Reporter
 def problem(make_take, model) -> tuple[Objective, Pose]:
     take = make_take(seconds=0.2, noise_px=3.0, seed=5)
     options = FusionOptions()
-    evidence = door.collect("front", tuple(take.views), *take.parts[1:], side="right", options=options)
+    evidence = take.collect(options)
     guess = door.make_guess(evidence, model, options)
     start = Pose.from_arrays(guess.global_orient, guess.hand_pose, guess.transl_mm)
     return door.make_objective(evidence, fix_shape(model, guess.betas), start, options), start

@@ -237,7 +237,8 @@ def test_rebuilding_an_object_does_not_open_a_way_to_other_classes(tmp_path):
 
 class _Reconstructed:
     def __reduce__(self):
-        return copyreg._reconstructor, (types.SimpleNamespace, object, None)
+        rebuild = vars(copyreg)["_reconstructor"]
+        return rebuild, (types.SimpleNamespace, object, None)
 
 
 def test_a_file_that_is_no_pickle_is_refused_by_name(tmp_path):
