@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -130,9 +131,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two visits of one made person on a site of their own, on a free port of this computer."""
     data = tmp_path_factory.mktemp("site")
     model = load_hand_model()
-    records = Records(Settings(data_dir=data, _env_file=None))
+    records = Records(Settings(data_dir=data))
     recordings, runs = [], []
-    for visit, (kind, seconds) in enumerate((("dystonic", 2.5), ("healthy", 1.2))):
+    kinds: tuple[tuple[Literal["healthy", "dystonic"], float], ...] = (("dystonic", 2.5), ("healthy", 1.2))
+    for visit, (kind, seconds) in enumerate(kinds):
         spec = SynthSpec(
             seconds=seconds,
             size_px=(640, 360),

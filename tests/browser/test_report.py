@@ -83,7 +83,9 @@ def test_all_cursors_stand_where_the_player_does(page: Page, site: Any) -> None:
 def test_an_event_opens_its_moment(page: Page, site: Any) -> None:
     open_report(page, site.report())
     link = page.locator(".moment").first
-    frame, joint = re.fullmatch(r"#f=(\d+)&j=(\w+)", link.get_attribute("href") or "").groups()
+    named = re.fullmatch(r"#f=(\d+)&j=(\w+)", link.get_attribute("href") or "")
+    assert named is not None
+    frame, joint = named.groups()
     link.click()
     page.wait_for_function(
         "([frame, joint]) => player.clock.frame === frame && player.clock.joint === joint",

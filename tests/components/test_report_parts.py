@@ -35,7 +35,7 @@ from pipeline.measures.levels import LEVELS, UNKNOWN
 from pipeline.measures.summary import SIMULATED_NOTE, SideSummary, Summary
 
 
-def walk(component: Any) -> list[Component]:
+def walk(component: Any) -> list[Any]:
     """A component and everything in it."""
     if isinstance(component, (list, tuple)):
         return [found for child in component for found in walk(child)]
@@ -67,7 +67,7 @@ def contrast(a: str, b: str) -> float:
 # --- graphs --------------------------------------------------------------------------------------
 
 
-def every_graph(signals: Signals) -> list[dcc.Graph]:
+def every_graph(signals: Signals) -> list[Any]:
     layout = [heat_maps(signals, "right"), curves([("a", signals)], "index"),
               curves([("a", signals), ("b", signals)], "ring", visits=True)]  # fmt: skip
     return [found for found in walk(layout) if isinstance(found, dcc.Graph)]
@@ -148,7 +148,7 @@ def test_words_on_colours_can_be_read() -> None:
 
 
 def test_what_is_uncertain_is_striped() -> None:
-    def svg(icon: html.Img) -> str:
+    def svg(icon: Any) -> str:
         return base64.b64decode(icon.src.split(",")[1]).decode()
 
     assert 'fill="url(#hatch)"' not in svg(level_icon(LEVELS[0]))

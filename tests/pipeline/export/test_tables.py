@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,8 @@ def test_ordinary_text_is_left_alone() -> None:
 
 def test_the_sidecar_says_what_every_column_means(tmp_path: Path) -> None:
     table = make_table()
-    names = write_tables(tmp_path, SimpleNamespace(measures=table, angles=table))
+    measures: Any = SimpleNamespace(measures=table, angles=table)
+    names = write_tables(tmp_path, measures)
     assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
     sidecar = json.loads((tmp_path / "tables.json").read_text())
     assert sidecar["tables"]["angles.csv"]["rows"] == 2
