@@ -151,6 +151,7 @@ def test_background_work_is_kept_by_diskcache_in_a_folder_of_its_own(tmp_path: P
     assert manager.cache_by is None
 
 
+@pytest.mark.filterwarnings("ignore:Task name")  # each app of this process registers the same task
 def test_with_redis_background_work_goes_to_celery(tmp_path: Path) -> None:
     with surroundings(tmp_path, REDIS_URL="redis://127.0.0.1:6379/9"):
         settings = get_settings()

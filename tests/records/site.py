@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import flask.testing
 from dash import Dash
@@ -16,6 +17,14 @@ from settings import Settings, get_settings
 CLEARED = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "REDYS_SESSION_FOLDERS", "REDYS_HOST")
 
 
+class Browser(flask.testing.FlaskClient):
+    base_url = "http://localhost"
+
+    def open(self, *args: Any, **values: Any) -> Any:
+        values.setdefault("base_url", self.base_url)
+        return super().open(*args, **values)
+
+
 @dataclass
 class Site:
     app: Dash
@@ -23,10 +32,9 @@ class Site:
     settings: Settings
 
     def browser(self, scheme: str = "http", host: str = "localhost") -> flask.testing.FlaskClient:
-        """A client that has opened a page, and so has the token that changes ask for."""
-        client = self.app.server.test_client()
-        client.environ_base["wsgi.url_scheme"] = scheme
-        client.environ_base["HTTP_HOST"] = host
+        """A client with cookies of its own, that calls the site by this address."""
+        client = Browser(self.app.server, self.app.server.response_class, use_cookies=True)
+        client.base_url = f"{scheme}://{host}"
         return client
 
 

@@ -1,0 +1,267 @@
+"""The gate: who is let in, from where, and what every answer carries."""
+
+import re
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import flask.testing
+import pytest
+
+from components import security
+from components.security import PUBLIC_ENDPOINTS, is_loopback, read_secret_key
+from records import get_records, models
+from settings import Settings
+from tests.records.site import Site, open_site, surroundings, token_of
+
+PASSWORD = "a long enough sentence"
+OPEN = {"REDYS_HOST": "0.0.0.0"}
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with open_site(tmp_path_factory.mktemp("local") / "data") as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    data = tmp_path_factory.mktemp("guarded") / "data"
+    with surroundings(data, **OPEN):
+        get_records().users.add("somebody", PASSWORD)
+    with open_site(data, **OPEN) as site:
+        yield site
+
+
+def sign_in(client: flask.testing.FlaskClient, name: str = "somebody", password: str = PASSWORD) -> int:
+    page = client.get("/sign-in").get_data(as_text=True)
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found
+    form = {"name": name, "password": password, "csrf_token": found[1]}
+    return client.post("/sign-in", data=form).status_code
+
+
+def come_in(client: flask.testing.FlaskClient, name: str = "somebody") -> None:
+    """Sign in; a test before may have failed on purpose, and then there is a wait."""
+    for _ in range(20):
+        if (status := sign_in(client, name)) != 429:
+            break
+        time.sleep(0.2)
+    assert status == 302
+
+
+def browser(site: Site) -> flask.testing.FlaskClient:
+    return site.browser("https", "redys.example")
+
+
+# --- without sign-in -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("[::1]", True), ("localhost", True),
+        ("::ffff:127.0.0.1", True), ("0.0.0.0", False), ("192.168.1.5", False), ("::", False),
+        ("localhost.example.org", False), ("127.0.0.1.example.org", False), ("", False),
+    ],
+)  # fmt: skip
+def test_only_the_machines_own_addresses_are_loopback(address: str, own: bool) -> None:
+    assert is_loopback(address) is own
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8050", "[::1]:8050"])
+def test_this_machines_browser_is_answered(local: Site, host: str) -> None:
+    assert local.browser(host=host).get("/").status_code == 200
+
+
+def test_another_sites_name_for_this_machine_is_refused(local: Site) -> None:
+    for host in ("evil.example", "127.0.0.1.evil.example", "192.168.1.5:8050"):
+        for path in ("/", "/_dash-layout", "/media/x/y.mp4", "/health"):
+            assert local.browser(host=host).get(path).status_code == 403
+
+
+def test_a_caller_from_elsewhere_and_a_proxy_are_refused(local: Site) -> None:
+    client = local.browser()
+    assert client.get("/", environ_base={"REMOTE_ADDR": "192.168.1.9"}).status_code == 403
+    assert client.get("/", headers={"X-Forwarded-For": "10.0.0.1"}).status_code == 403
+    assert client.get("/", headers={"Forwarded": "for=10.0.0.1"}).status_code == 403
+
+
+# --- what changes something ----------------------------------------------------------------------
+
+
+def test_a_change_needs_the_pages_token(local: Site) -> None:
+    client = local.browser()
+    assert client.post("/upload").status_code == 403
+    header = token_of(client)
+    assert client.post("/upload", headers=header).status_code == 201
+    assert client.post("/upload", headers={"X-CSRFToken": header["X-CSRFToken"] + "x"}).status_code == 403
+    client.set_cookie("_csrf_token", "made.up")
+    assert client.post("/upload", headers={"X-CSRFToken": "made.up"}).status_code == 403
+
+
+def test_a_change_from_another_site_is_refused(local: Site) -> None:
+    client = local.browser()
+    header = token_of(client)
+    for origin in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert client.post("/upload", headers={**header, **origin}).status_code == 403
+    assert client.post("/upload", headers={**header, "Origin": "http://localhost"}).status_code == 201
+
+
+def test_every_route_that_changes_something_is_behind_the_token(local: Site) -> None:
+    client = local.browser()
+    for rule in local.app.server.url_map.iter_rules():
+        for method in (rule.methods or set()) & {"POST", "PUT", "PATCH", "DELETE"}:
+            path = re.sub(r"<[^>]+>", "x", rule.rule)
+            assert client.open(path, method=method).status_code == 403, (method, rule.rule)
+
+
+def test_every_answer_carries_the_headers(local: Site) -> None:
+    client = local.browser()
+    for path in ("/", "/health", "/vendor/bootstrap.min.css", "/media/x/y.mp4", "/upload/x", "/nonsense"):
+        headers = client.get(path).headers
+        for name, value in security.HEADERS.items():
+            assert headers[name] == value, (path, name)
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert "object-src 'none'" in headers["Content-Security-Policy"]
+    assert client.get("/").headers["Cache-Control"] == "no-store"
+
+
+# --- with sign-in --------------------------------------------------------------------------------
+
+
+def test_every_route_but_the_public_ones_is_refused_without_sign_in(guarded: Site) -> None:
+    client = browser(guarded)
+    refused = 0
+    for rule in guarded.app.server.url_map.iter_rules():
+        path = re.sub(r"<[^>]+>", "x", rule.rule)
+        answer = client.get(path)
+        if rule.endpoint in PUBLIC_ENDPOINTS:
+            assert answer.status_code in (200, 404), rule.rule
+        elif "GET" in (rule.methods or set()):
+            assert answer.status_code in (302, 401), rule.rule
+            refused += 1
+    assert refused >= 10
+
+
+def test_a_range_of_a_file_is_refused_without_sign_in(guarded: Site) -> None:
+    answer = browser(guarded).get(f"/media/{'0' * 32}/mosaic.mp4", headers={"Range": "bytes=0-1"})
+    assert answer.status_code == 401
+
+
+def test_signing_in_opens_the_page_that_was_asked_for(guarded: Site) -> None:
+    client = browser(guarded)
+    asked = client.get("/subject/x?a=b", headers={"Accept": "text/html"})
+    assert asked.status_code == 302
+    assert asked.headers["Location"] == "/sign-in?next=/subject/x?a%3Db"
+    come_in(client)
+    assert client.get("/").status_code == 200
+    layout = client.get("/_dash-layout").get_data(as_text=True)
+    assert "somebody" in layout
+    assert "No sign-in" not in layout
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil.example", "javascript:1", ""],
+)
+def test_a_link_cannot_lead_a_fresh_sign_in_elsewhere(target: str) -> None:
+    assert security._safe_target(target) == "/"
+
+
+def test_a_wrong_name_and_a_wrong_password_are_told_alike(guarded: Site) -> None:
+    texts = set()
+    for name, password in (("somebody", "x" * 20), ("nobody-at-all", PASSWORD)):
+        client = browser(guarded)
+        page = client.get("/sign-in").get_data(as_text=True)
+        token = re.search(r'value="([^"]+)"', page)[1]  # type: ignore[index]
+        answer = client.post("/sign-in", data={"name": name, "password": password, "csrf_token": token})
+        assert answer.status_code == 403
+        texts.add(re.sub(r'value="[^"]*"', "", answer.get_data(as_text=True)))
+        assert client.get("/").status_code != 200
+    assert len(texts) == 1
+
+
+def test_tries_in_a_row_have_to_wait(guarded: Site) -> None:
+    client = browser(guarded)
+    answers = [sign_in(client, "guesser", "x" * 20) for _ in range(4)]
+    assert answers[0] == 403
+    assert 429 in answers
+
+
+def test_a_name_is_shown_as_text(guarded: Site) -> None:
+    client = browser(guarded)
+    page = client.get("/sign-in").get_data(as_text=True)
+    token = re.search(r'value="([^"]+)"', page)[1]  # type: ignore[index]
+    form = {"name": '"><script>alert(1)</script>', "password": "x", "csrf_token": token}
+    assert "<script>alert" not in client.post("/sign-in", data=form).get_data(as_text=True)
+
+
+def test_the_cookies_are_secure_and_out_of_scripts_reach(guarded: Site) -> None:
+    client = browser(guarded)
+    come_in(client)
+    session = client.get_cookie("redys_session", domain="redys.example")
+    assert session is not None
+    assert (session.http_only, session.secure, session.same_site) == (True, True, "Lax")
+    token = client.get_cookie("_csrf_token", domain="redys.example")
+    assert token is not None
+    assert (token.secure, token.same_site) == (True, "Strict")
+
+
+def test_signing_out_and_a_new_password_end_a_session(guarded: Site) -> None:
+    client, other = browser(guarded), browser(guarded)
+    come_in(client)
+    come_in(other)
+    cookie = client.get_cookie("_csrf_token", domain="redys.example")
+    assert cookie is not None
+    client.get("/sign-out")  # only a page of ours may sign somebody out
+    assert client.get("/").status_code == 200
+    client.post("/sign-out", data={"csrf_token": cookie.value})
+    assert client.get("/").status_code == 401
+    assert other.get("/").status_code == 200
+    with guarded.records.writing() as database:
+        user = guarded.records.users.verify("somebody", PASSWORD)
+        assert user is not None
+        database.get_one(models.User, user.id).epoch += 1
+    assert other.get("/").status_code == 401
+
+
+def test_a_sign_in_lasts_a_working_day(guarded: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = browser(guarded)
+    come_in(client)
+    moment = time.time()
+    monkeypatch.setattr(security.time, "time", lambda: moment + 11.9 * 3600)
+    assert client.get("/").status_code == 200
+    monkeypatch.setattr(security.time, "time", lambda: moment + 12.1 * 3600)
+    assert client.get("/").status_code == 401
+
+
+def test_an_upload_is_its_owners(guarded: Site) -> None:
+    guarded.records.users.add("another", PASSWORD)
+    client, other = browser(guarded), browser(guarded)
+    come_in(client)
+    come_in(other, "another")
+    cookie = client.get_cookie("_csrf_token", domain="redys.example")
+    assert cookie is not None
+    draft = client.post("/upload", headers={"X-CSRFToken": cookie.value}).get_json()["draft"]
+    assert client.get(f"/upload/{draft}").status_code == 200
+    assert other.get(f"/upload/{draft}").status_code == 404
+
+
+# --- the secret key ------------------------------------------------------------------------------
+
+
+def test_the_secret_key_is_made_once_and_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, _env_file=None)  # type: ignore[call-arg]
+    first = read_secret_key(settings)
+    assert len(first) >= 48
+    assert read_secret_key(settings) == first
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+
+
+def test_a_key_that_was_given_is_used_and_not_written(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, SECRET_KEY="given", _env_file=None)  # type: ignore[call-arg]
+    assert read_secret_key(settings) == "given"
+    assert list(tmp_path.iterdir()) == []
