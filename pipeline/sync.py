@@ -343,7 +343,7 @@ def find_offset(reference: np.ndarray, target: np.ndarray, rate_hz: int = RATE_H
     plain[1], sharp[1] = polarity * plain[1], polarity * sharp[1]
     fits = _fit_of_lags([sharp[0], _resample(sharp[1], line.drift_ppm)], rate_hz)
     likeliest_s = -fits.likeliest / rate_hz
-    if abs(likeliest_s - line.offset_s) > REPETITION_CLEARANCE_S:
+    if abs(likeliest_s - line.offset_s) > WINDOW_REACH_S:
         other = _fit_line(sharp, plain, likeliest_s, rate_hz)
         if other.match > REPEAT_MATCH_SHARE * line.match:
             line = other
@@ -544,16 +544,21 @@ class _Windows:
 def _first_line(sharp: list[np.ndarray], plain: list[np.ndarray], rate_hz: int) -> tuple[_Line, int]:
     """The line through the highest peak, and -1 if one microphone is wired the other way round, else 1.
 
-    Drift smears the peak of a long recording, and then its sign says little: the windows decide.
+    Drift smears the peak of a long recording over the milliseconds that the clocks part by, until a
+    chance alignment of tones can stand higher: so power is added up over that width. What is left of the
+    peak's sign says little then: the windows decide.
     """
     lags, c = _correlate(sharp[0], sharp[1], rate_hz)
-    heights = {1: float(c.max()), -1: -float(c.min())}
+    shared = min(len(sharp[0]), len(sharp[1]))
+    width = 1 + 2 * round(DRIFT_PRIOR_PPM * 1e-6 * shared)
+    centre = int(ndimage.uniform_filter1d(np.square(c, dtype=np.float64), width, mode="constant").argmax())
+    near = c[max(0, centre - width) : centre + width + 1]
+    heights = {1: float(near.max()), -1: -float(near.min())}
     lines = []
     for polarity, height in heights.items():
         if height > 0.7 * max(heights.values()):
-            start_s = -float(lags[int((polarity * c).argmax())]) / rate_hz
             turned = [[tracks[0], polarity * tracks[1]] for tracks in (sharp, plain)]
-            lines.append((_fit_line(turned[0], turned[1], start_s, rate_hz), polarity))
+            lines.append((_fit_line(turned[0], turned[1], -float(lags[centre]) / rate_hz, rate_hz), polarity))
     return max(lines, key=lambda found: found[0].match)
 
 
