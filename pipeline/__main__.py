@@ -261,10 +261,18 @@ def _add_baseline(commands: argparse._SubParsersAction) -> None:
     build.add_argument("--licence", default="not stated")
     build.add_argument("--provenance", default="not stated", help="who was recorded, how, when")
     build.set_defaults(work=_build_baseline)
+    simulate = actions.add_parser("simulate", help="make the built-in reference anew, from made people")
+    simulate.add_argument("--people", type=int, default=24)
+    simulate.add_argument("--seconds", type=float, default=5.0)
+    simulate.add_argument(
+        "--folder", type=Path, required=True, help="for what is made; a second call goes on"
+    )
+    simulate.add_argument("--out", type=Path, help="default: the built-in reference's own file")
+    simulate.set_defaults(work=_simulate_baseline)
 
 
 def _build_baseline(options: argparse.Namespace) -> None:
-    from pipeline.measures.baseline import build_baseline, write_baseline
+    from pipeline.measures.baseline import build_baseline, describe_baseline, write_baseline
     from pipeline.results import RunFolder
     from pipeline.run import run_session
 
@@ -278,7 +286,20 @@ def _build_baseline(options: argparse.Namespace) -> None:
         runs.append(run)
     baseline = build_baseline(runs, name=options.name, licence=options.licence, provenance=options.provenance)
     write_baseline(options.out, baseline)
-    print(f"Done: {options.out}, {baseline.n_people} people")
+    print(describe_baseline(baseline))
+    print(f"Done: {options.out}")
+
+
+def _simulate_baseline(options: argparse.Namespace) -> None:
+    from pipeline.measures.baseline import BUILTIN_BASELINE, describe_baseline, write_baseline
+    from pipeline.synth.people import build_simulated_baseline
+
+    out = options.out or BUILTIN_BASELINE
+    report = Reporter("baseline", _make_plain_listener())
+    baseline = build_simulated_baseline(options.folder, report, options.people, options.seconds)
+    write_baseline(out, baseline)
+    print(describe_baseline(baseline))
+    print(f"Done: {out}")
 
 
 # --- hand-model ----------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class Stage:
     weight : float
         Usual share of the time.
     after : tuple of str
-        Stages whose results it reads.
+        Stages whose results it reads; ``check`` has none, it only stops a run that cannot end well.
     inputs : tuple of str
         Input files it reads, as `Session.inputs` names them.
     settings : dict
@@ -97,7 +97,7 @@ def list_stages(session: Session) -> list[Stage]:
             "sync",
             "Bringing the cameras onto one clock",
             2,
-            ("check",),
+            (),
             (*videos, *points),
             {"reference": settings.reference, "offset_s": settings.offset_s},
             _sync,
@@ -107,7 +107,7 @@ def list_stages(session: Session) -> list[Stage]:
             "calibration",
             "Working out where the cameras stand",
             12,
-            ("check",),
+            (),
             (*takes, *rig),
             {
                 "reference": settings.reference,
@@ -161,7 +161,7 @@ def _pose_stage(session: Session, camera: str) -> Stage:
         f"pose:{camera}",
         f"Finding the hand in camera {camera}",
         30 if session.videos else 1,
-        ("check",),
+        (),
         tuple(_names(session, [source])),
         {
             "preset": settings.preset,

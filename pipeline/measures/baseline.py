@@ -32,7 +32,7 @@ from pipeline.results import HandTrack, RunFolder, list_sides, read_hand
 
 BASELINE_VERSION = 1
 BUILTIN_BASELINE = Path(__file__).with_name("baseline_simulated.json")
-"""The built-in reference, worked out from made people (`pipeline.measures.simulated`)."""
+"""The built-in reference, worked out from made people (`pipeline.synth.people`)."""
 
 MIN_PEOPLE = 2
 PERCENTILES = (2.5, 5.0, 25.0, 50.0, 75.0, 95.0, 97.5)
