@@ -219,7 +219,8 @@ def test_headlines_print_value_interval_reference_and_note(side_summary: SideSum
 
 
 def test_events_are_links_to_their_frame_and_joint(side_summary: SideSummary, signals: Signals) -> None:
-    links = [found.href for found in walk(events(side_summary, signals)) if isinstance(found, html.A)]
+    moments = [found for found in walk(events(side_summary, signals)) if isinstance(found, html.A)]
+    links = [moment.to_plotly_json()["props"]["href"] for moment in moments]
     assert links[0] == "#f=30&j=ring_pip"
     assert len(links) == 1 + MOST
     assert f"the {MOST} strongest of 80" in read_text(events(side_summary, signals))
