@@ -15,10 +15,14 @@ import threading
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import Cancelled, RedysError
 from pipeline.files import write_json
 from pipeline.progress import Progress, Reporter
+
+if TYPE_CHECKING:
+    from pipeline.run import RunProgress
 
 EXIT_ERROR = 2
 EXIT_CANCELLED = 130
@@ -100,34 +104,34 @@ def _listen_for_signals() -> threading.Event:
 
 
 class _Bar:
-    """A progress bar for the terminal."""
+    """A progress bar for the terminal; into a file or a pipe, a line a stage."""
 
     def __enter__(self) -> _Bar:
         from tqdm import tqdm
 
-        self.bar = tqdm(total=100, bar_format="{percentage:3.0f}% |{bar:30}| {elapsed} {desc}")
+        self.stage = ""
+        layout = "{percentage:3.0f}% |{bar:30}| {elapsed} {desc}"
+        self.bar = tqdm(total=100, bar_format=layout, disable=not sys.stderr.isatty())
         return self
 
     def __exit__(self, *error: object) -> None:
         self.bar.close()
 
-    def show(self, progress: object) -> None:
-        from pipeline.run import RunProgress
-
-        assert isinstance(progress, RunProgress)
+    def show(self, progress: RunProgress) -> None:
         if progress.warning:
             self.bar.write(f"Note: {progress.message}")
-            return
-        left = "" if math.isnan(progress.eta_s) else f", about {progress.eta_s:.0f} s left"
-        self.bar.set_description_str(f"{progress.message or progress.label}{left}", refresh=False)
-        self.bar.n = round(100 * progress.overall, 1)
-        self.bar.refresh()
+        elif self.bar.disable:
+            if progress.stage != self.stage:
+                self.stage = progress.stage
+                print(f"{progress.overall:4.0%} {progress.label}", flush=True)
+        else:
+            left = "" if math.isnan(progress.eta_s) else f", about {progress.eta_s:.0f} s left"
+            self.bar.set_description_str(f"{progress.message or progress.label}{left}", refresh=False)
+            self.bar.n = round(100 * progress.overall, 1)
+            self.bar.refresh()
 
 
-def _print_progress(progress: object) -> None:
-    from pipeline.run import RunProgress
-
-    assert isinstance(progress, RunProgress)
+def _print_progress(progress: RunProgress) -> None:
     if progress.warning:
         _print_json(type="warning", stage=progress.stage, message=progress.message)
         return

@@ -3,7 +3,7 @@
     check ─► sync ─► pose (a camera at a time) ─► calibration ─► fusion ─► measures ─► web
 
 Every stage reads its inputs from the session and run folders and writes its own files whole. A stage has a
-key: the hash of its settings, its inputs' hashes and the keys of the stages before it. Where ``run.json`` has
+key: the hash of the program's version, its settings, its inputs' hashes and the keys of the stages before it. Where ``run.json`` has
 the same key and the files are there, the stage is not run again; so a killed run goes on where it stopped.
 """
 
@@ -159,7 +159,7 @@ def _run_stages(
         keys[stage.name] = hash_json(
             {
                 "stage": stage.name,
-                "version": stage.version,
+                "program": PROGRAM_VERSION,
                 "settings": stage.settings,
                 "inputs": {name: inputs[name] for name in stage.inputs},
                 "before": [keys[name] for name in stage.after],

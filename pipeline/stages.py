@@ -7,7 +7,7 @@ stage that works in them, so that a resumed run loads only what it still needs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +65,6 @@ class Stage:
         Does it; returns the files written.
     outputs : tuple of str
         Files that must be there for the stage to count as done, where no earlier run lists them.
-    version : int
-        Raised when the stage's method changes, so that old results are worked again.
     """
 
     name: str
@@ -77,8 +75,6 @@ class Stage:
     settings: dict[str, Any]
     work: Callable[[Context], list[Path]]
     outputs: tuple[str, ...] = ()
-    version: int = 1
-    meta: dict[str, Any] = field(default_factory=dict)
 
 
 def list_stages(session: Session) -> list[Stage]:

@@ -36,6 +36,7 @@ def build_simulated_baseline(
     work : Path
         Folder for the fused hands; a second call goes on with what is there.
     report : Reporter
+        Hears of each person.
     n_people : int
         How many; each has a hand, habits, cameras and a take of their own. Right and left hands in turn.
     seconds : float
@@ -50,9 +51,9 @@ def build_simulated_baseline(
         name="built-in simulated reference",
         licence="made by this program; free of rights of others",
         provenance=(
-            f"{n_people} made people playing {seconds:g} s each (pipeline.synth, healthy, {SIZE_PX[0]}x{SIZE_PX[1]}), "
-            "found by the embedded networks and fused as recordings are. Not recorded from people: for trying "
-            "the software, not for a patient."
+            f"{n_people} made people playing {seconds:g} s each (pipeline.synth, healthy, "
+            f"{SIZE_PX[0]}x{SIZE_PX[1]}), found by the embedded networks and fused as recordings are. "
+            "Not recorded from people: for trying the software, not for a patient."
         ),
         simulated=True,
     )
