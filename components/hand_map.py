@@ -12,6 +12,7 @@ from components import routes
 from components.status import (
     DARK,
     HATCH,
+    LEVEL_COLOURS,
     TEXT_COLOURS,
     draw_shape,
     level_badge,
@@ -114,8 +115,10 @@ def _draw_badge(angle: AngleSummary, side: Side) -> str:
     certain = angle.certain and angle.level != UNKNOWN
     if not certain:
         shapes += draw_shape(angle.level, x, y, _RADIUS, "url(#hatch)")
-    colour = TEXT_COLOURS[angle.level] if certain else DARK
-    halo = "" if certain else ' stroke="#FFFFFF" stroke-width="3.5" paint-order="stroke"'
+    colour = TEXT_COLOURS[angle.level]
+    # Over stripes a number needs a rim: light round dark words, the level's own round white ones.
+    rim = "#FFFFFF" if colour == DARK else LEVEL_COLOURS[angle.level]
+    halo = "" if certain else f' stroke="{rim}" stroke-width="4" paint-order="stroke"'
     lower = y + (9.5 if angle.level == BETWEEN else 5)
     return (
         f"<g>{shapes}<text x='{x:.1f}' y='{lower:.1f}' text-anchor='middle' font-size='14.5' "

@@ -343,3 +343,18 @@ def test_reading_what_was_written_needs_neither_torch_nor_opencv() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_session_of_keypoints_has_dark_panels_and_points_on_them(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    session = tmp_path / "points"
+    (session / "keypoints").mkdir(parents=True)
+    for camera in inputs["session"].videos:
+        (session / "keypoints" / f"{camera}.npz").write_bytes(b"")
+    run = RunFolder(tmp_path / "run")
+    write_web(run, **(inputs | {"session": read_session(session)}), report=Reporter("web"))
+    index = json.loads((run.web / "index.json").read_text())
+    assert probe(run.web / "mosaic.mp4").n_frames == N
+    assert index["fps"] == [60000, 1001]
+    assert max(frame.image.max() for frame in read_frames(run.web / "mosaic.mp4")) < 60
+    assert (read(run.web, index, "measured_right_0.i16") != MISSING_I16).all()
