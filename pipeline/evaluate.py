@@ -139,8 +139,10 @@ def evaluate(run: RunFolder, truth: Path) -> Evaluation:
         estimate = _at_times(hand.time_s, hand.joints_mm, true.time_s)
         joints["fusion"] = _compare_joints(estimate, true)
         angles = _compare_angles(estimate, true)
+    else:
+        estimate = np.full_like(true.joints_mm, np.nan)
     if sync is not None and rig is not None and len(views) >= 2:
-        joints |= _triangulate_plainly(views, sync, rig, true)
+        joints |= _triangulate_plainly(views, sync, rig, true, estimate)
     else:
         missing.append("Plain triangulation: it needs sync.json, rig.json and two views.")
     return Evaluation(
@@ -308,9 +310,12 @@ def align(estimate: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def _triangulate_plainly(
-    views: dict[str, ViewTrack], sync: SyncResult, rig: Rig, true: Truth
+    views: dict[str, ViewTrack], sync: SyncResult, rig: Rig, true: Truth, fused_mm: np.ndarray
 ) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """Errors of unweighted linear triangulation for every pair of views, and for all of them."""
+    """Errors of unweighted linear triangulation for every pair of views, and for all of them.
+
+    Triangulation misses some joints; ``fused_mpjpe_mm`` is the fusion's error on those that it has.
+    """
     from pipeline.fusion.resample import resample_keypoints
     from pipeline.fusion.triangulate import triangulate
 
@@ -330,7 +335,12 @@ def _triangulate_plainly(
         seen = np.stack([points[camera] for camera in cameras])
         projections = np.stack([rig.cameras[camera].projection for camera in cameras])
         joints = triangulate(seen, projections, np.ones(seen.shape[:-1]))
-        errors["triangulation " + "+".join(cameras)] = _compare_joints(joints, true)
+        compared = _compare_joints(joints, true)
+        fused = _compare_joints(np.where(np.isnan(joints), np.nan, fused_mm), true)
+        for group, by_set in compared.items():
+            for name, entry in by_set.items():
+                entry["fused_mpjpe_mm"] = fused[group][name]["mpjpe_mm"]
+        errors["triangulation " + "+".join(cameras)] = compared
     return errors
 
 
@@ -409,14 +419,15 @@ class _Table:
 
     def _joints(self) -> list[str]:
         rows = [
-            [method, group, joints, _show(e["mpjpe_mm"], 2), _show(e["pa_mpjpe_mm"], 2),
-             _show(e["acceleration_m_s2"], 2), _show(100 * e["share"], 1)]
+            [method, group, joints, _show(e["mpjpe_mm"], 2), _show(e.get("fused_mpjpe_mm"), 2),
+             _show(e["pa_mpjpe_mm"], 2), _show(e["acceleration_m_s2"], 2), _show(100 * e["share"], 1)]
             for method, groups in self._of.joints.items()
             for group, sets in groups.items()
             if group in ("all", ORDINARY, "dystonic")
             for joints, e in sets.items()
         ]  # fmt: skip
-        head = ["method", "phase", "joints", "MPJPE mm", "PA-MPJPE mm", "acceleration m/s2", "seen %"]
+        errors = ["MPJPE mm", "fusion there mm", "PA-MPJPE mm", "acceleration m/s2"]
+        head = ["method", "phase", "joints", *errors, "seen %"]
         return _layout(f"Joints in space ({len(JOINTS)} with the wrist, 20 without)", head, rows)
 
     def _angles(self) -> list[str]:

@@ -3,8 +3,9 @@
     check ─► sync ─► pose (a camera at a time) ─► calibration ─► fusion ─► measures ─► web
 
 Every stage reads its inputs from the session and run folders and writes its own files whole. A stage has a
-key: the hash of the program's version, its settings, its inputs' hashes and the keys of the stages before it. Where ``run.json`` has
-the same key and the files are there, the stage is not run again; so a killed run goes on where it stopped.
+key: the hash of the program's version, its settings, its inputs' hashes and the keys of the stages before it.
+Where ``run.json`` has the same key and the files are there, the stage is not run again; so a killed run goes
+on where it stopped.
 """
 
 from __future__ import annotations
