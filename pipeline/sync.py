@@ -60,7 +60,7 @@ SHORTEST_OVERLAP_SHARE = 0.05
 MATCH_SCORE = 6.0
 AGREED_MATCH_SCORE = 4.0
 AGREED_SHARE = 0.75
-"""Unrelated sound has a score below 5.3 and a share below 0.6 (benchmarks/sync_accuracy.py)."""
+"""Of several hundred unrelated pairs none had a score above 5.5, none above 4 with a share above 0.7."""
 AGREEMENT_S = 2e-3
 AGREEING_SHARE = 0.4
 WINDOW_REACH_S = 1e-3
@@ -465,7 +465,7 @@ def _resample(samples: np.ndarray, drift_ppm: float) -> np.ndarray:
 
 def _overlap(n_reference: int, n_target: int, offset: float) -> float:
     """Samples that both share when the target's sample 0 is the reference's sample ``offset``."""
-    return max(0.0, min(n_reference, n_target + offset) - max(0.0, offset))
+    return float(max(0.0, min(n_reference, n_target + offset) - max(0.0, offset)))
 
 
 @dataclass(frozen=True)
@@ -578,8 +578,9 @@ def _cut_windows(sharp: list[np.ndarray], plain: list[np.ndarray], start_s: floa
     shift = round(start_s * rate_hz)
     n_reference, n_target = len(sharp[0]), len(sharp[1])
     first, last = max(0, -shift), min(n_target, n_reference - shift)
-    shared_s = max(0.0, (last - first) / rate_hz)
-    length = round(np.clip(shared_s / 24, min(1.0, shared_s / 4), 4.0) * rate_hz)
+    shared_s = max(1e-9, (last - first) / rate_hz)
+    n_windows = max(1, round(shared_s / np.clip(shared_s / 24, min(1.0, shared_s / 4), 4.0)))
+    length = max(0, last - first) // n_windows
     reach = round((0.02 + MAX_DRIFT_PPM * 1e-6 * shared_s) * rate_hz)
     padded = [[np.pad(tracks[0], reach), tracks[1]] for tracks in (sharp, plain)]
     times, fits, sums = [], [], []
