@@ -6,8 +6,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-# Machines are noisy, so no example fails for being slow; in CI the same examples are tried every time, so that
-# a failure belongs to the change that shows it.
+# Machines are noisy, so no example fails for being slow; in CI the same examples are tried every time, so
+# that a failure belongs to the change that shows it.
 settings.register_profile(
     "redys",
     deadline=None,
