@@ -161,7 +161,7 @@ def _refuse_unknown() -> flask.typing.ResponseReturnValue | None:
     fresh = 0 <= time.time() - since <= SESSION_HOURS * 3600
     if flask_login.current_user.is_authenticated and fresh:
         return None
-    if request.method == "GET" and request.accept_mimetypes.best == "text/html":
+    if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
         return flask.redirect(flask.url_for("sign_in", next=request.full_path.rstrip("?")))
     return _refuse(401, "Sign in first.")
 
@@ -171,16 +171,26 @@ def _refuse_foreign_posts(signer: Signer) -> flask.typing.ResponseReturnValue | 
     request = flask.request
     if request.method in _SAFE_METHODS:
         return None
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
-        return _refuse(403, "The request comes from another site.")
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+    if not _is_same_origin(request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")):
         return _refuse(403, "The request comes from another site.")
     cookie = request.cookies.get(CSRF_COOKIE, "")
     said = request.headers.get(CSRF_HEADER) or _said_in_form()
     if not cookie or not secrets.compare_digest(cookie, said) or not _is_signed(cookie, signer):
         return _refuse(403, "The page is out of date. Reload it and try again.")
     return None
+
+
+def _is_same_origin(origin: str | None, fetch_site: str | None) -> bool:
+    """Whether the browser says that a page of ours sent this; what is no browser says nothing.
+
+    Under our own Referrer-Policy a plain form is sent with the origin "null", so for it the other header
+    has to vouch.
+    """
+    if fetch_site not in (None, "same-origin", "none"):
+        return False
+    if origin == "null":
+        return fetch_site == "same-origin"
+    return origin is None or urlsplit(origin).netloc == flask.request.host
 
 
 def _said_in_form() -> str:
@@ -354,7 +364,7 @@ def _sign_in_page(signer: Signer, message: str = "", status: int = 200) -> flask
 _SIGN_IN_HTML = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Sign in - ReDys</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="{{ bootstrap }}">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="{{ bootstrap }}">
 <link rel="stylesheet" href="/assets/css/theme.css"><link rel="stylesheet" href="/assets/css/app.css"></head>
 <body><main class="sign-in"><h1>ReDys</h1>
 <p>Measures hand movement from video.</p>
