@@ -6,6 +6,7 @@ Imports neither torch nor OpenCV: the web process reads summaries.
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ N_WORST = 3
 MAX_BRISK_LISTED = 300
 """A summary lists this many brisk movements, the strongest; the headline counts them all."""
 
-SIGN_NOTE = "Flexion +, hyperextension -, abduction away from the middle finger +."
+SIGN_NOTE = "Flexion +, hyperextension −, abduction away from the middle finger +."
 PURPOSE_NOTE = "Describes movement; it is not a diagnosis."
 
 
@@ -347,9 +348,14 @@ def _say(angle: AngleSummary, people: str) -> str:
     label = f"{angle.label[0].upper()}{angle.label[1:]}"
     if z == angle.z:
         against = f"{angle.reference_mean_deg:.0f} ± {angle.reference_sd_deg:.0f}°"
-        return f"{label}: {way}, {angle.median_deg:.0f}° against {against} {people}"
+        return _with_minus(f"{label}: {way}, {angle.median_deg:.0f}° against {against} {people}")
     against = f"{angle.peak_reference_mean_deg:.0f} ± {angle.peak_reference_sd_deg:.0f}°"
-    return f"{label}: at times {way}, {angle.peak_deg:.0f}° against {against} {people}"
+    return _with_minus(f"{label}: at times {way}, {angle.peak_deg:.0f}° against {against} {people}")
+
+
+def _with_minus(text: str) -> str:
+    """Numbers below zero with a true minus sign, which is as wide as a digit and never breaks a line."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", text)
 
 
 def _profile_finger(
@@ -388,7 +394,7 @@ _HOW_TO_READ: dict[str, str] = {
     "posture_share": "Any angle 3 SD or more away, until under 2, for at least 0.2 s.",
     "posture_bouts": "All 20 angles counted together.",
     "angle_deviation": "Root mean square over all angles and frames.",
-    "smoothness": "Median over 2 s windows; a single smooth stroke has -1.4.",
+    "smoothness": "Median over 2 s windows; a single smooth stroke has −1.4.",
     "jerk_over_reference": "The reference's own people have 5 % by definition. Movement up to about 6 Hz.",
     "jerk_p95": "Movement up to about 6 Hz; larger for larger and faster playing.",
     "acceleration_p95": "Movement up to about 9 Hz; larger for larger and faster playing.",
@@ -403,7 +409,7 @@ def _state_headline(name: str, number: Number, baseline: Baseline) -> Headline:
     if reference and np.isfinite(reference.mean):
         origin = "simulated" if baseline.simulated else baseline.name
         spread = f" ± {reference.sd:.3g}" if np.isfinite(reference.sd) else ""
-        with_unit = f"{reference.mean:.3g}{spread} {unit}".rstrip()
+        with_unit = _with_minus(f"{reference.mean:.3g}{spread} {unit}").rstrip()
         words = f"{with_unit} ({origin}, n = {reference.n_people})"
     return Headline(
         id=name,
