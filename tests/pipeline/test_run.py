@@ -203,7 +203,7 @@ def test_a_manual_offset_runs_again_only_what_rests_on_it(session, finished, tmp
 
 
 def test_two_runs_do_not_share_a_folder(session, tmp_path):
-    messages = []
+    messages: list[str] = []
 
     def start_another(progress: RunProgress) -> None:
         if not messages:
