@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             if error.advice:
                 print(f"What to do: {error.advice}", file=sys.stderr)
         return EXIT_ERROR
-    except Cancelled:
+    except (Cancelled, KeyboardInterrupt):
         if getattr(options, "json_progress", False):
             _print_json(type="cancelled")
         else:

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 from pipeline.errors import Cancelled, PoseError
 from pipeline.pose.protocols import Detector, Estimator
 from pipeline.pose.registry import load_detector, load_estimator
+from pipeline.processes import leave_interrupts_to_parent
 
 Result = TypeVar("Result")
 
@@ -139,7 +140,8 @@ class Crew:
         if self._pool is None:
             return self._run_here(work, pieces, listen)
         self._ticks.value = 0
-        futures: list[Future[Result]] = [self._pool.submit(_do, work, piece) for piece in pieces]
+        with leave_interrupts_to_parent():  # the pool starts its processes as work comes in
+            futures: list[Future[Result]] = [self._pool.submit(_do, work, piece) for piece in pieces]
         pending = set(futures)
         try:
             while pending:

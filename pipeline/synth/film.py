@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import Cancelled, RedysError, SessionError
+from pipeline.processes import leave_interrupts_to_parent
 from pipeline.progress import Reporter
 from pipeline.synth.picture import Scene, open_painter
 from pipeline.synth.spec import SOUND_RATE_HZ
@@ -75,7 +76,8 @@ def render_all(jobs: list[Job], report: Reporter, workers: int = 0) -> None:
     total = sum(job.scene.n_frames for job in jobs)
     workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
     with ProcessPoolExecutor(workers, context, _start_worker, (done, stop)) as pool:
-        futures = [pool.submit(_render, job) for job in jobs]
+        with leave_interrupts_to_parent():  # the pool starts its processes as work comes in
+            futures = [pool.submit(_render, job) for job in jobs]
         try:
             while not all(future.done() for future in futures):
                 _raise_first(futures)

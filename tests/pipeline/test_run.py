@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -64,6 +66,15 @@ def session(tmp_path_factory) -> Path:
 def killed(session, tmp_path_factory) -> tuple[RunFolder, dict]:
     """A run that was killed (SIGKILL) as soon as the cameras were calibrated, and its record then."""
     run = RunFolder(tmp_path_factory.mktemp("run") / "run")
+    process = start_run(session, run)
+    wait_until(process, lambda: "calibration" in read_json(run.run_json)["stages"])
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return run, read_json(run.run_json)
+
+
+def start_run(session: Path, run: RunFolder) -> subprocess.Popen[bytes]:
+    """The command line in a process group of its own, as in a terminal."""
     command = [
         sys.executable,
         "-m",
@@ -72,18 +83,22 @@ def killed(session, tmp_path_factory) -> tuple[RunFolder, dict]:
         str(session),
         "--out",
         str(run.path),
-        "--json-progress",
+        "--workers",
+        "2",
     ]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def wait_until(process: subprocess.Popen[bytes], is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
-        if run.run_json.is_file() and "calibration" in read_json(run.run_json)["stages"]:
-            break
-        time.sleep(0.1)
-    assert process.poll() is None, "it ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return run, read_json(run.run_json)
+        with contextlib.suppress(RunFolderError):  # not there yet
+            if is_so():
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"it did not come so far: {process.communicate()[1].decode()}")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +115,24 @@ def test_a_killed_run_goes_on_where_it_stopped(killed, finished):
     assert after["state"] == "done"
     for stage in ("check", "sync", "calibration"):
         assert after["stages"][stage] == before["stages"][stage], f"{stage} was run again"
+
+
+def is_finding_the_hand(run: RunFolder) -> bool:
+    events = [json.loads(line) for line in run.log_jsonl.read_text().splitlines()]
+    return any(event.get("stage") == "pose:front" and event.get("fraction", 0.0) > 0.0 for event in events)
+
+
+def test_ctrl_c_ends_a_run_and_its_workers_in_words(session, killed, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(killed[0].path, run.path)
+    process = start_run(session, run)
+    wait_until(process, lambda: is_finding_the_hand(run))
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers, too
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130
+    assert "Cancelled" in said
+    assert "Traceback" not in said
+    assert read_run(run)["state"] == "cancelled"
 
 
 def test_every_box_of_the_run_folder_is_on_the_disk(finished):
