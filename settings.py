@@ -52,6 +52,11 @@ class Settings(BaseSettings):
         validation_alias="SECRET_KEY",
         description="Signs sessions and job handles; by default made once and kept in data_dir.",
     )
+    baseline: Path | None = Field(
+        default=None,
+        description="Reference to measure against (`python -m pipeline baseline build`); by default the "
+        "built-in simulated one, which is for trying the software only.",
+    )
     max_upload_bytes: int = Field(
         default=20 * 2**30,
         gt=0,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import MeasureError
 from pipeline.files import hash_file
 from pipeline.progress import Reporter
 from pipeline.results import (
@@ -27,6 +28,7 @@ from pipeline.results import (
     write_view,
 )
 from pipeline.session import Session
+from settings import get_settings
 
 if TYPE_CHECKING:
     from pipeline.hand.joints import Side
@@ -104,7 +106,7 @@ def list_stages(session: Session) -> list[Stage]:
             "Working out where the cameras stand",
             12,
             (),
-            (*takes, *rig),
+            (*takes, *rig, *videos),  # the rig is for the videos' picture sizes
             {
                 "reference": settings.reference,
                 "checkerboard": settings.checkerboard.model_dump(),
@@ -152,22 +154,35 @@ def _names(session: Session, paths: Any) -> list[str]:
 
 def _pose_stage(session: Session, camera: str) -> Stage:
     settings = session.settings
-    source = session.videos.get(camera) or session.keypoints[camera]
+    models: list[str] = []
+    if session.videos:
+        sources, models = [session.videos[camera]], _network_digests(session)
+    else:
+        sources = [session.keypoints[camera], *([session.rig] if session.rig else [])]  # it tells the size
     return Stage(
         f"pose:{camera}",
         f"Finding the hand in camera {camera}",
         30 if session.videos else 1,
         (),
-        tuple(_names(session, [source])),
+        tuple(_names(session, sources)),
         {
             "preset": settings.preset,
             "side": settings.side,
             "detector": settings.detector,
             "estimator": settings.estimator,
+            "networks": models,
         },
         lambda context: _pose(context, camera),
         (f"views/{camera}.npz",),
     )
+
+
+def _network_digests(session: Session) -> list[str]:
+    """SHA-256 of the files of the networks that find and measure the hand."""
+    from pipeline.pose.registry import describe_models
+
+    described = describe_models(session.settings.detector, session.settings.estimator)
+    return sorted(digest for model in described for digest in model["sha256"].values())
 
 
 def _hand_digest() -> str:
@@ -179,7 +194,13 @@ def _hand_digest() -> str:
 def _baseline_digest() -> str:
     from pipeline.measures.baseline import BUILTIN_BASELINE
 
-    return hash_file(BUILTIN_BASELINE)
+    path = get_settings().baseline or BUILTIN_BASELINE
+    if not path.is_file():
+        raise MeasureError(
+            f"The reference {path} is not there.",
+            "Correct REDYS_BASELINE, or unset it to use the built-in one.",
+        )
+    return hash_file(path)
 
 
 def _check(context: Context) -> list[Path]:
@@ -251,7 +272,7 @@ def _measures(context: Context) -> list[Path]:
     from pipeline.measures.measure import measure
     from pipeline.measures.summary import summarise, write_summary
 
-    baseline = read_baseline()
+    baseline = read_baseline(get_settings().baseline)
     hands = _read_hands(context.run)
     measures = measure(hands, baseline)
     context.report.update(0.3, "Working out the report's numbers")
@@ -289,7 +310,7 @@ def _web(context: Context) -> list[Path]:
         read_rig(context.run.rig_json),
         _read_views(context),
         hands,
-        measure(hands, read_baseline()),
+        measure(hands, read_baseline(get_settings().baseline)),
         load_hand_model(),
         context.report,
     )
