@@ -10,22 +10,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.errors import Cancelled, RunFolderError
+from pipeline.errors import Cancelled, MeasureError, RunFolderError
 from pipeline.evaluate import evaluate
 from pipeline.files import read_json, write_json, write_npz
+from pipeline.measures.baseline import BUILTIN_BASELINE
 from pipeline.progress import Reporter
 from pipeline.results import RunFolder, list_sides, read_table, read_view
 from pipeline.run import RunProgress, read_run, run_session
 from pipeline.synth.session import make_session
 from pipeline.synth.spec import SynthSpec
-from settings import ROOT
+from settings import ROOT, get_settings
 
 pytestmark = pytest.mark.pipeline
 
@@ -289,6 +290,35 @@ def test_keypoints_alone_give_tables_and_numbers_too(exact):
     assert len(read_table(exact[1].angles_parquet)) > 0
     assert exact[1].summary_json.is_file()
     assert read_run(exact[1])["state"] == "done"
+
+
+@pytest.fixture
+def set_baseline(monkeypatch) -> Iterator[Callable[[Path], None]]:
+    def choose(path: Path) -> None:
+        monkeypatch.setenv("REDYS_BASELINE", str(path))
+        get_settings.cache_clear()
+
+    yield choose
+    monkeypatch.undo()
+    get_settings.cache_clear()
+
+
+def test_a_reference_of_ones_own_is_measured_against_and_named(exact, tmp_path, set_baseline):
+    own = {**read_json(BUILTIN_BASELINE), "name": "our own reference", "simulated": False}
+    write_json(tmp_path / "own.json", own)
+    set_baseline(tmp_path / "own.json")
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(exact[1].path, run.path)
+    run_session(exact[0], run.path)
+    provenance = read_json(run.summary_json)["provenance"]
+    assert provenance["baseline"] == "our own reference"
+    assert provenance["baseline_simulated"] is False
+
+
+def test_a_missing_reference_of_ones_own_is_named(exact, tmp_path, set_baseline):
+    set_baseline(tmp_path / "nowhere.json")
+    with pytest.raises(MeasureError, match=r"nowhere\.json"):
+        run_session(exact[0], tmp_path / "run")
 
 
 def test_one_camera_works_and_says_what_that_costs(session, tmp_path):
