@@ -55,7 +55,9 @@ def assess_quality(
     cameras = [_assess_camera(name, sync, rig, views[name], hands) for name in _order(views, sync.reference)]
     measured = {side: _assess_hand(hand, movements[side]) for side, hand in hands.items()}
     failed = [*_fail_hands(measured), *_fail_cameras(sync, rig, list(views))]
+    wanted = {side for tracks in views.values() for side in tracks}
     limited = [
+        *(f"The {side} hand could not be measured." for side in sorted(wanted - set(hands)) if hands),
         *_limit_cameras(cameras, sync, rig, views),
         *_limit_hands(measured, movements),
     ]
@@ -81,7 +83,7 @@ def _assess_camera(
     name: str, sync: SyncResult, rig: Rig, tracks: dict[Side, ViewTrack], hands: dict[Side, HandTrack]
 ) -> CameraQuality:
     clock = sync.cameras.get(name)
-    shares = [float(np.isfinite(track.keypoints_px).all(axis=(1, 2)).mean()) for track in tracks.values()]
+    shares = [_share_shown(track) for track in tracks.values()]
     residuals = [
         hand.residual_px[hand.cameras.index(name)] for hand in hands.values() if name in hand.cameras
     ]
@@ -96,6 +98,10 @@ def _assess_camera(
         sync_verdict=clock.verdict if clock else "failed",
         reasons=clock.reasons if clock else (),
     )
+
+
+def _share_shown(track: ViewTrack) -> float:
+    return float(np.isfinite(track.keypoints_px).all(axis=(1, 2)).mean())
 
 
 def _assess_hand(hand: HandTrack, movement: Kinematics) -> HandQuality:
@@ -142,10 +148,11 @@ def _limit_cameras(
         name = camera.camera
         if camera.sync_verdict != "reliable":
             reasons.append(_join(f"The clock of camera {name} is doubtful", camera.reasons))
-        if camera.valid_share < MIN_VALID_LIMITED:
-            reasons.append(
-                f"Camera {name} shows the hand in only {100 * camera.valid_share:.0f} % of its frames."
-            )
+        for side, track in views[name].items():
+            share = _share_shown(track)
+            which = "the hand" if len(views[name]) == 1 else f"the {side} hand"
+            if share < MIN_VALID_LIMITED:
+                reasons.append(f"Camera {name} shows {which} in only {100 * share:.0f} % of its frames.")
         width = max((track.size_px[0] for track in views[name].values()), default=0)
         if width and camera.reprojection_px > MAX_REPROJECTION_SHARE * width:
             reasons.append(
