@@ -13,6 +13,7 @@ from pipeline.errors import FusionError
 from pipeline.fusion.curvature import get_curvature
 from pipeline.fusion.initial import (
     Guess,
+    can_place,
     get_flat_joints,
     guess_from_joints,
     guess_from_one_view,
@@ -351,6 +352,12 @@ def make_guess(evidence: Evidence, model: HandModel, options: FusionOptions) -> 
             )
         return Guess(np.zeros(model.n_betas), camera.R.T @ orient, pose, _from_camera(camera, hand, transl))
     joints, _ = triangulate_evidence(evidence, options)
+    if not can_place(joints):
+        raise FusionError(
+            f"Neither the wrist nor the palm was seen by two cameras at once ({', '.join(evidence.names)}), "
+            "so there is no telling where the hand is.",
+            "Check the cameras' offsets, and that wrist and palm are in two pictures at the same time.",
+        )
     betas = _median_betas(guesses, model)
     if betas is None:
         betas = guess_shape(model, joints, evidence.fps, options)

@@ -120,6 +120,12 @@ def guess_from_joints(
     return orient, hand_pose, fill_points(transl)
 
 
+def can_place(joints_mm: np.ndarray) -> bool:
+    """Whether joints (T, 21, 3), NaN = not measured, say anywhere where the hand is: by wrist or palm."""
+    known = np.isfinite(joints_mm).all(axis=2)
+    return bool(known[:, 0].any() or (known[:, PALM].sum(axis=1) >= _MIN_PALM).any())
+
+
 def get_flat_joints(hand: FixedShapeHand) -> np.ndarray:
     """The 21 joints (21, 3) of the flat hand at the template's place, mm."""
     points = torch.cat([hand.joints_mm, hand.vertices_mm[list(hand.tips)]])

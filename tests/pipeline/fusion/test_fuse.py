@@ -247,6 +247,14 @@ def test_a_hand_never_seen_by_two_cameras_at_once_is_an_error_that_names_them(ma
         work(take)
 
 
+def test_fingertips_alone_do_not_place_a_hand_and_that_is_said(make_take, work):
+    take = make_take(seconds=0.2)
+    for tracks in take.views.values():
+        tracks["right"].keypoints_px[:, [joint for joint in range(21) if joint not in (8, 12)]] = np.nan
+    with pytest.raises(FusionError, match="wrist nor the palm"):
+        work(take)
+
+
 def test_a_camera_without_calibration_is_named(make_take, work):
     take = make_take(seconds=0.2)
     del take.rig.cameras["left"]
