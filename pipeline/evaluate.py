@@ -119,7 +119,7 @@ def evaluate(run: RunFolder, truth: Path) -> Evaluation:
     Raises
     ------
     RunFolderError
-        The truth is missing or broken, or the run folder is none.
+        The truth is missing or broken, the run folder is none, or its reference camera is another.
     """
     if not run.path.is_dir():
         raise RunFolderError(f"{run.path} is not a folder.", "Give the folder that a run wrote.")
@@ -127,6 +127,13 @@ def evaluate(run: RunFolder, truth: Path) -> Evaluation:
     missing: list[str] = []
     sync = _read(functools.partial(read_sync, run), missing)
     rig = _read(functools.partial(read_rig, run.rig_json), missing)
+    for part in (sync, rig):
+        if part is not None and part.reference != true.rig.reference:
+            raise RunFolderError(
+                f"{run.path} has camera {part.reference} as its reference, and the truth "
+                f"{true.rig.reference}: times and places are on another clock and in another frame.",
+                f'Run the session again with reference = "{true.rig.reference}" in session.toml.',
+            )
     views = {}
     for camera in true.rig.cameras:
         sides = _read(functools.partial(read_view, run, camera), missing)

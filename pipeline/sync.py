@@ -382,7 +382,7 @@ def _judge(
         )
     if estimate.match < MATCH_SCORE:
         doubts.append(f"The two sounds hardly match (score {estimate.match:.1f} of {MATCH_SCORE:.0f}).")
-    if estimate.rival > REPETITION_RATIO:
+    if REPETITION_RATIO < estimate.rival < float("inf"):  # infinite: too short an overlap to compare any
         doubts.append(
             f"The sound repeats itself: another offset fits as well or nearly so ({estimate.rival:.0%})."
         )

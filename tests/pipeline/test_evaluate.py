@@ -177,6 +177,13 @@ def test_an_empty_folder_compares_nothing_and_no_folder_is_an_error(tmp_path, tr
         evaluate(RunFolder(tmp_path / "run"), tmp_path / "run")
 
 
+def test_a_run_with_another_reference_camera_is_not_compared(perfect, truth):
+    run, session = perfect
+    write_sync(run, replace(truth.sync, reference="left"))
+    with pytest.raises(RunFolderError, match="has camera left as its reference, and the truth front"):
+        evaluate(run, session)
+
+
 def test_the_table_and_the_json_say_the_same(perfect, tmp_path):
     evaluation = evaluate(*perfect)
     text = evaluation.to_text()

@@ -124,6 +124,13 @@ def test_a_looped_bar_is_never_wrong_and_reliable(seed):
     assert any("repeats itself" in reason for reason in found.reasons)
 
 
+def test_too_short_an_overlap_is_not_said_to_repeat_itself():
+    found = find_offset(hear(1, 0.0, 0.9), hear(2, 0.05, 0.9))
+    assert found.verdict != "reliable"
+    assert any("share only 0.8 s" in reason or "share only 0.9 s" in reason for reason in found.reasons)
+    assert not any("repeats itself" in reason for reason in found.reasons)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_sound_of_another_take_fails(seed):
     found = find_offset(hear(1, 0.0), hear(seed + 20, 0.5, room_seed=seed + 10))
