@@ -211,6 +211,7 @@ def _check_sound(session: Session, infos: dict[str, VideoInfo]) -> list[Finding]
 
 def _check_keypoints(session: Session) -> list[Finding]:
     findings = []
+    sides = session.settings.sides
     for name in session.cameras if session.keypoints else ():
         file = _inside(session, session.keypoints[name])
         try:
@@ -218,8 +219,10 @@ def _check_keypoints(session: Session) -> list[Finding]:
         except RedysError as error:
             findings.append(Finding(file, "error", error.what, "Export the keypoints again."))
             continue
-        expected = {"time_s": (), "keypoints_px": (21, 2), "sigma_px": (21,)}
-        n_frames = len(arrays["time_s"]) if arrays.get("time_s") is not None else 0
+        expected: dict[str, tuple[int, ...]] = {"time_s": ()}
+        for prefix in [f"{side}_" for side in sides] if len(sides) > 1 else [""]:
+            expected |= {f"{prefix}keypoints_px": (21, 2), f"{prefix}sigma_px": (21,)}
+        n_frames = arrays["time_s"].size if "time_s" in arrays else 0
         wrong = [
             key
             for key, shape in expected.items()
@@ -231,7 +234,8 @@ def _check_keypoints(session: Session) -> list[Finding]:
                     file,
                     "error",
                     f"{file} lacks {', '.join(wrong)} or has it in another shape.",
-                    "It needs time_s (T,), keypoints_px (T, 21, 2) and sigma_px (T, 21).",
+                    "It needs time_s (T,), keypoints_px (T, 21, 2) and sigma_px (T, 21); for both hands the "
+                    "latter two twice, as right_keypoints_px, left_keypoints_px and so on.",
                 )
             )
         else:

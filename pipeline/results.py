@@ -469,7 +469,7 @@ def write_hand(run: RunFolder, side: Side, hand: HandTrack) -> None:
         for key, value in vars(hand).items()
         if key != "cameras"
     }
-    write_npz(run.hand_npz(side), cameras=np.array(hand.cameras, dtype="U64"), **arrays)
+    write_npz(run.hand_npz(side), cameras=np.array(hand.cameras, dtype=str), **arrays)
 
 
 def read_hand(run: RunFolder, side: Side) -> HandTrack:

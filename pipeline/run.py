@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.errors import Cancelled, RedysError, RunFolderError
+from pipeline.errors import Cancelled, RedysError, RunFolderError, SessionError
 from pipeline.files import hash_file, hash_json, read_json, write_json
 from pipeline.progress import Progress, Reporter
 from pipeline.results import SCHEMA_VERSION, RunFolder
@@ -118,6 +118,7 @@ def run_session(
     """
     session = read_session(session_path)
     folder = RunFolder(Path(out))
+    _require_apart(session, folder)
     with _lock(folder):
         stages = list_stages(session)
         record = _open_record(folder, session, stages)
@@ -142,6 +143,15 @@ def run_session(
             record.log("crashed", traceback=traceback.format_exc())
             raise
     return folder
+
+
+def _require_apart(session: Session, folder: RunFolder) -> None:
+    """A run writes a ``rig.json`` of its own: in the session folder it would be taken for an input."""
+    if folder.path.resolve() == session.path.resolve():
+        raise RunFolderError(
+            f"{folder.path} is the session folder itself: results would lie among the recordings.",
+            "Choose another folder with --out.",
+        )
 
 
 def _run_stages(
@@ -316,7 +326,16 @@ def _open_record(folder: RunFolder, session: Session, stages: list[Stage]) -> _R
 
 
 def _hash_inputs(session: Session) -> dict[str, str]:
-    return {name: hash_file(path) for name, path in session.inputs.items()}
+    hashes = {}
+    for name, path in session.inputs.items():
+        try:
+            hashes[name] = hash_file(path)
+        except OSError as error:
+            raise SessionError(
+                f"{name} cannot be read ({error.strerror or error}).",
+                "Check that it is a file that may be read, or copy it there again.",
+            ) from error
+    return hashes
 
 
 def _list_versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from pipeline.errors import SessionError
 from pipeline.hand.joints import SIDES, Side
@@ -27,7 +27,7 @@ class Checkerboard(BaseModel):
 
     columns: int = Field(default=9, ge=3, le=40)
     rows: int = Field(default=6, ge=3, le=40)
-    square_mm: float = Field(default=25.0, gt=0)
+    square_mm: FiniteFloat = Field(default=25.0, gt=0)
 
 
 class SessionSettings(BaseModel):
@@ -44,7 +44,7 @@ class SessionSettings(BaseModel):
     detector: str = "mediapipe"
     estimator: str = "mediapipe"
     checkerboard: Checkerboard = Checkerboard()
-    offset_s: dict[str, float] = Field(default_factory=dict)
+    offset_s: dict[str, FiniteFloat] = Field(default_factory=dict)
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -105,7 +105,8 @@ def read_session(path: Path) -> Session:
         raise SessionError(f"{path} is not a folder.", "Give the folder that holds the cameras' videos.")
     settings = _read_settings(path / "session.toml")
     videos = _find_videos(path)
-    keypoints = {file.stem: file for file in sorted((path / "keypoints").glob("*.npz"))}
+    files = sorted((path / "keypoints").glob("*.npz"))
+    keypoints = {file.stem: file for file in files if not file.name.startswith(".")}
     if videos and keypoints:
         keypoints = {}  # videos are the evidence; keypoints are for sessions without them
     if not videos and not keypoints:
@@ -192,3 +193,10 @@ def _check_offsets(settings: SessionSettings, names: dict[str, Path], path: Path
                 f"{path / 'session.toml'}: offset_s names camera {camera}, of which there is no video.",
                 f"The cameras are {', '.join(sorted(names))}.",
             )
+    if settings.offset_s.get(settings.reference):
+        raise SessionError(
+            f"{path / 'session.toml'}: offset_s names {settings.reference}, which is the reference camera: "
+            "its clock is the one that counts.",
+            "Give the other cameras' offsets instead: the seconds that are added to their times to get "
+            f"{settings.reference}'s.",
+        )

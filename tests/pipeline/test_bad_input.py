@@ -184,6 +184,26 @@ def test_different_frame_rates_are_no_fault(session, capsys):
     assert len(read_times(session / "left.mp4")) == round(SECONDS * 30)
 
 
+def test_a_run_into_the_session_folder_itself_is_refused_and_its_rig_left_alone(session, capsys):
+    rig = (session / "rig.json").read_bytes()
+    said = run_and_read(session, capsys, out=session / "." / "calibration" / "..")
+    assert "is the session folder itself" in said
+    assert (session / "rig.json").read_bytes() == rig
+    assert not (session / "run.json").exists()
+
+
+def test_a_link_to_a_file_that_is_gone_is_named(session, capsys):
+    (session / "left.mp4").unlink()
+    (session / "left.mp4").symlink_to(session / "elsewhere.mp4")
+    assert "left.mp4 cannot be read" in run_and_read(session, capsys)
+
+
+def test_a_folder_called_like_a_video_is_named(session, capsys):
+    (session / "left.mp4").unlink()
+    (session / "left.mp4").mkdir()
+    assert "left.mp4 cannot be read" in run_and_read(session, capsys)
+
+
 def test_a_full_disk_is_said_and_leaves_nothing_half_written(session, capsys, monkeypatch):
     def refuse(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -220,6 +221,32 @@ def test_keypoints_of_another_shape_are_named(tmp_path):
     assert "keypoints/left.npz lacks keypoints_px, sigma_px" in errors[0]
     (tmp_path / "keypoints" / "left.npz").write_bytes(b"junk")
     assert "left.npz cannot be read" in of_level(check_session(session), "error")[0]
+
+
+def test_keypoints_of_both_hands_are_looked_for_by_side(tmp_path):
+    (tmp_path / "keypoints").mkdir()
+    (tmp_path / "session.toml").write_text('side = "both"\n')
+    arrays: dict[str, Any] = {"time_s": np.arange(9) / 60.0}
+    for side in ("right", "left"):
+        arrays |= {f"{side}_keypoints_px": np.zeros((9, 21, 2)), f"{side}_sigma_px": np.ones((9, 21))}
+    for name in ("front", "left"):
+        np.savez(tmp_path / "keypoints" / f"{name}.npz", **arrays)
+    session = calibrated(tmp_path, "front", "left")
+    assert of_level(check_session(session), "error") == []
+    del arrays["left_sigma_px"]
+    np.savez(tmp_path / "keypoints" / "left.npz", **arrays)
+    errors = of_level(check_session(session), "error")
+    assert len(errors) == 1
+    assert "keypoints/left.npz lacks left_sigma_px" in errors[0]
+
+
+def test_a_time_that_is_no_list_is_named(tmp_path):
+    (tmp_path / "keypoints").mkdir()
+    points, sigma = np.zeros((9, 21, 2)), np.ones((9, 21))
+    path = tmp_path / "keypoints" / "front.npz"
+    np.savez(path, time_s=np.array(0.5), keypoints_px=points, sigma_px=sigma)
+    errors = of_level(check_session(calibrated(tmp_path, "front")), "error")
+    assert "keypoints/front.npz lacks time_s" in errors[0]
 
 
 def test_checking_needs_neither_torch_nor_opencv():

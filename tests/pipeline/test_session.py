@@ -143,3 +143,24 @@ def test_an_offset_of_a_camera_without_video_is_named(tmp_path):
     error = error_of(make(tmp_path, "front.mp4", "left.mp4", toml="[offset_s]\nlfet = 0.2\n"))
     assert "lfet" in error.what
     assert "front, left" in error.advice
+
+
+def test_a_hidden_file_among_the_keypoints_is_no_camera(tmp_path):
+    session = read_session(make(tmp_path, "keypoints/front.npz", "keypoints/._front.npz"))
+    assert session.cameras == ("front",)
+
+
+@pytest.mark.parametrize(
+    "line", ["[offset_s]\nleft = nan", "[offset_s]\nleft = inf", "[checkerboard]\nsquare_mm = inf"]
+)
+def test_a_number_that_is_none_is_named(tmp_path, line):
+    error = error_of(make(tmp_path, "front.mp4", "left.mp4", toml=line))
+    assert line.split("=")[0].split()[-1] in error.what
+    assert "finite" in error.what
+
+
+def test_an_offset_of_the_reference_camera_is_not_ignored_silently(tmp_path):
+    error = error_of(make(tmp_path, "front.mp4", "left.mp4", toml="[offset_s]\nfront = 0.5"))
+    assert "offset_s names front, which is the reference camera" in error.what
+    settings = read_session(make(tmp_path, toml="[offset_s]\nfront = 0.0")).settings
+    assert settings.offset_s == {"front": 0.0}
