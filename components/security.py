@@ -175,7 +175,8 @@ def _refuse_foreign_posts(signer: Signer) -> flask.typing.ResponseReturnValue | 
         return _refuse(403, "The request comes from another site.")
     cookie = request.cookies.get(CSRF_COOKIE, "")
     said = request.headers.get(CSRF_HEADER) or _said_in_form()
-    if not cookie or not secrets.compare_digest(cookie, said) or not _is_signed(cookie, signer):
+    same = secrets.compare_digest(cookie.encode(), said.encode())
+    if not cookie or not same or not _is_signed(cookie, signer):
         return _refuse(403, "The page is out of date. Reload it and try again.")
     return None
 

@@ -103,6 +103,8 @@ def test_a_change_needs_the_pages_token(local: Site) -> None:
     assert client.post("/upload", headers={"X-CSRFToken": header["X-CSRFToken"] + "x"}).status_code == 403
     client.set_cookie("_csrf_token", "made.up")
     assert client.post("/upload", headers={"X-CSRFToken": "made.up"}).status_code == 403
+    client.set_cookie("_csrf_token", "\xe9")
+    assert client.post("/upload", headers={"X-CSRFToken": "\xe9"}).status_code == 403
 
 
 def test_a_change_from_another_site_is_refused(local: Site) -> None:
