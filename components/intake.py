@@ -15,7 +15,14 @@ from pipeline.errors import RedysError, SessionError
 from pipeline.session import SessionSettings
 from records import get_records
 from records.checking import Finding, check_folder
-from records.drafts import ALLOWED_SUFFIXES, Placed, list_server_folders, write_session_toml
+from records.drafts import (
+    ALLOWED_SUFFIXES,
+    Placed,
+    is_from_form,
+    list_server_folders,
+    looks_like_session,
+    write_session_toml,
+)
 from records.errors import UploadError
 from settings import get_settings
 
@@ -120,9 +127,15 @@ def describe_folder(folder: str | None) -> str:
     if not folder or not folder.strip():
         return ""
     try:
-        return OWN_SETTINGS if (_allowed(folder) / "session.toml").is_file() else "The settings below apply."
+        return OWN_SETTINGS if _has_own_settings(_allowed(folder)) else "The settings below apply."
     except RedysError as error:
         return str(error)
+
+
+def _has_own_settings(folder: Path) -> bool:
+    """Whether somebody wrote a ``session.toml`` there; what this form wrote at an earlier check is none."""
+    path = folder / "session.toml"
+    return path.is_file() and not is_from_form(path)
 
 
 def _allowed(folder: str | None) -> Path:
@@ -151,7 +164,9 @@ def prepare(source: str, files: dict[str, Any], folder: str | None, form: dict[s
     """
     if source == "folder":
         path = _allowed(folder)
-        if not (path / "session.toml").is_file():
+        if not looks_like_session(path):
+            raise SessionError(f"No videos in {path}.", "Choose the folder that holds the cameras' videos.")
+        if not _has_own_settings(path):
             write_session_toml(path / "session.toml", _settings(form))
         return path
     sent = files.get("files") or []

@@ -317,18 +317,31 @@ def _say_bytes(count: int) -> str:
 # --- session.toml --------------------------------------------------------------------------------
 
 
+_FROM_FORM = (
+    "# From the form of a new recording, which may write this file again. Without this line it is kept."
+)
+
+
 def write_session_toml(path: Path, settings: dict[str, Any]) -> None:
     """Write settings as ``session.toml``; `pipeline.session.read_session` says what is wrong with them.
 
-    Dates are ISO text; values of None are left out.
+    Dates are ISO text; values of None are left out. The first line says that a form wrote it, so that the
+    form may write it again (`is_from_form`).
     """
     plain = [(key, value) for key, value in settings.items() if not isinstance(value, dict)]
     tables = [(key, value) for key, value in settings.items() if isinstance(value, dict)]
-    lines = [f"{key} = {_toml(key, value)}" for key, value in plain if value is not None]
+    lines = [_FROM_FORM, *(f"{key} = {_toml(key, value)}" for key, value in plain if value is not None)]
     for name, table in tables:
         lines += ["", f"[{name}]"]
         lines += [f"{key} = {_toml(key, value)}" for key, value in table.items() if value is not None]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def is_from_form(path: Path) -> bool:
+    """Whether a ``session.toml`` was written by `write_session_toml` and by nobody since."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8").startswith(f"{_FROM_FORM}\n")
+    return False
 
 
 def _toml(key: str, value: Any) -> str:

@@ -310,6 +310,14 @@ def test_a_server_folder_gets_the_forms_settings_but_keeps_its_own(site: Site, t
         assert intake.describe_folder(str(own)) == intake.OWN_SETTINGS
         intake.prepare("folder", {}, str(own), FORM, "local")
         assert (own / "session.toml").read_text() == 'subject = "P-1"\n'
+        again = {**FORM, "subject": "P-10"}
+        intake.prepare("folder", {}, str(bare), again, "local")  # the person noticed a wrong pseudonym
+        assert tomllib.loads((bare / "session.toml").read_text())["subject"] == "P-10"
+        assert "below apply" in intake.describe_folder(str(bare))
+        (tmp_path / "elsewhere").mkdir()
+        with pytest.raises(RedysError, match="No videos"):
+            intake.prepare("folder", {}, str(tmp_path / "elsewhere"), FORM, "local")
+        assert not list((tmp_path / "elsewhere").iterdir())
         with pytest.raises(RedysError, match="whole path"):
             intake.prepare("folder", {}, "relative/folder", FORM, "local")
         with pytest.raises(RedysError, match="pseudonym"):
