@@ -57,6 +57,9 @@ def run_retry(run_id: str | Any, place: str | Any) -> dict[str, Any]:
     return {"type": "run-retry", "run": run_id, "place": place}
 
 
+START_PANEL: Final = "start-panel"
+START_RUN: Final = "start-run"
+
 # --- worklist ------------------------------------------------------------------------------------
 
 WORKLIST_SEARCH: Final = "worklist-search"

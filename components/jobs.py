@@ -209,6 +209,13 @@ def run_panel(run: RunRow) -> html.Section:
     )
 
 
+def start_panel(recording_id: str) -> html.Div:
+    """For a recording that was never worked on: the button that does."""
+    start = html.Button("Start", id=ids.START_RUN, value=recording_id, className="btn btn-primary")
+    words = html.P("The videos of this recording have not been worked on yet.")
+    return html.Div(notice("info", words, start), id=ids.START_PANEL)
+
+
 def _panel_content(run: RunRow) -> list[Any]:
     content: list[Any] = [
         dcc.Store(id=ids.run_finished(run.id), data=[run.state, run.position, run.cancel_requested]),
@@ -352,6 +359,21 @@ def register_callbacks(app: dash.Dash) -> None:
     def retry(clicks: list[int | None], tick: int | None) -> tuple[dict[str, str], int]:
         run = get_records().retry(_clicked_run(clicks), current_actor())
         return job_request(run.id), (tick or 0) + 1
+
+    @app.callback(
+        Output(ids.START_PANEL, "children"),
+        Output(ids.JOB_REQUEST, "data", allow_duplicate=True),
+        Output(ids.TRAY_TICK, "n_intervals", allow_duplicate=True),
+        Input(ids.START_RUN, "n_clicks"),
+        State(ids.START_RUN, "value"),
+        State(ids.TRAY_TICK, "n_intervals"),
+        prevent_initial_call=True,
+    )
+    def start(clicks: int | None, recording_id: str, tick: int | None) -> tuple[Any, ...]:
+        if not clicks:
+            raise PreventUpdate
+        run = get_records().submit_run(recording_id, current_actor())
+        return run_panel(run), job_request(run.id), (tick or 0) + 1
 
 
 def announce_error(error: Exception) -> None:

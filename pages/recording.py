@@ -25,7 +25,7 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
     parts: list[Any] = [_head(recording)]
     run = recording.run
     if run is None:
-        parts.append(failed(RedysError("This recording has not been worked.", "Start it from the worklist.")))
+        parts.append(jobs.start_panel(recording.id))
     elif run.state != "done":
         parts.append(jobs.run_panel(run))
     if recording.report_run_id is not None:

@@ -190,6 +190,14 @@ def test_time_left_is_said_no_more_exactly_than_it_is_known(seconds: float | Non
     assert say_seconds(seconds) == words
 
 
+def test_a_recording_that_was_never_worked_on_can_be_started_from_its_page(
+    records: Records, recording: RecordingRow
+) -> None:
+    drawn = text_of(jobs.start_panel(recording.id))
+    assert ids.START_RUN in drawn
+    assert recording.id in drawn
+
+
 def test_a_run_that_is_stopping_says_so(records: Records, recording: RecordingRow) -> None:
     run = replace(records.submit_run(recording.id), state="running", message="Fitting", cancel_requested=True)
     assert jobs.say_run(run) == "P-1, piano, right: Fitting (stopping), 0 %"
