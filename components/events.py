@@ -36,7 +36,7 @@ def _bouts(bouts: tuple[PostureBout, ...], signals: Signals) -> html.Div:
             [
                 name_angle(bout.angle),
                 bout.direction,
-                f"{bout.end_s - bout.start_s:.2f} s",
+                f"{_length_s(bout, signals):.2f} s",
                 f"{say_number(bout.peak_z, 1, signed=True)} SD",
             ],
         )
@@ -58,7 +58,7 @@ def _brisk(brisk: tuple[BriskEvent, ...], signals: Signals) -> html.Div:
             signals.frame_at(event.peak_s),
             event.joint,
             event.peak_s,
-            [name_joint(event.joint), f"{1000 * (event.end_s - event.start_s):.0f} ms",
+            [name_joint(event.joint), f"{1000 * _length_s(event, signals):.0f} ms",
              f"{event.peak_acceleration:.1f} m/s²"],
         )
         for event in sorted(strongest, key=lambda event: event.peak_s)
@@ -70,6 +70,11 @@ def _brisk(brisk: tuple[BriskEvent, ...], signals: Signals) -> html.Div:
         rows,
         len(brisk),
     )
+
+
+def _length_s(event: PostureBout | BriskEvent, signals: Signals) -> float:
+    """From the start of the first frame to the end of the last: what is seen in one frame lasts one frame."""
+    return event.end_s - event.start_s + signals.frame_s
 
 
 def _row(frame: int, joint: str, time_s: float, cells: list[str]) -> html.Tr:

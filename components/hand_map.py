@@ -26,8 +26,8 @@ from pipeline.measures.levels import BETWEEN, UNKNOWN
 from pipeline.measures.summary import SIMULATED_NOTE, AngleSummary, Provenance, SideSummary
 
 CAPTION: Final = (
-    "Numbers are standard deviations between people from the reference; "
-    "+ is more flexed, or further from the middle finger."
+    "Numbers are standard deviations between people from the reference, of the median posture or, where "
+    "that is farther, of the posture at times; + is more flexed, or further from the middle finger."
 )
 
 WIDTH, HEIGHT = 600, 540
@@ -111,18 +111,21 @@ def _draw_outline(side: Side) -> str:
 def _draw_badge(angle: AngleSummary, side: Side) -> str:
     x, y = _BADGES[angle.angle]
     x = _x(x, side)
-    shapes = draw_shape(angle.level, x, y, _RADIUS)
-    certain = angle.certain and angle.level != UNKNOWN
+    shown = angle.farthest
+    shapes = draw_shape(shown.level, x, y, _RADIUS)
+    certain = shown.certain and shown.level != UNKNOWN
     if not certain:
-        shapes += draw_shape(angle.level, x, y, _RADIUS, "url(#hatch)")
-    colour = TEXT_COLOURS[angle.level]
+        shapes += draw_shape(shown.level, x, y, _RADIUS, "url(#hatch)")
+    colour = TEXT_COLOURS[shown.level]
     # Over stripes a number needs a rim: light round dark words, the level's own round white ones.
-    rim = "#FFFFFF" if colour == DARK else LEVEL_COLOURS[angle.level]
+    rim = "#FFFFFF" if colour == DARK else LEVEL_COLOURS[shown.level]
     halo = "" if certain else f' stroke="{rim}" stroke-width="4" paint-order="stroke"'
-    lower = y + (9.5 if angle.level == BETWEEN else 5)
+    number = say_number(shown.z, 1, signed=True)
+    size = 14.5 if len(number) <= 4 else 12  # "−14.3" must not reach over the mark's edge
+    lower = y + (9.5 if shown.level == BETWEEN else 5)
     return (
-        f"<g>{shapes}<text x='{x:.1f}' y='{lower:.1f}' text-anchor='middle' font-size='14.5' "
-        f'font-weight="700" fill="{colour}"{halo}>{say_number(angle.z, 1, signed=True)}</text></g>'
+        f"<g>{shapes}<text x='{x:.1f}' y='{lower:.1f}' text-anchor='middle' font-size='{size}' "
+        f'font-weight="700" fill="{colour}"{halo}>{number}</text></g>'
     )
 
 
@@ -145,9 +148,23 @@ def _draw_names(side: Side) -> str:
 
 def say_reference(angle: AngleSummary) -> str:
     """The reference of one angle: "41 ± 11°"; `name_reference` says whose."""
-    if not math.isfinite(angle.reference_mean_deg):
+    shown = angle.farthest
+    if not math.isfinite(shown.reference_mean_deg):
         return "none"
-    return f"{say_number(angle.reference_mean_deg, 0)} ± {say_number(angle.reference_sd_deg, 0)}°"
+    return f"{say_number(shown.reference_mean_deg, 0)} ± {say_number(shown.reference_sd_deg, 0)}°"
+
+
+def say_posture(angle: AngleSummary) -> str:
+    """The posture that the map shows: the median, "23°", or what is farther, "−80° at times"."""
+    if not math.isfinite(angle.median_deg):
+        return "–"
+    words = " at times" if angle.is_peak_farther else ""
+    return f"{say_number(angle.farthest.degrees, 0)}°{words}"
+
+
+def _say_median(angle: AngleSummary) -> str | None:
+    """For a row that shows something else than the median."""
+    return f"Median {say_number(angle.median_deg, 0)}°" if angle.is_peak_farther else None
 
 
 def name_reference(provenance: Provenance) -> str:
@@ -164,7 +181,10 @@ def say_worst(summary: SideSummary) -> str:
 
 def describe_map(summary: SideSummary, side: Side) -> str:
     """The map in words, for those who cannot see it."""
-    angles = [f"{angle.label} {say_number(angle.z, 1, True)} ({angle.level})" for angle in summary.angles]
+    angles = [
+        f"{angle.label} {say_number(angle.farthest.z, 1, True)} ({angle.farthest.level})"
+        for angle in summary.angles
+    ]
     return f"Hand map, {side} hand, standard deviations from the reference: " + "; ".join(angles)
 
 
@@ -203,7 +223,7 @@ def hand_map(summary: SideSummary, side: Side, provenance: Provenance) -> html.D
 
 
 def _table(summary: SideSummary, provenance: Provenance) -> html.Div:
-    head = ["Angle", "SD (95 % interval)", "Median", name_reference(provenance), "Level"]
+    head = ["Angle", "SD (95 % interval)", "Posture", name_reference(provenance), "Level"]
     body: list[Any] = []
     for finger in FINGERS:
         body += [_row(angle) for angle in summary.angles if angle.finger == finger]
@@ -218,16 +238,17 @@ _LABEL: Final[dict[str, Any]] = {"aria-label": "All 20 angles as a table"}
 
 
 def _row(angle: AngleSummary) -> html.Tr:
-    interval = f" ({say_number(angle.z_low, 1, True)} to {say_number(angle.z_high, 1, True)})"
-    z: list[Any] = [html.Strong(say_number(angle.z, 1, True)), interval if math.isfinite(angle.z_low) else ""]
+    shown = angle.farthest
+    interval = f" ({say_number(shown.z_low, 1, True)} to {say_number(shown.z_high, 1, True)})"
+    z: list[Any] = [html.Strong(say_number(shown.z, 1, True)), interval if math.isfinite(shown.z_low) else ""]
     name = angle.label[:1].upper() + angle.label[1:]
     return html.Tr(
         [
             html.Th(html.A(name, href=routes.moment_fragment(joint=angle.joint)), scope="row"),
             html.Td(z, className="interval"),
-            html.Td(f"{say_number(angle.median_deg, 0)}°" if math.isfinite(angle.median_deg) else "–"),
+            html.Td(say_posture(angle), className="interval", title=_say_median(angle)),
             html.Td(say_reference(angle), className="quiet"),
-            html.Td(level_badge(angle.level, angle.certain)),
+            html.Td(level_badge(shown.level, shown.certain)),
         ],
         title=angle.note or None,
     )

@@ -56,6 +56,11 @@ class Signals:
         """Time of the last frame."""
         return float(self.time_s[-1]) if len(self.time_s) else 0.0
 
+    @property
+    def frame_s(self) -> float:
+        """How long one frame lasts."""
+        return 1.0 / self.fps if self.fps > 0 else 0.0
+
     def frame_at(self, time_s: float) -> int:
         """The frame nearest to a time."""
         return int(np.abs(self.time_s - time_s).argmin()) if len(self.time_s) else 0

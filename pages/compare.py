@@ -17,7 +17,7 @@ from components.comparison import (
     warnings,
 )
 from components.curves import curves
-from components.hand_map import hand_image
+from components.hand_map import CAPTION, hand_image
 from components.player import player, playhead
 from components.report import name_recording
 from components.signals import Signals, read_signals
@@ -34,6 +34,8 @@ dash.register_page(__name__, path_template=routes.COMPARE, title="Two visits - R
 def layout(recording_a: str | None = None, recording_b: str | None = None, **_: Any) -> Any:
     """The comparison; it says so where one of the two has no report."""
     try:
+        if recording_a == recording_b:
+            raise RedysError("This is one recording, twice.", "Choose two visits of a person to compare.")
         visits = [_open(recording_a), _open(recording_b)]
     except RedysError as error:
         return [html.H1("Two visits"), failed(error), dcc.Link("All recordings", href=routes.WORKLIST)]
@@ -136,6 +138,7 @@ def _maps(comparison: Comparison, before: Summary, after: Summary) -> list[Any]:
                 f"Joint angles, {side} hand",
                 simulated_note(note) if note else None,
                 html.Div(maps, className="visits"),
+                html.P(f"{CAPTION} The table holds medians.", className="plot-note"),
                 level_legend(),
                 angle_changes(change),
             )

@@ -322,35 +322,27 @@ def _find_peak(
 
 
 def _name_worst(angles: tuple[AngleSummary, ...], baseline: Baseline) -> tuple[WorstAngle, ...]:
-    known = sorted((angle for angle in angles if np.isfinite(angle.z)), key=lambda a: -abs(_farthest_z(a)))
+    known = sorted((angle for angle in angles if np.isfinite(angle.z)), key=lambda a: -abs(a.farthest.z))
     people = dict(zip(ANGLES, baseline.person_level()[2], strict=True))
     origin = ", simulated" if baseline.simulated else ""
     return tuple(
         WorstAngle(
             angle=angle.angle,
-            z=_farthest_z(angle),
-            level=level_of(_farthest_z(angle)),
+            z=angle.farthest.z,
+            level=angle.farthest.level,
             sentence=_say(angle, f"(n = {people[angle.angle]}{origin})"),
         )
         for angle in known[:N_WORST]
     )
 
 
-def _farthest_z(angle: AngleSummary) -> float:
-    """Of the median, or of the peak where that is farther out on its own side."""
-    is_outward = angle.peak_z * (angle.peak_deg - angle.median_deg) > 0
-    return angle.peak_z if is_outward and abs(angle.peak_z) > abs(angle.z) else angle.z
-
-
 def _say(angle: AngleSummary, people: str) -> str:
-    info, z = ANGLE_INFO[angle.angle], _farthest_z(angle)
-    way = f"{abs(z):.1f} SD {info.more if z > 0 else info.less}"
+    info, shown = ANGLE_INFO[angle.angle], angle.farthest
+    way = f"{abs(shown.z):.1f} SD {info.more if shown.z > 0 else info.less}"
     label = f"{angle.label[0].upper()}{angle.label[1:]}"
-    if z == angle.z:
-        against = f"{angle.reference_mean_deg:.0f} ± {angle.reference_sd_deg:.0f}°"
-        return _with_minus(f"{label}: {way}, {angle.median_deg:.0f}° against {against} {people}")
-    against = f"{angle.peak_reference_mean_deg:.0f} ± {angle.peak_reference_sd_deg:.0f}°"
-    return _with_minus(f"{label}: at times {way}, {angle.peak_deg:.0f}° against {against} {people}")
+    at_times = "at times " if angle.is_peak_farther else ""
+    against = f"{shown.reference_mean_deg:.0f} ± {shown.reference_sd_deg:.0f}°"
+    return _with_minus(f"{label}: {at_times}{way}, {shown.degrees:.0f}° against {against} {people}")
 
 
 def _with_minus(text: str) -> str:
@@ -408,9 +400,12 @@ def _state_headline(name: str, number: Number, baseline: Baseline) -> Headline:
     words = ""
     if reference and np.isfinite(reference.mean):
         origin = "simulated" if baseline.simulated else baseline.name
-        spread = f" ± {reference.sd:.3g}" if np.isfinite(reference.sd) else ""
-        with_unit = _with_minus(f"{reference.mean:.3g}{spread} {unit}").rstrip()
-        words = f"{with_unit} ({origin}, n = {reference.n_people})"
+        # As many decimals for the spread as for the mean: about three significant digits of the larger.
+        digits = int(np.clip(2 - np.floor(np.log10(max(abs(reference.mean), reference.sd, 1e-9))), 0, 2))
+        spread = f" ± {reference.sd:.{digits}f}" if np.isfinite(reference.sd) else ""
+        space = "" if unit == "°" else " "
+        with_unit = f"{reference.mean:.{digits}f}{spread}{space}{unit.replace('1/min', '/min')}".rstrip()
+        words = f"{_with_minus(with_unit)} ({origin}, n = {reference.n_people})"
     return Headline(
         id=name,
         label=label,

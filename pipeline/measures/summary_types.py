@@ -268,6 +268,65 @@ class AngleSummary:
     median_low: float = NAN
     median_high: float = NAN
 
+    @property
+    def is_peak_farther(self) -> bool:
+        """Whether the peak lies farther from the reference than the median, on its own side."""
+        is_outward = self.peak_z * (self.peak_deg - self.median_deg) > 0
+        return is_outward and abs(self.peak_z) > abs(self.z)
+
+    @property
+    def farthest(self) -> FarthestPosture:
+        """Of median and peak, the one farther from the reference: what a picture of the hand shows."""
+        if self.is_peak_farther:
+            return FarthestPosture(
+                degrees=self.peak_deg,
+                z=self.peak_z,
+                z_low=self.peak_z_low,
+                z_high=self.peak_z_high,
+                level=self.peak_level,
+                certain=self.peak_certain,
+                reference_mean_deg=self.peak_reference_mean_deg,
+                reference_sd_deg=self.peak_reference_sd_deg,
+            )
+        return FarthestPosture(
+            degrees=self.median_deg,
+            z=self.z,
+            z_low=self.z_low,
+            z_high=self.z_high,
+            level=self.level,
+            certain=self.certain,
+            reference_mean_deg=self.reference_mean_deg,
+            reference_sd_deg=self.reference_sd_deg,
+        )
+
+
+@dataclass(frozen=True)
+class FarthestPosture:
+    """An angle's median or peak with its z and reference, whichever lies farther out.
+
+    Attributes
+    ----------
+    degrees : float
+        The posture.
+    z, z_low, z_high : float
+        Signed, person level, with its 95 % interval.
+    level : str
+        Of z.
+    certain : bool
+        The whole interval lies within that level.
+    reference_mean_deg, reference_sd_deg : float
+        The same statistic over the reference's people.
+    """
+
+    degrees: float
+    z: float
+    z_low: float
+    z_high: float
+    level: Level
+    certain: bool
+    reference_mean_deg: float
+    reference_sd_deg: float
+
 
 @dataclass(frozen=True)
 class WorstAngle:

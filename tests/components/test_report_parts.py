@@ -31,7 +31,7 @@ from components.signals import Signals
 from components.status import LEVEL_COLOURS, TEXT_COLOURS, draw_shape, level_icon, say_number, say_time
 from pipeline.hand.angles import ANGLES
 from pipeline.measures.change import compare
-from pipeline.measures.levels import LEVELS, UNKNOWN
+from pipeline.measures.levels import LEVELS, UNKNOWN, level_of
 from pipeline.measures.summary import SIMULATED_NOTE, SideSummary, Summary
 
 
@@ -180,6 +180,25 @@ def test_the_hand_map_is_a_drawing_with_all_twenty_numbers(side_summary: SideSum
     assert texts.count("+0.4") == texts.count("−1.8") == texts.count("+3.6") == texts.count("–") == 5
 
 
+def test_the_hand_map_shows_what_the_sentence_of_the_worst_says(
+    side_summary: SideSummary, provenance: Any
+) -> None:
+    held = dataclasses.replace(
+        side_summary.angles[0], peak_deg=80.0, peak_z=9.3, peak_z_low=8.0, peak_z_high=10.0,
+        peak_level=level_of(9.3), peak_certain=True, peak_reference_mean_deg=42.0, peak_reference_sd_deg=4.0,
+    )  # fmt: skip
+    inward = dataclasses.replace(held, peak_deg=held.median_deg - 1, angle="index_pip_flexion")
+    summary = dataclasses.replace(side_summary, angles=(held, inward))
+    assert held.is_peak_farther
+    assert not inward.is_peak_farther
+    drawing = draw_hand(summary.angles, "right")
+    assert ">+9.3<" in drawing
+    assert LEVEL_COLOURS[level_of(9.3)] in drawing
+    assert ">+0.4<" in drawing
+    shown = read_text(hand_map(summary, "right", provenance))
+    assert "+9.3  (+8.0 to +10.0) 80° at times 42 ± 4°" in shown
+
+
 def test_badges_of_the_hand_map_do_not_overlap(side_summary: SideSummary) -> None:
     from components.hand_map import _BADGES, _RADIUS, HEIGHT, WIDTH
 
@@ -224,6 +243,13 @@ def test_events_are_links_to_their_frame_and_joint(side_summary: SideSummary, si
     assert links[0] == "#f=30&j=ring_pip"
     assert len(links) == 1 + MOST
     assert f"the {MOST} strongest of 80" in read_text(events(side_summary, signals))
+
+
+def test_a_length_counts_its_last_frame(side_summary: SideSummary, signals: Signals) -> None:
+    instant = dataclasses.replace(side_summary.brisk[0], start_s=1.0, end_s=1.0)
+    shown = read_text(events(dataclasses.replace(side_summary, brisk=(instant,)), signals))
+    assert f" {1000 / signals.fps:.0f} ms" in shown
+    assert f" {0.4 + 1 / signals.fps:.2f} s" in shown
 
 
 def test_an_empty_list_of_events_says_so(side_summary: SideSummary, signals: Signals) -> None:
