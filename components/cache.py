@@ -50,3 +50,21 @@ def _worst_angles(run_id: str, changed_ns: int) -> tuple[WorstAngle, ...]:
         return ()
     found = [worst for side in summary.sides.values() for worst in side.worst]
     return tuple(sorted(found, key=lambda worst: -abs(worst.z))[:3])
+
+
+def is_reference_simulated(run_id: str) -> bool:
+    """Whether the reference that a run was held against is simulated.
+
+    Raises
+    ------
+    pipeline.errors.RunFolderError
+        The summary is there but cannot be read.
+    """
+    path = get_records().open_run(run_id).summary_json
+    return path.is_file() and bool(_is_simulated(run_id, path.stat().st_mtime_ns))
+
+
+@cache.memoize()
+def _is_simulated(run_id: str, changed_ns: int) -> bool:
+    summary = get_records().read_summary(run_id)
+    return summary is not None and summary.provenance.baseline_simulated

@@ -10,7 +10,6 @@ from dash import html
 from components.status import say_number
 from pipeline.measures.summary import (
     INTERVAL_NOTE,
-    SIMULATED_NOTE,
     Headline,
     Provenance,
     SideSummary,
@@ -92,6 +91,4 @@ def provenance_list(provenance: Provenance) -> html.Dl:
             f"SHA-256 {provenance.baseline_digest[:12]}",
         ),
     ]
-    if provenance.baseline_simulated:
-        found.append(("Note", SIMULATED_NOTE))
     return html.Dl([html.Div([html.Dt(term), html.Dd(text)]) for term, text in found], className="figures")

@@ -87,8 +87,8 @@ def _quality(summary: Summary) -> html.Section:
     figures = [f"{len(summary.recording.cameras)} cameras at {summary.recording.fps:.2f} frames/s"]
     for side, hand in quality.hands.items():
         figures.append(f"{side} hand measured in {100 * hand.valid_share:.0f} %")
-        if math.isfinite(hand.measured_sigma_mm):
-            figures.append(f"joint jitter {hand.measured_sigma_mm:.2f} mm")
+        if math.isfinite(hand.stated_sigma_mm):
+            figures.append(f"joint position error {hand.stated_sigma_mm:.1f} mm")
     words = "; ".join(figures) + "."
     return html.Section(
         [

@@ -10,7 +10,7 @@ from dash import Input, Output, callback, ctx, dcc, html
 
 from components import ids, routes
 from components.attributes import aria
-from components.cache import worst_angles
+from components.cache import is_reference_simulated, worst_angles
 from components.states import STATE_WORDS, empty, notice, say_seconds, state_badge
 from components.status import level_icon
 from pipeline.errors import RedysError
@@ -158,11 +158,13 @@ def _worst(recording: RecordingRow) -> Any:
         return html.Span("–", **aria(label="no result yet"))
     try:
         worst = worst_angles(recording.report_run_id)
+        simulated = is_reference_simulated(recording.report_run_id)
     except RedysError as error:
         return html.Span(error.what, className="row-note")
     if not worst:
         return html.Span("none to tell", className="row-note")
-    return html.Ol([html.Li(_angle(each)) for each in worst], className="row-worst")
+    note = html.Div("Simulated reference, not for a patient", className="row-note") if simulated else None
+    return [html.Ol([html.Li(_angle(each)) for each in worst], className="row-worst"), note]
 
 
 def _angle(worst: WorstAngle) -> list[Any]:
