@@ -44,7 +44,7 @@ export class Overlays {
     for (const camera of this.index.cameras) {
       if (!this.#isVisible(camera.panel_px)) continue;
       if (this.shown[camera.name][frame] < 0) {
-        this.#sayNoPicture(camera, scale);
+        this.#sayNoPicture(camera, frame, scale);
         continue;
       }
       context.save();
@@ -120,12 +120,19 @@ export class Overlays {
     context.stroke();
   }
 
-  #sayNoPicture(camera, scale) {
+  #sayNoPicture(camera, frame, scale) {
     const { context } = this;
+    const pictures = this.shown[camera.name];
+    const first = pictures.findIndex((picture) => picture >= 0);
+    const last = pictures.findLastIndex((picture) => picture >= 0);
+    const time = (number) => `${(number / this.index.rate).toFixed(2)} s`;
+    let words = "no picture at this moment";
+    if (first > frame) words = `no picture yet: this camera starts at ${time(first)}`;
+    else if (last >= 0 && last < frame) words = `no picture any more: this camera ended at ${time(last)}`;
     const [x, y, width, height] = camera.panel_px;
     context.fillStyle = "#c7ced6";
     context.font = `${(13 * (devicePixelRatio || 1)) / scale}px system-ui, sans-serif`;
     context.textAlign = "center";
-    context.fillText("no picture at this moment", x + width / 2, y + height / 2);
+    context.fillText(words, x + width / 2, y + height / 2);
   }
 }

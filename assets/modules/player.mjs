@@ -253,11 +253,11 @@ class Player {
       toggle("Skeleton", true, (on) => this.#setOverlay("reprojected", on)),
       toggle("Measured points", false, (on) => this.#setOverlay("measured", on)),
       toggle("Sound", false, (on) => { this.video.muted = !on; }),
-      view, button("Reset the 3D view", () => this.hand3d?.reset(), { text: "Reset view" }),
+      view, button("Reset view of the 3D hand", () => this.hand3d?.reset(), { text: "Reset view" }),
       choice("Hand colour", colours, "jerk", (name) => this.#setColouring(name)),
       this.legend);
     if (this.element.dataset.links) {
-      this.copyButton = button("Copy the link to this moment", () => this.#copy(), { text: "Copy link", class: "player-button player-copy" });
+      this.copyButton = button("Copy link to this moment", () => this.#copy(), { text: "Copy link", class: "player-button player-copy" });
       settings.append(this.copyButton);
     }
     settings.append(button("Keys", () => this.showHelp(), { text: "?" }));

@@ -167,7 +167,7 @@ def test_the_address_follows_and_can_be_copied(page: Page, site: Any) -> None:
     go_to(page, 42)
     page.evaluate("() => player.clock.focus('middle_tip')")
     page.wait_for_function("() => location.hash === '#f=42&j=middle_tip'")
-    page.get_by_role("button", name="Copy the link to this moment").click()
+    page.get_by_role("button", name="Copy link to this moment").click()
     page.wait_for_function(
         "async () => (await navigator.clipboard.readText()).endsWith('#f=42&j=middle_tip')"
     )
