@@ -118,7 +118,7 @@ def test_the_interval_of_z_is_that_of_the_literature_and_widens_with_the_standar
 @given(st.floats(-50, 50), st.floats(-50, 50), st.floats(0.1, 20), st.integers(2, 200))
 def test_z_keeps_its_sign_and_lies_within_its_interval(value, mean, sd, people):
     found = score_person(value, mean, sd, people)
-    assert np.sign(found.z) == np.sign(value - mean)
+    assert found.z * (value - mean) >= 0  # the smallest of numbers may round to no difference
     assert found.low <= found.z <= found.high
 
 
