@@ -256,6 +256,7 @@ def write_web(
     report.update(0.92, "Writing the tables")
     for name in write_tables(web, measures):
         writer.note(name, "text", ())
+    writer.remove_others()
     write_json(
         web / "index.json",
         {
@@ -303,6 +304,12 @@ class _Writer:
             array = array.astype(array.dtype.newbyteorder("<"))
         write_bytes(self.folder / name, np.ascontiguousarray(array).tobytes())
         self.note(name, array.dtype.newbyteorder("=").name, array.shape)
+
+    def remove_others(self) -> None:
+        """Remove what an earlier run left and this one has not: a hand or camera no longer there."""
+        for path in self.folder.iterdir():
+            if path.is_file() and path.name not in self.files and not path.name.startswith("."):
+                path.unlink()
 
     def note(self, name: str, dtype: str, shape: tuple[int, ...]) -> None:
         """Keep size and hash of a file that is there."""

@@ -320,6 +320,16 @@ def test_the_index_names_every_file_with_its_size_and_hash(written: tuple) -> No
         assert entry["sha256"] == hash_file(web / name)
 
 
+def test_nothing_stays_of_a_hand_that_is_no_longer_there(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    for name, sides in (("both", ("right", "left")), ("one", ("right",))):
+        (tmp_path / name).mkdir()
+        write_web(run, **make_inputs(tmp_path / name, sides), report=Reporter("web"))
+    index = json.loads((run.web / "index.json").read_text())
+    assert {path.name for path in run.web.iterdir()} == {*index["files"], "index.json"}
+    assert not any("left" in name for name in index["files"])
+
+
 def test_a_failed_writing_leaves_no_index(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path)
     run = RunFolder(tmp_path / "run")
