@@ -267,7 +267,12 @@ def build_baseline(
     """
     people: dict[str, PersonData] = {}
     for run in runs:
-        settings = read_json(run.run_json).get("settings", {})
+        record = read_json(run.run_json)
+        if record.get("state") != "done":  # what an earlier run left there may be of other settings
+            raise RunFolderError(
+                f"The run in {run.path} is not finished.", "Run the pipeline on its session first."
+            )
+        settings = record.get("settings", {})
         subject, task = str(settings.get("subject", run.path.name)), str(settings.get("task", ""))
         sides = list_sides(run)
         if not sides:

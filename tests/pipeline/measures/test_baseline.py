@@ -97,7 +97,8 @@ def test_runs_of_one_subject_are_one_person(track, tmp_path):
     for number, subject in enumerate(["a", "a", "b", "c"]):
         run = RunFolder(tmp_path / str(number))
         write_hand(run, "left", track(5.0, side="left", bend_deg=3.0 * number, seed=number))
-        run.run_json.write_text(json.dumps({"settings": {"subject": subject, "task": "piano"}}))
+        record = {"state": "done", "settings": {"subject": subject, "task": "piano"}}
+        run.run_json.write_text(json.dumps(record))
         runs.append(run)
     reference = build_baseline(runs, name="clinic", licence="own", provenance="three people")
     assert reference.n_people == 3
@@ -106,10 +107,18 @@ def test_runs_of_one_subject_are_one_person(track, tmp_path):
     assert "clinic: 3 people" in describe_baseline(reference)
 
 
-def test_an_unfinished_run_and_a_foreign_file_are_named(tmp_path):
+def test_the_hand_that_a_failed_run_left_behind_is_no_part_of_a_reference(track, tmp_path):
+    run = RunFolder(tmp_path / "failed")
+    write_hand(run, "right", track(5.0))
+    run.run_json.write_text('{"state": "failed", "settings": {"subject": "a"}}')
+    with pytest.raises(RunFolderError, match="failed is not finished"):
+        build_baseline([run])
+
+
+def test_a_run_without_a_hand_and_a_foreign_file_are_named(tmp_path):
     run = RunFolder(tmp_path / "empty")
     run.path.mkdir()
-    run.run_json.write_text("{}")
+    run.run_json.write_text('{"state": "done"}')
     with pytest.raises(RunFolderError, match="empty holds no fused hand"):
         build_baseline([run])
     foreign = tmp_path / "foreign.json"
