@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from dash import html
@@ -21,12 +22,23 @@ MOST = 60
 def events(summary: SideSummary, signals: Signals) -> html.Div:
     """Both lists of one hand."""
     return html.Div(
-        [_bouts(summary.bouts, signals), _brisk(summary.brisk, signals)],
+        [
+            _bouts(summary.bouts, signals, _why_withheld(summary, "posture_bouts")),
+            _brisk(summary.brisk, signals, _why_withheld(summary, "brisk_events")),
+        ],
         className="events",
     )
 
 
-def _bouts(bouts: tuple[PostureBout, ...], signals: Signals) -> html.Div:
+def _why_withheld(summary: SideSummary, headline_id: str) -> str:
+    """Why events of a kind cannot be counted; empty where they can. "None" is not "unknown"."""
+    for headline in summary.headlines:
+        if headline.id == headline_id and not math.isfinite(headline.value):
+            return headline.note or "withheld"
+    return ""
+
+
+def _bouts(bouts: tuple[PostureBout, ...], signals: Signals, withheld: str) -> html.Div:
     strongest = sorted(bouts, key=lambda bout: -abs(bout.peak_z))[:MOST]
     rows = [
         _row(
@@ -48,10 +60,11 @@ def _bouts(bouts: tuple[PostureBout, ...], signals: Signals) -> html.Div:
         ["Start", "Angle", "Direction", "Length", "Farthest"],
         rows,
         len(bouts),
+        withheld,
     )
 
 
-def _brisk(brisk: tuple[BriskEvent, ...], signals: Signals) -> html.Div:
+def _brisk(brisk: tuple[BriskEvent, ...], signals: Signals, withheld: str) -> html.Div:
     strongest = sorted(brisk, key=lambda event: -event.peak_acceleration)[:MOST]
     rows = [
         _row(
@@ -69,6 +82,7 @@ def _brisk(brisk: tuple[BriskEvent, ...], signals: Signals) -> html.Div:
         ["Peak", "Joint", "Length", "Acceleration"],
         rows,
         len(brisk),
+        withheld,
     )
 
 
@@ -82,10 +96,11 @@ def _row(frame: int, joint: str, time_s: float, cells: list[str]) -> html.Tr:
     return html.Tr([html.Th(link, scope="row"), *[html.Td(cell) for cell in cells]])
 
 
-def _list(title: str, note: str, head: list[str], rows: list[html.Tr], total: int) -> html.Div:
+def _list(title: str, note: str, head: list[str], rows: list[html.Tr], total: int, withheld: str) -> html.Div:
     label: dict[str, Any] = {"aria-label": title}
     if not rows:
-        return html.Div([html.H3(title), notice("info", html.P(f"None in this recording ({note})."))])
+        words = f"Cannot tell. {withheld}" if withheld else f"None in this recording ({note})."
+        return html.Div([html.H3(title), notice("info", html.P(words))])
     count = f"{total} in this recording" if total <= MOST else f"the {MOST} strongest of {total}"
     table = html.Table(
         [html.Thead(html.Tr([html.Th(word, scope="col") for word in head])), html.Tbody(rows)],

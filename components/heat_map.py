@@ -153,25 +153,31 @@ def draw_z(signals: Signals, side: SideSignals) -> go.Figure:
     )  # fmt: skip
 
 
+WITHHELD = "Withheld: it cannot be told from this recording. The quality box says why."
+
+
 def heat_maps(signals: Signals, side: Side) -> list[html.Div]:
     """The three heat maps of one hand, each with its title."""
     values = signals.sides[side]
     drawn = [
         ("jerk", "Jerk, relative to this recording", draw_jerk(signals, values),
-         "Yellow is where this recording is jerkiest; colours cannot be compared between recordings."),
+         "Yellow is where this recording is jerkiest; colours cannot be compared between recordings.",
+         values.jerk),
         ("acceleration", "Acceleration, relative to this recording", draw_acceleration(signals, values),
-         f"The scale ends at {values.acceleration_top:.0f} m/s², this recording's 99th percentile."),
+         f"The scale ends at {values.acceleration_top:.0f} m/s², this recording's 99th percentile.",
+         values.acceleration),
         ("z", "Joint angles, standard deviations from the reference, by frame", draw_z(signals, values),
-         "Green within 1 SD, yellow 1 to 3, red 3 or more. Passing moments are ordinary: duration counts."),
+         "Green within 1 SD, yellow 1 to 3, red 3 or more. Passing moments are ordinary: duration counts.",
+         values.z),
     ]  # fmt: skip
     return [
         html.Div(
             [
                 html.H3(title),
-                html.P(note, className="plot-note"),
+                html.P(note if np.isfinite(shown).any() else WITHHELD, className="plot-note"),
                 make_graph(figure, f"{title}, {side} hand", ids.heat_map(kind, side), hatched=True),
             ],
             className="heat",
         )
-        for kind, title, figure, note in drawn
+        for kind, title, figure, note, shown in drawn
     ]

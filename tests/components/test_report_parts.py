@@ -24,7 +24,7 @@ from components.events import MOST, events
 from components.graphs import GRAPH_CONFIG
 from components.hand_map import draw_hand, hand_map, say_worst
 from components.headlines import headlines, provenance_list, say_value
-from components.heat_map import heat_maps, reduce_columns
+from components.heat_map import WITHHELD, heat_maps, reduce_columns
 from components.player import player
 from components.quality import quality_box
 from components.signals import Signals
@@ -243,6 +243,26 @@ def test_events_are_links_to_their_frame_and_joint(side_summary: SideSummary, si
     assert links[0] == "#f=30&j=ring_pip"
     assert len(links) == 1 + MOST
     assert f"the {MOST} strongest of 80" in read_text(events(side_summary, signals))
+
+
+def test_events_that_cannot_be_told_are_not_called_none(side_summary: SideSummary, signals: Signals) -> None:
+    headlines = tuple(
+        dataclasses.replace(each, value=float("nan"), note="Acceleration is withheld: 30 frames/s.")
+        if each.id == "brisk_events"
+        else each
+        for each in side_summary.headlines
+    )
+    shown = read_text(events(dataclasses.replace(side_summary, brisk=(), headlines=headlines), signals))
+    assert "Cannot tell. Acceleration is withheld: 30 frames/s." in shown
+    assert "None in this recording" not in shown
+
+
+def test_a_heat_map_without_a_value_states_no_scale(signals: Signals) -> None:
+    blank = np.full_like(signals.sides["right"].acceleration, np.nan)
+    side = dataclasses.replace(signals.sides["right"], acceleration=blank)
+    shown = read_text(heat_maps(dataclasses.replace(signals, sides={"right": side}), "right"))
+    assert "The scale ends" not in shown
+    assert shown.count(WITHHELD) == 1
 
 
 def test_a_length_counts_its_last_frame(side_summary: SideSummary, signals: Signals) -> None:
