@@ -27,7 +27,7 @@ def layout(subject_id: str | None = None, **_: Any) -> Any:
     ready = [recording for recording in recordings if recording.report_run_id]
     return [
         *head,
-        html.Ol([_visit(each, _before(each, ready)) for each in recordings], className="visits"),
+        html.Ol([_visit(each, _before(each, ready)) for each in recordings], className="visit-list"),
     ]
 
 

@@ -68,7 +68,7 @@ def test_visits_of_a_person_lead_to_their_comparison(page: Page, site: Any) -> N
     open_page(page, site.url + "/")
     page.get_by_role("link", name="all visits").first.click()
     page.wait_for_url("**/subject/*")
-    expect(page.locator(".visits > li")).to_have_count(2)
+    expect(page.locator(".visit-list > li")).to_have_count(2)
     page.get_by_role("link", name=re.compile("Compare with")).click()
     page.wait_for_url(f"**/compare/{site.recordings[0]}/{site.recordings[1]}")
 
