@@ -9,7 +9,7 @@ import dash
 from dash import dcc, html
 
 from components import routes
-from components.hand_map import hand_image, say_worst
+from components.hand_map import CAPTION, hand_image, say_worst
 from components.headlines import say_headline_reference, say_interval, say_value
 from components.report import LIMITS, name_recording, who_and_when
 from components.states import failed
@@ -61,7 +61,7 @@ def _page(recording: RecordingRow, summary: Summary) -> list[Any]:
                     ]
                 )
             )
-        parts.append(level_legend())
+        parts += [html.P(CAPTION, className="plot-note"), level_legend()]
     provenance = summary.provenance
     parts.append(
         html.Footer(
