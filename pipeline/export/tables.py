@@ -69,11 +69,14 @@ def title_column(column: str) -> str:
 def to_csv(table: pd.DataFrame) -> str:
     """A tidy table as CSV text, UTF-8, comma, point; empty = not measured; booleans as 1 and 0.
 
-    Text cells are guarded against being read as formulas; numbers have six significant digits.
+    Text cells are guarded against being read as formulas; numbers have six significant digits, times
+    microseconds.
     """
     out = table.copy()
     for column in out.columns:
-        if pd.api.types.is_bool_dtype(out[column]):
+        if column == "time_s":
+            out[column] = out[column].map("{:.6f}".format)
+        elif pd.api.types.is_bool_dtype(out[column]):
             out[column] = out[column].astype(int)
         elif not pd.api.types.is_numeric_dtype(out[column]):
             names = out[column].astype(str)

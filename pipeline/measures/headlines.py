@@ -12,6 +12,8 @@ import numpy as np
 from pipeline.hand.joints import FINGERS, JOINTS
 from pipeline.measures.posture import find_bouts, mark_bouts
 from pipeline.measures.resampling import (
+    BLOCK_S,
+    MIN_BLOCKS,
     NO_INTERVAL,
     Draws,
     Interval,
@@ -34,6 +36,7 @@ MIN_VALID_SHARE = 0.8
 """A number that rests on less of the recording than this is withheld."""
 
 TOO_LITTLE = "Withheld: less than 80 % of the recording could be measured."
+TOO_SHORT_TO_COUNT = f"Withheld: under {MIN_BLOCKS * BLOCK_S:g} s is too short to count by the minute."
 NO_REFERENCE = "The reference does not have what this takes."
 
 
@@ -99,7 +102,7 @@ def _posture_numbers(
     per_minute = per_frame * 60.0 * found.kinematics.fps
     return {
         "posture_share": _mean_number(inside, share, draws),
-        "posture_bouts": _mean_number(per_minute, share, draws),
+        "posture_bouts": _rate_number(per_minute, share, draws),
     }
 
 
@@ -138,7 +141,7 @@ def _movement_numbers(found: HandMeasures, brisk: tuple[BriskEvent, ...], draws:
     numbers = {
         "jerk_p95": _p95(movement.jerk[:, TIP_COLUMNS], draws),
         "acceleration_p95": _p95(acceleration, draws),
-        "brisk_events": _mean_number(per_frame * 60.0 * movement.fps, share, draws),
+        "brisk_events": _rate_number(per_frame * 60.0 * movement.fps, share, draws),
     }
     return {name: _explain(number, movement.reasons) for name, number in numbers.items()}
 
@@ -171,6 +174,13 @@ def _mean_number(values: np.ndarray, share: float, draws: Draws, transform: str 
     value = float(np.nanmean(values))
     value = float(np.sqrt(value)) if transform == "sqrt" else value
     return Number(value, bound_mean(values, draws, value, transform), share)
+
+
+def _rate_number(per_minute: np.ndarray, share: float, draws: Draws) -> Number:
+    """A count a minute: a second of playing times sixty tells nothing, so a short recording has none."""
+    if draws.counts is None:
+        return _withheld(TOO_SHORT_TO_COUNT, share)
+    return _mean_number(per_minute, share, draws)
 
 
 def _explain(number: Number, reasons: tuple[str, ...]) -> Number:

@@ -322,7 +322,11 @@ def _find_peak(
 
 
 def _name_worst(angles: tuple[AngleSummary, ...], baseline: Baseline) -> tuple[WorstAngle, ...]:
-    known = sorted((angle for angle in angles if np.isfinite(angle.z)), key=lambda a: -abs(a.farthest.z))
+    """The angles that are surely farthest; where nothing is sure, those that seem so, and it is said."""
+    known = sorted(
+        (angle for angle in angles if np.isfinite(angle.z)),
+        key=lambda angle: (-angle.farthest.sure_z, -abs(angle.farthest.z)),
+    )
     people = dict(zip(ANGLES, baseline.person_level()[2], strict=True))
     origin = ", simulated" if baseline.simulated else ""
     return tuple(
@@ -342,7 +346,8 @@ def _say(angle: AngleSummary, people: str) -> str:
     label = f"{angle.label[0].upper()}{angle.label[1:]}"
     at_times = "at times " if angle.is_peak_farther else ""
     against = f"{shown.reference_mean_deg:.0f} ± {shown.reference_sd_deg:.0f}°"
-    return _with_minus(f"{label}: {at_times}{way}, {shown.degrees:.0f}° against {against} {people}")
+    unsure = "" if shown.sure_z > 0 else "; not sure, the interval holds 0 or is not known"
+    return _with_minus(f"{label}: {at_times}{way}, {shown.degrees:.0f}° against {against} {people}{unsure}")
 
 
 def _with_minus(text: str) -> str:

@@ -327,6 +327,16 @@ class FarthestPosture:
     reference_mean_deg: float
     reference_sd_deg: float
 
+    @property
+    def sure_z(self) -> float:
+        """How far from the reference it surely is: the near end of the interval, 0 where that holds 0.
+
+        0 without an interval, too: what is not known to be far is not called far first.
+        """
+        if not self.z_low * self.z_high > 0:  # also where an end is NaN
+            return 0.0
+        return min(abs(self.z_low), abs(self.z_high))
+
 
 @dataclass(frozen=True)
 class WorstAngle:

@@ -239,6 +239,11 @@ def read_truth(folder: Path) -> Truth:
     folder = Path(folder)
     if folder.suffix in (".npz", ".json"):
         folder = folder.parent
+    for name in ("truth.npz", "truth.json"):
+        if not (folder / name).is_file():
+            raise RunFolderError(
+                f"{folder / name} is missing.", "Name a folder that `python -m pipeline synth` made."
+            )
     arrays, plain = read_npz(folder / "truth.npz"), read_json(folder / "truth.json")
     try:
         cameras = list(plain["rig"]["cameras"])

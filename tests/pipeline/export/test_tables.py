@@ -32,8 +32,8 @@ def make_table() -> pd.DataFrame:
 def test_headers_carry_units_and_gaps_are_empty() -> None:
     lines = to_csv(make_table()).splitlines()
     assert lines[0] == "side,time_s [s],joint,jerk [m/s³],valid"
-    assert lines[1] == "right,0,wrist,12.3457,1"
-    assert lines[2] == "right,0.0166667,'=1+1,,0"
+    assert lines[1] == "right,0.000000,wrist,12.3457,1"
+    assert lines[2] == "right,0.016667,'=1+1,,0"
 
 
 @given(st.text(max_size=12))
@@ -69,3 +69,8 @@ def test_every_column_of_the_run_folder_has_a_meaning_and_its_unit() -> None:
         assert MEANINGS.get(column), column
     unitless = {"side", "joint", "angle", "valid", "jerk_score", "acceleration_score"}
     assert {column for column in (*_JOINT_COLUMNS, *_ANGLE_COLUMNS)} - unitless <= set(UNITS)
+
+
+def test_times_late_in_a_long_recording_stay_apart():
+    table = pd.DataFrame({"side": "right", "time_s": [1799.983317, 1800.000000], "speed": [1.0, 2.0]})
+    assert [line.split(",")[1] for line in to_csv(table).splitlines()[1:]] == ["1799.983317", "1800.000000"]

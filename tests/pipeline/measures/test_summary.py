@@ -129,6 +129,23 @@ def test_a_posture_held_for_a_third_of_the_time_shows_in_the_peak_and_not_in_the
     assert any(bout.angle == "ring_pip_flexion" and bout.direction == "more flexed" for bout in found.bouts)
 
 
+def test_what_is_surely_far_is_named_before_what_only_seems_farther(summary_of, track):
+    angles = {a.angle: a for a in summary_of(track(12.0, bend_deg=25.0)).sides["right"].angles}
+    sure = angles["ring_pip_flexion"].farthest
+    unsure = dataclasses.replace(sure, z=2 * sure.z, z_low=-1.0, z_high=5 * sure.z)
+    unknown = dataclasses.replace(unsure, z_low=float("nan"), z_high=float("nan"))
+    assert sure.sure_z > 0
+    assert unsure.sure_z == unknown.sure_z == 0.0
+
+
+def test_a_recording_too_short_for_an_interval_names_nothing_for_sure_and_counts_nothing(summary_of, track):
+    side = summary_of(track(2.0, bend_deg=45.0)).sides["right"]
+    assert all("not sure" in worst.sentence for worst in side.worst)
+    for headline in ("posture_bouts", "brisk_events"):
+        assert np.isnan(get_headline(side, headline).value)
+        assert "too short" in get_headline(side, headline).note
+
+
 def test_larger_movement_has_more_jerk_over_the_frozen_reference(summary_of, track):
     small, large = (summary_of(track(12.0, swing_deg=swing)).sides["right"] for swing in (6.0, 12.0))
     for headline in ("jerk_over_reference", "jerk_p95", "acceleration_p95"):
