@@ -60,6 +60,11 @@ def angle_changes(side: SideChange) -> html.Div:
     return _table(side.angles, "Joint angles of both visits")
 
 
+def posture_changes(side: SideChange) -> html.Div:
+    """The share of time that each angle is far from the reference, at both visits."""
+    return _table(side.postures, "Time far from the reference at both visits")
+
+
 def _table(changes: tuple[Change, ...], label: str) -> html.Div:
     head = ["Measure", "Earlier", "Later", "Difference (95 % interval)", "Verdict"]
     reasons = {change.reason for change in changes}

@@ -12,6 +12,7 @@ from components.comparison import (
     INTERVAL_MEANING,
     angle_changes,
     headline_changes,
+    posture_changes,
     say_verdicts,
     simulated_sentence,
     warnings,
@@ -138,9 +139,12 @@ def _maps(comparison: Comparison, before: Summary, after: Summary) -> list[Any]:
                 f"Joint angles, {side} hand",
                 simulated_note(note) if note else None,
                 html.Div(maps, className="visits"),
-                html.P(f"{CAPTION} The table holds medians.", className="plot-note"),
+                html.P(CAPTION, className="plot-note"),
                 level_legend(),
+                html.H3("Medians"),
                 angle_changes(change),
+                html.H3("Share of time 3 SD or more from the reference"),
+                posture_changes(change),
             )
         )
     return parts

@@ -94,10 +94,22 @@ class Change:
 
 @dataclass(frozen=True)
 class SideChange:
-    """All measures of one hand at two visits."""
+    """All measures of one hand at two visits.
+
+    Attributes
+    ----------
+    headlines : tuple of Change
+        The headline numbers.
+    angles : tuple of Change
+        The median of each angle.
+    postures : tuple of Change
+        The share of time each angle is `pipeline.measures.levels.FAR_SD` or more from the reference: a posture held
+        for less than half of the time changes this and leaves the median where it was. Without an interval.
+    """
 
     headlines: tuple[Change, ...]
     angles: tuple[Change, ...]
+    postures: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,7 +212,11 @@ def _compare_side(
         _judge(_angle_change(a, b), reliability, obstacle, _worse_way(a, b))
         for a, b in _pair(before.angles, after.angles)
     )
-    return SideChange(headlines, angles)
+    postures = tuple(
+        _judge(_posture_change(a, b), reliability, obstacle, "higher")
+        for a, b in _pair(before.angles, after.angles)
+    )
+    return SideChange(headlines, angles, postures)
 
 
 def _pair(before: Iterable, after: Iterable) -> list[tuple]:
@@ -220,6 +236,11 @@ def _headline_change(a: Headline, b: Headline) -> Change:
 def _angle_change(a: AngleSummary, b: AngleSummary) -> Change:
     first = (a.median_deg, a.median_low, a.median_high)
     return _difference(a.angle, a.label, "°", first, (b.median_deg, b.median_low, b.median_high))
+
+
+def _posture_change(a: AngleSummary, b: AngleSummary) -> Change:
+    first, second = ((100.0 * angle.far_share, NAN, NAN) for angle in (a, b))
+    return _difference(f"{a.angle}_far_share", a.label, "%", first, second)
 
 
 def _worse_way(a: AngleSummary, b: AngleSummary) -> str:

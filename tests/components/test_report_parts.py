@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from components import ids
-from components.comparison import angle_changes, headline_changes, warnings
+from components.comparison import angle_changes, headline_changes, posture_changes, warnings
 from components.curves import curves, draw_curves, thin
 from components.events import MOST, events
 from components.graphs import GRAPH_CONFIG
@@ -295,7 +295,8 @@ def test_a_comparison_warns_and_never_claims_what_it_cannot(summary: Summary) ->
     other = dataclasses.replace(summary, visit="2026-06-01", comparability={"task": "banjo"})
     comparison = compare(summary, other)
     assert "The task differs" in read_text(warnings(comparison))
-    shown = read_text([headline_changes(comparison.sides["right"]), angle_changes(comparison.sides["right"])])
+    side = comparison.sides["right"]
+    shown = read_text([headline_changes(side), angle_changes(side), posture_changes(side)])
     assert "cannot tell" in shown
     assert "better" not in shown
     assert warnings(compare(summary, dataclasses.replace(summary, visit="2026-06-01"))) is None

@@ -128,6 +128,20 @@ def test_swapping_the_visits_turns_the_difference_round():
     assert there.low == pytest.approx(-back.high)
 
 
+def test_a_posture_held_for_less_than_half_of_the_time_is_compared_though_the_median_stays():
+    before, after = visit("2026-03-02"), visit("2026-06-08")
+    for summary, share in ((before, 0.4), (after, 0.05)):
+        side = summary.sides["right"]
+        angle = dataclasses.replace(side.angles[0], far_share=share)
+        summary.sides["right"] = dataclasses.replace(side, angles=(angle,))
+    (change,) = compare(before, after).sides["right"].postures
+    assert (change.before, change.after) == (40.0, 5.0)
+    assert change.difference == -35.0
+    assert change.unit == "%"
+    assert np.isnan(change.low)
+    assert (change.verdict, change.reason) == ("cannot tell", NOT_ESTABLISHED)
+
+
 def test_only_hands_measured_at_both_visits_are_compared():
     other = dataclasses.replace(visit("b"), sides={"left": visit("b").sides["right"]})
     found = compare(visit("a"), other)
