@@ -103,8 +103,8 @@ class SideChange:
     angles : tuple of Change
         The median of each angle.
     postures : tuple of Change
-        The share of time each angle is `pipeline.measures.levels.FAR_SD` or more from the reference: a posture held
-        for less than half of the time changes this and leaves the median where it was. Without an interval.
+        The share of time each angle is 3 SD or more from the reference: a posture held for less than half of
+        the time changes this and leaves the median where it was. Without an interval.
     """
 
     headlines: tuple[Change, ...]
