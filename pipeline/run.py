@@ -38,6 +38,7 @@ _PACKAGES = (
     "roma", "scipy", "smplx", "torch",
 )  # fmt: skip
 _LOG_EVERY_S = 2.0
+_LOCK_PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -274,17 +275,24 @@ def _lock(folder: RunFolder) -> Iterator[IO[str]]:
             f"The run folder {folder.path} cannot be written to ({error.strerror}).",
             "Choose another folder with --out, or change its permissions.",
         ) from error
+    with file:
+        # A run that was just killed may hold it a moment longer, by a child that it was starting.
+        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        while not _try_lock(file):
+            if time.monotonic() > deadline:
+                raise RunFolderError(
+                    f"Another run is at work in {folder.path}.", "Wait until it ends, or cancel it first."
+                )
+            time.sleep(0.05)
+        yield file
+
+
+def _try_lock(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise RunFolderError(
-            f"Another run is at work in {folder.path}.", "Wait until it ends, or cancel it first."
-        ) from error
-    try:
-        yield file
-    finally:
-        file.close()
+    except OSError:
+        return False
+    return True
 
 
 def _open_record(folder: RunFolder, session: Session, stages: list[Stage]) -> _Record:

@@ -28,7 +28,8 @@ from pipeline.synth.session import make_session
 from pipeline.synth.spec import SynthSpec
 from settings import ROOT, get_settings
 
-pytestmark = pytest.mark.pipeline
+# One process of the test runner, so that the session is made and worked once.
+pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("run")]
 
 SPEC = SynthSpec(
     seconds=4.0,
@@ -120,14 +121,15 @@ def test_a_killed_run_goes_on_where_it_stopped(killed, finished):
 
 def is_finding_the_hand(run: RunFolder) -> bool:
     events = [json.loads(line) for line in run.log_jsonl.read_text().splitlines()]
-    return any(event.get("stage") == "pose:front" and event.get("fraction", 0.0) > 0.0 for event in events)
+    return any(event.get("stage") == "pose:left" for event in events)
 
 
 def test_ctrl_c_ends_a_run_and_its_workers_in_words(session, killed, tmp_path):
     run = RunFolder(tmp_path / "run")
     shutil.copytree(killed[0].path, run.path)
+    run.log_jsonl.unlink()
     process = start_run(session, run)
-    wait_until(process, lambda: is_finding_the_hand(run))
+    wait_until(process, lambda: run.log_jsonl.is_file() and is_finding_the_hand(run))
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers, too
     said = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
