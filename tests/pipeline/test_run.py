@@ -127,6 +127,7 @@ def is_finding_the_hand(run: RunFolder) -> bool:
 def test_ctrl_c_ends_a_run_and_its_workers_in_words(session, killed, tmp_path):
     run = RunFolder(tmp_path / "run")
     shutil.copytree(killed[0].path, run.path)
+    shutil.rmtree(run.views, ignore_errors=True)
     run.log_jsonl.unlink()
     process = start_run(session, run)
     wait_until(process, lambda: run.log_jsonl.is_file() and is_finding_the_hand(run))
