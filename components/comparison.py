@@ -62,11 +62,14 @@ def angle_changes(side: SideChange) -> html.Div:
 
 def posture_changes(side: SideChange) -> html.Div:
     """The share of time that each angle is far from the reference, at both visits."""
-    return _table(side.postures, "Time far from the reference at both visits")
+    return _table(side.postures, "Time far from the reference at both visits", digits=0)
 
 
-def _table(changes: tuple[Change, ...], label: str) -> html.Div:
-    head = ["Measure", "Earlier", "Later", "Difference (95 % interval)", "Verdict"]
+def _table(changes: tuple[Change, ...], label: str, digits: int | None = None) -> html.Div:
+    """``digits`` after the point; None chooses them by the size of each row's numbers."""
+    has_interval = any(math.isfinite(change.low) for change in changes)
+    difference = "Difference (95 % interval)" if has_interval else "Difference"
+    head = ["Measure", "Earlier", "Later", difference, "Verdict"]
     reasons = {change.reason for change in changes}
     common = reasons.pop() if len(reasons) == 1 else ""  # said once, not in every row
     if not common:
@@ -74,7 +77,7 @@ def _table(changes: tuple[Change, ...], label: str) -> html.Div:
     table = html.Table(
         [
             html.Thead(html.Tr([html.Th(word, scope="col") for word in head])),
-            html.Tbody([_row(change, bool(common)) for change in changes]),
+            html.Tbody([_row(change, bool(common), digits) for change in changes]),
         ],
         className="numbers",
     )
@@ -83,15 +86,20 @@ def _table(changes: tuple[Change, ...], label: str) -> html.Div:
     return html.Div([scroll, html.P(f"All of them: {common}", className="plot-note") if common else None])
 
 
-def _row(change: Change, is_common: bool) -> html.Tr:
+def _row(change: Change, is_common: bool, digits: int | None) -> html.Tr:
     largest = max((abs(v) for v in (change.before, change.after) if math.isfinite(v)), default=math.nan)
-    digits = 0 if change.unit == "°" else pick_digits(largest)
+    if digits is None:
+        digits = 0 if change.unit == "°" else pick_digits(largest)
     unit = space_unit(change.unit)
     interval = ""
     if math.isfinite(change.low) and math.isfinite(change.high):
         low, high = (say_number(value, digits, signed=True) for value in (change.low, change.high))
         interval = f" ({low} to {high})"
-    difference: list[Any] = [html.Strong(say_number(change.difference, digits, signed=True)), interval]
+    shown = say_number(change.difference, digits, signed=True)
+    difference: list[Any] = [
+        html.Strong(f"{shown}{unit if math.isfinite(change.difference) else ''}"),
+        interval,
+    ]
     label = change.label[:1].upper() + change.label[1:]
     return html.Tr(
         [
