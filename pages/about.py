@@ -16,7 +16,10 @@ dash.register_page(__name__, path=routes.ABOUT, title="About - ReDys")
 
 STEPS = (
     ("Clocks", "The sound of the cameras brings their clocks together, to a fraction of a frame."),
-    ("Pictures", "Each picture of the hand is denoised, brightened and sharpened as the preset says."),
+    (
+        "Pictures",
+        "Each picture of the hand is denoised, evened out in light and sharpened as the preset says.",
+    ),
     ("Hand in each view", "A network finds 21 joints, seven times over; their spread is the uncertainty."),
     ("Cameras", "Takes of a checkerboard give each camera's lens and place."),
     ("One hand", "A hand model is fitted to all views and all frames at once; it gives joints in mm."),
@@ -29,7 +32,8 @@ LIMITS = (
     "A colour says how far a value lies from a reference, not whether it is healthy.",
     "How much a measure varies from day to day in one person has not been established, so a difference "
     "between two visits may be no change.",
-    "Extreme postures, hidden fingers and motion blur mislead the network; the quality box says where.",
+    "Extreme postures, hidden fingers and motion blur mislead the network, often without a sign: hold the "
+    "skeleton against the video.",
 )
 
 PACKAGES = ("dash", "plotly", "torch", "opencv-python", "smplx", "av", "numpy", "scipy", "SQLAlchemy")
