@@ -22,9 +22,6 @@ from settings import ROOT, Settings, get_settings
 
 log = logging.getLogger(__name__)
 
-THREADS = 16
-"""Of the built-in server: a player holds several connections open."""
-
 EXIT_ERROR = 2
 
 

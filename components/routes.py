@@ -19,7 +19,6 @@ HEALTH: Final = "/health"
 MEDIA: Final = "/media/<run_id>/<path:name>"
 UPLOAD: Final = "/upload"
 VENDOR: Final = "/vendor"
-MODULES: Final = "/assets/modules"
 
 
 def recording_url(recording_id: str, frame: int | None = None, joint: str | None = None) -> str:

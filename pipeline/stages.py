@@ -20,6 +20,7 @@ from pipeline.results import (
     read_hand,
     read_rig,
     read_sync,
+    read_table,
     read_view,
     write_hand,
     write_rig,
@@ -299,18 +300,17 @@ def _measures(context: Context) -> list[Path]:
 def _web(context: Context) -> list[Path]:
     from pipeline.export.web import write_web
     from pipeline.hand.model import load_hand_model
-    from pipeline.measures.baseline import read_baseline
-    from pipeline.measures.measure import measure
+    from pipeline.measures.measure import MeasureTables
 
-    hands = _read_hands(context.run)
+    tables = MeasureTables(read_table(context.run.measures_parquet), read_table(context.run.angles_parquet))
     write_web(
         context.run,
         context.session,
         read_sync(context.run),
         read_rig(context.run.rig_json),
         _read_views(context),
-        hands,
-        measure(hands, read_baseline(get_settings().baseline)),
+        _read_hands(context.run),
+        tables,
         load_hand_model(),
         context.report,
     )

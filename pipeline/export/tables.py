@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.files import replace_atomically, write_json
 
 if TYPE_CHECKING:
-    from pipeline.measures.measure import Measures
+    from pipeline.measures.measure import MeasureTables
 
 TABLES_VERSION = 1
 
@@ -85,14 +85,14 @@ def to_csv(table: pd.DataFrame) -> str:
     return str(out.to_csv(index=False, float_format=_FORMAT, lineterminator="\n"))
 
 
-def write_tables(folder: Path, measures: Measures) -> list[str]:
+def write_tables(folder: Path, measures: MeasureTables) -> list[str]:
     """Write ``measures.csv``, ``angles.csv`` and their sidecar ``tables.json``; returns the names.
 
     Parameters
     ----------
     folder : Path
         Where to.
-    measures : Measures
+    measures : MeasureTables
         Its ``measures`` and ``angles`` are the run folder's Parquet tables.
 
     Raises

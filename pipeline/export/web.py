@@ -52,7 +52,7 @@ from pipeline.session import Session
 
 if TYPE_CHECKING:
     from pipeline.hand.model import HandModel
-    from pipeline.measures.measure import Measures
+    from pipeline.measures.measure import MeasureTables
 
 WEB_SCHEMA_VERSION = 1
 PANEL_PX = (640, 360)
@@ -198,7 +198,7 @@ def write_web(
     rig: Rig,
     views: dict[str, dict[Side, ViewTrack]],
     hands: dict[Side, HandTrack],
-    measures: Measures,
+    measures: MeasureTables,
     model: HandModel,
     report: Reporter,
 ) -> None:
@@ -528,7 +528,7 @@ def _interpolate(time_s: np.ndarray, joints_mm: np.ndarray, wanted_s: np.ndarray
 
 
 def _write_colours(
-    writer: _Writer, side: Side, time_s: np.ndarray, measures: Measures
+    writer: _Writer, side: Side, time_s: np.ndarray, measures: MeasureTables
 ) -> dict[str, dict[str, Any]]:
     """Write what colours the hand and the heat maps; returns range and unit of each."""
     by_joint = {

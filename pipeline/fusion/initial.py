@@ -16,7 +16,7 @@ import scipy.optimize
 import torch
 from scipy.spatial.transform import Rotation, Slerp
 
-from pipeline.fusion.kinematics import FixedShapeHand, fix_shape
+from pipeline.fusion.kinematics import FixedShapeHand
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.joints import BONES, JOINTS_FROM_MANO, MANO_PARENTS, MANO_POSE_JOINTS
 from pipeline.hand.model import MM_PER_M, HandModel
@@ -275,8 +275,3 @@ def _place(
         )
     ok = bool(found) and float(np.ravel(tvec)[2]) > 0
     return ok, np.asarray(rvec), np.asarray(tvec)
-
-
-def mean_shape(hand_model: HandModel) -> FixedShapeHand:
-    """The mean hand: betas of zero."""
-    return fix_shape(hand_model, np.zeros(hand_model.n_betas))

@@ -37,8 +37,8 @@ class HandMeasures:
 
 
 @dataclass(frozen=True)
-class Measures:
-    """Everything measured, as the tables of the run folder and as arrays.
+class MeasureTables:
+    """What was measured as the two tables of the run folder.
 
     Attributes
     ----------
@@ -49,12 +49,16 @@ class Measures:
         side, time, joint.
     angles : DataFrame
         ``side, time_s, angle, degrees, sigma_deg, z`` (signed, frame level), ``valid``. Sorted likewise.
-    hands : dict of HandMeasures
-        The same by side.
     """
 
     measures: pd.DataFrame
     angles: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Measures(MeasureTables):
+    """Everything measured: the tables, and ``hands``, the same by side as arrays."""
+
     hands: dict[Side, HandMeasures]
 
 
