@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.calibration.formats import read_rig_file
 from pipeline.errors import PoseError, RunFolderError
 from pipeline.files import read_npz
 from pipeline.hand.joints import N_JOINTS, Side
 from pipeline.pose.regions import bound_points
-from pipeline.results import ViewTrack, read_rig
+from pipeline.results import ViewTrack
 from pipeline.session import Session
 
 
@@ -19,7 +20,7 @@ def read_keypoints(session: Session, camera: str) -> dict[Side, ViewTrack]:
 
     The file holds ``time_s`` (T,) ascending, ``keypoints_px`` (T, 21, 2) in the joint order of
     `pipeline.hand.joints`, ``sigma_px`` (T, 21) standard deviation per axis, and, where the session has no
-    ``rig.json``, ``size_px`` (2,) width and height. Optional: ``score`` (T,). NaN = not measured. For
+    rig file, ``size_px`` (2,) width and height. Optional: ``score`` (T,). NaN = not measured. For
     both hands the three arrays but time are there twice, as ``right_keypoints_px``, ``left_keypoints_px`` ...
 
     Raises
@@ -90,11 +91,11 @@ def _take(path: Path, arrays: dict[str, np.ndarray], name: str, shape: tuple[int
 
 def _find_size(session: Session, camera: str, path: Path, arrays: dict[str, np.ndarray]) -> tuple[int, int]:
     if session.rig is not None:
-        cameras = read_rig(session.rig).cameras
+        cameras = read_rig_file(session.rig).cameras
         if camera in cameras:
             return cameras[camera].size_px
     if "size_px" not in arrays:
-        raise _refuse(path, "neither rig.json nor an array size_px (2,) tells the size of the pictures")
+        raise _refuse(path, "neither a rig file nor an array size_px (2,) tells the size of the pictures")
     size = _take(path, arrays, "size_px", (2,))
     if not (np.isfinite(size) & (size >= 1)).all():
         raise _refuse(path, "size_px is not a width and a height in pixels")
@@ -105,5 +106,5 @@ def _refuse(path: Path, reason: str) -> PoseError:
     return PoseError(
         f"{path}: {reason}.",
         "Write time_s (T,), keypoints_px (T, 21, 2) and sigma_px (T, 21) with numpy.savez, "
-        "and size_px (2,) if the session has no rig.json.",
+        "and size_px (2,) if the session has no rig file.",
     )

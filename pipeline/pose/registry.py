@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 from pipeline.errors import ModelError
 from pipeline.files import hash_file
 from pipeline.pose.litert import LANDMARK_FILE, PALM_FILE, locate
+from pipeline.pose.networks import files
 from pipeline.pose.protocols import Detector, Estimator
 
 Role = Literal["detector", "estimator"]
@@ -69,6 +70,25 @@ def _load_mediapipe_estimator() -> Estimator:
     return MediaPipeEstimator()
 
 
+def _make_network_entry(name: str) -> ModelEntry:
+    """HaMeR, WiLoR or Hamba with the user's own weights."""
+
+    def load() -> Estimator:
+        from pipeline.pose.networks.estimators import NetworkEstimator
+
+        return NetworkEstimator(name)
+
+    return ModelEntry(
+        name,
+        "estimator",
+        files.TITLES[name],
+        files.LICENCES[name],
+        load,
+        lambda: [files.locate(name), locate(LANDMARK_FILE)],
+        files.PLACES[name],
+    )
+
+
 _WHEEL = "In the mediapipe 0.10.21 wheel, which make setup installs for these files alone."
 
 MODELS: tuple[ModelEntry, ...] = (
@@ -90,6 +110,7 @@ MODELS: tuple[ModelEntry, ...] = (
         lambda: [locate(LANDMARK_FILE)],
         _WHEEL,
     ),
+    *(_make_network_entry(name) for name in files.FILES),
 )
 
 

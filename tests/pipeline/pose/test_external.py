@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from pipeline.calibration.formats import write_rig_file
 from pipeline.errors import PoseError
 from pipeline.pose.external import read_keypoints
 from pipeline.results import Camera, Rig, write_rig
@@ -44,6 +45,12 @@ def test_points_of_another_tool_become_a_track(tmp_path):
 def test_the_rig_tells_the_size_before_the_file_does(tmp_path):
     camera = Camera("front", (1920, 1080), np.diag([1500.0, 1500, 1]), np.zeros(5), np.eye(3), np.zeros(3))
     write_rig(tmp_path / "rig.json", Rig("front", {"front": camera}))
+    assert read_keypoints(_make_session(tmp_path, _make_arrays()), "front")["right"].size_px == (1920, 1080)
+
+
+def test_a_rig_of_another_program_tells_the_size_too(tmp_path):
+    camera = Camera("front", (1920, 1080), np.diag([1500.0, 1500, 1]), np.zeros(5), np.eye(3), np.zeros(3))
+    write_rig_file(tmp_path / "rig.toml", Rig("front", {"front": camera}))
     assert read_keypoints(_make_session(tmp_path, _make_arrays()), "front")["right"].size_px == (1920, 1080)
 
 
