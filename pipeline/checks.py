@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.calibration.formats import read_rig_file
 from pipeline.errors import RedysError, SessionError
 from pipeline.files import read_npz
 from pipeline.progress import Reporter
-from pipeline.results import read_rig
 from pipeline.session import Session
 from pipeline.video import VideoInfo, probe
 
@@ -186,27 +186,31 @@ def _check_rates(infos: dict[str, VideoInfo]) -> list[Finding]:
 
 
 def _check_sound(session: Session, infos: dict[str, VideoInfo]) -> list[Finding]:
-    """No sound stops a session only where an offset is needed and not given."""
+    """No sound costs exactness, and only where an offset is needed and not given."""
     reference = session.settings.reference
     given = session.settings.offset_s
     needed = [name for name in session.videos if name != reference and name not in given]
-    findings = []
-    for name in [reference, *needed] if needed else []:
-        if name not in infos or infos[name].has_audio:
-            continue
-        file = _inside(session, infos[name].path)
-        wanted = needed if name == reference else [name]
-        lines = ", ".join(f"{camera} = SECONDS" for camera in wanted)
-        findings.append(
-            Finding(
-                file,
-                "error",
-                f"{file} has no sound, so camera {name} cannot be brought onto one clock with the others.",
-                f"Record with sound, or write under [offset_s] in session.toml: {lines} (added to the "
-                f"camera's time, they give {reference}'s).",
-            )
+    silent = [
+        name
+        for name in ([reference, *needed] if needed else [])
+        if name in infos and not infos[name].has_audio
+    ]
+    if not silent:
+        return []
+    wanted = needed if reference in silent else silent  # without the reference's sound the others' is no use
+    files = [_inside(session, infos[name].path) for name in silent]
+    has = "has" if len(files) == 1 else "have"
+    lines = ", ".join(f"{camera} = SECONDS" for camera in wanted)
+    return [
+        Finding(
+            files[0],
+            "warning",
+            f"{' and '.join(files)} {has} no sound: the offset of {' and '.join(wanted)} will be worked out "
+            "from the hand's own motion, less exactly.",
+            f"Record with sound, or write under [offset_s] in session.toml: {lines} (added to the camera's "
+            f"time, they give {reference}'s).",
         )
-    return findings
+    ]
 
 
 def _check_keypoints(session: Session) -> list[Finding]:
@@ -260,17 +264,20 @@ def _check_cameras(session: Session) -> list[Finding]:
 
 def _check_calibration(session: Session, infos: dict[str, VideoInfo]) -> list[Finding]:
     if session.rig is not None:
-        return _check_rig(session)
+        return _check_rig(session, session.rig)
     if not session.calibration_videos:
         if len(session.cameras) == 1:
             return []
         return [
             Finding(
                 "",
-                "error",
-                f"There is no calibration for the {len(session.cameras)} cameras.",
+                "warning",
+                f"There is no calibration for the {len(session.cameras)} cameras: their lenses and places "
+                "will be worked out from the hand that they all see, less exactly, and lengths hang on the "
+                "hand's.",
                 "Film a checkerboard with all cameras at once and put the takes into calibration/ under the "
-                "cameras' names, or copy the rig.json of an earlier visit if no camera was moved since.",
+                "cameras' names, or use the rig of an earlier visit if no camera was moved since; else give "
+                "hand_length_mm.",
             )
         ]
     findings: list[Finding] = []
@@ -327,19 +334,27 @@ def _check_take(session: Session, name: str, take: VideoInfo, video: VideoInfo |
     return findings
 
 
-def _check_rig(session: Session) -> list[Finding]:
+def _check_rig(session: Session, path: Path) -> list[Finding]:
+    file = _inside(session, path)
     try:
-        rig = read_rig(session.path / "rig.json")
+        rig = read_rig_file(path)
     except RedysError as error:
-        return [Finding("rig.json", "error", error.what, "Copy it once more from the run it came from.")]
+        advice = "Copy it once more from the run it came from." if path.suffix == ".json" else error.advice
+        return [Finding(file, "error", error.what, advice)]
     missing = [name for name in session.cameras if name not in rig.cameras]
     if missing:
         return [
             Finding(
-                "rig.json",
+                file,
                 "error",
-                f"rig.json has no camera {', '.join(missing)}; it has {', '.join(sorted(rig.cameras))}.",
+                f"{file} has no camera {', '.join(missing)}; it has {', '.join(sorted(rig.cameras))}.",
                 "Name the videos after the rig's cameras, or calibrate again with all cameras.",
             )
         ]
-    return [Finding("rig.json", "note", f"rig.json: {len(rig.cameras)} cameras, calibrated before.")]
+    called = f" ({rig.name})" if rig.name else ""
+    findings = [Finding(file, "note", f"{file}{called}: {len(rig.cameras)} cameras, calibrated before.")]
+    if rig.verdict != "reliable":
+        what = f"{file}{called} is not known to be reliable: {' '.join(rig.reasons) or 'no reason is given.'}"
+        advice = "Film a checkerboard with all cameras for numbers to rely on."
+        findings.append(Finding(file, "warning", what, advice))
+    return findings

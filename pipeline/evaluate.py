@@ -125,7 +125,7 @@ def evaluate(run: RunFolder, truth: Path) -> Evaluation:
         raise RunFolderError(f"{run.path} is not a folder.", "Give the folder that a run wrote.")
     true = read_truth(truth)
     missing: list[str] = []
-    sync = _read(functools.partial(read_sync, run), missing)
+    sync = _read(functools.partial(read_sync, run.sync_json), missing)
     rig = _read(functools.partial(read_rig, run.rig_json), missing)
     for part in (sync, rig):
         if part is not None and part.reference != true.rig.reference:

@@ -36,6 +36,11 @@ class RunFolder:
         return self.path / "run.json"
 
     @property
+    def sound_json(self) -> Path:
+        """Offsets of the cameras' clocks as far as their sound tells; not final."""
+        return self.path / "sound.json"
+
+    @property
     def sync_json(self) -> Path:
         """Offsets of the cameras' clocks."""
         return self.path / "sync.json"
@@ -44,6 +49,11 @@ class RunFolder:
     def rig_json(self) -> Path:
         """Cameras: lenses and places."""
         return self.path / "rig.json"
+
+    @property
+    def rig_check_json(self) -> Path:
+        """Whether the rig still fits what the cameras saw of the hand."""
+        return self.path / "rig_check.json"
 
     @property
     def views(self) -> Path:
@@ -104,7 +114,8 @@ class CameraSync:
     verdict : "reliable" | "check" | "failed"
     reasons : tuple of str
         Why the verdict is not "reliable".
-    source : "audio" | "manual" | "reference" | "none"
+    source : "audio" | "hand" | "manual" | "reference" | "none"
+        "hand": from the hand's motion in the views; "none": not known (offset NaN), or taken for granted.
     """
 
     offset_s: float
@@ -139,14 +150,14 @@ class SyncResult:
         return (time_s - clock.offset_s) / (1.0 + clock.drift_ppm * 1e-6)
 
 
-def write_sync(run: RunFolder, sync: SyncResult) -> None:
-    """Write ``sync.json``."""
-    write_json(run.sync_json, asdict(sync))
+def write_sync(path: Path, sync: SyncResult) -> None:
+    """Write ``sync.json`` or ``sound.json``."""
+    write_json(path, asdict(sync))
 
 
-def read_sync(run: RunFolder) -> SyncResult:
-    """Read ``sync.json``."""
-    raw = read_json(run.sync_json)
+def read_sync(path: Path) -> SyncResult:
+    """Read ``sync.json`` or ``sound.json``."""
+    raw = read_json(path)
     cameras = {
         name: CameraSync(**{**_nan_for_none(entry), "reasons": tuple(entry["reasons"])})
         for name, entry in raw["cameras"].items()
@@ -184,6 +195,13 @@ class Camera:
         Calibration frames used: ``time_s``, ``rms_px``.
     refused : list of dict
         Calibration frames refused: ``time_s``, ``reason``.
+    coverage : list of list of int
+        Accepted corners in each cell of a grid over the picture, row by row; empty without a checkerboard.
+    left_out_px : float
+        Reprojection error of this camera's corners where the other cameras alone place the board; NaN if
+        they cannot. Unlike ``rms_px`` it sees a camera that fits itself and nobody else.
+    sigma_deg, sigma_mm : float
+        Expected error of R (angle) and of t_mm (length) against the reference; NaN when not known.
     """
 
     name: str
@@ -195,6 +213,10 @@ class Camera:
     rms_px: float = float("nan")
     used: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
+    coverage: list[list[int]] = field(default_factory=list)
+    left_out_px: float = float("nan")
+    sigma_deg: float = float("nan")
+    sigma_mm: float = float("nan")
 
     def project(self, points_mm: np.ndarray) -> np.ndarray:
         """Project world points (..., 3) in mm to pixels (..., 2). Points behind the camera give NaN."""
@@ -243,8 +265,13 @@ class Rig:
     cameras : dict of Camera
     pairs : list of dict
         ``a``, ``b``, ``rms_px``, ``frames``: stereo reprojection error of each pair.
-    square_error_mm : float
-        Measured minus stated size of a checkerboard square; NaN without a checkerboard.
+    square_error_mm, square_spread_mm : float
+        Measured minus stated size of a checkerboard square, and the standard deviation of single squares;
+        NaN without a checkerboard.
+    scale_sigma : float
+        Expected relative error of every length, from what gave the scale; NaN when not known.
+    name : str
+        What people call the rig, where it was kept to be used again.
     source : "checkerboard" | "file" | "hand" | "single"
     verdict : "reliable" | "check" | "failed"
     reasons : tuple of str
@@ -255,6 +282,9 @@ class Rig:
     cameras: dict[str, Camera]
     pairs: list[dict[str, Any]] = field(default_factory=list)
     square_error_mm: float = float("nan")
+    square_spread_mm: float = float("nan")
+    scale_sigma: float = float("nan")
+    name: str = ""
     source: str = "checkerboard"
     verdict: Verdict = "reliable"
     reasons: tuple[str, ...] = ()
@@ -275,8 +305,11 @@ def read_rig(path: Path) -> Rig:
             cameras=cameras,
             pairs=raw.get("pairs", []),
             square_error_mm=_float(raw.get("square_error_mm")),
+            square_spread_mm=_float(raw.get("square_spread_mm")),
+            scale_sigma=_float(raw.get("scale_sigma")),
+            name=str(raw.get("name") or ""),
             source=raw.get("source", "file"),
-            verdict=raw.get("verdict", "reliable"),
+            verdict=raw.get("verdict", "check"),  # whoever leaves it out has not judged
             reasons=tuple(raw.get("reasons", ())),
         )
         for name, camera in cameras.items():
@@ -303,11 +336,70 @@ def _read_camera(raw: dict[str, Any]) -> Camera:
         rms_px=_float(raw.get("rms_px")),
         used=raw.get("used", []),
         refused=raw.get("refused", []),
+        coverage=raw.get("coverage", []),
+        left_out_px=_float(raw.get("left_out_px")),
+        sigma_deg=_float(raw.get("sigma_deg")),
+        sigma_mm=_float(raw.get("sigma_mm")),
     )
 
 
 def _float(value: Any) -> float:
     return float("nan") if value is None else float(value)
+
+
+# --- rig_check.json ------------------------------------------------------------------------------
+
+CheckVerdict = Literal["good", "doubtful", "moved", "unknown"]
+
+
+@dataclass(frozen=True)
+class CameraCheck:
+    """How well one camera of a rig fits what it saw of the hand.
+
+    Attributes
+    ----------
+    verdict : "good" | "doubtful" | "moved" | "unknown"
+    error_px : float
+        Median distance of this camera's points of the hand from where the other cameras' points and the rig
+        put them; NaN if it could not be measured.
+    expected_px : float
+        The same if the rig were true, from the points' own scatter.
+    turn_deg, turn_sigma_deg : float
+        How far the camera seems to have turned since the calibration, and the standard error.
+    n_points : int
+        Points compared.
+    """
+
+    verdict: CheckVerdict
+    error_px: float = float("nan")
+    expected_px: float = float("nan")
+    turn_deg: float = float("nan")
+    turn_sigma_deg: float = float("nan")
+    n_points: int = 0
+
+
+@dataclass(frozen=True)
+class RigCheck:
+    """Whether the cameras still stand where the rig says, from the hand's own points.
+
+    ``verdict`` is the worst camera's; ``reasons`` name the camera and say what is wrong.
+    """
+
+    verdict: CheckVerdict
+    cameras: dict[str, CameraCheck] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+
+
+def write_rig_check(path: Path, check: RigCheck) -> None:
+    """Write ``rig_check.json``."""
+    write_json(path, asdict(check))
+
+
+def read_rig_check(path: Path) -> RigCheck:
+    """Read ``rig_check.json``."""
+    raw = read_json(path)
+    cameras = {name: CameraCheck(**_nan_for_none(entry)) for name, entry in raw["cameras"].items()}
+    return RigCheck(raw["verdict"], cameras, tuple(raw["reasons"]))
 
 
 # --- views/<camera>.npz --------------------------------------------------------------------------

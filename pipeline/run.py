@@ -1,6 +1,8 @@
 """A run: the stages in order, each done once, with resume, progress, cancelling and provenance.
 
-    check ─► sync ─► pose (a camera at a time) ─► calibration ─► fusion ─► measures ─► web
+    check ─► sound ─► calibration ─► pose (a camera at a time) ─► sync ─► fusion ─► measures ─► web
+
+Without a checkerboard and a rig the calibration comes after the pose, since it works with the hand.
 
 Every stage reads its inputs from the session and run folders and writes its own files whole. A stage has a
 key: the hash of the program's version, its settings, its inputs' hashes and the keys of the stages before it.

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from pipeline.errors import SessionError
 from pipeline.hand.joints import SIDES, Side
 
+RIG_FILES = ("rig.json", "rig.toml", "rig.yaml", "rig.yml")
+"""A rig solved before, in one of the formats of `pipeline.calibration.formats`; the first that is there."""
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mts", ".3gp")
 MAX_CAMERAS = 8
 
@@ -44,6 +46,10 @@ class SessionSettings(BaseModel):
     detector: str = "mediapipe"
     estimator: str = "mediapipe"
     checkerboard: Checkerboard = Checkerboard()
+    hand_length_mm: FiniteFloat | None = Field(default=None, gt=80, lt=280)
+    """Wrist crease to the middle finger's tip, by ruler: gives the scale where no checkerboard does."""
+    focal_35mm: dict[str, FiniteFloat] = Field(default_factory=dict)
+    """Focal length by camera as phone makers state it (as if on 35 mm film), where no checkerboard tells."""
     offset_s: dict[str, FiniteFloat] = Field(default_factory=dict)
 
     @property
@@ -128,7 +134,7 @@ def read_session(path: Path) -> Session:
         settings=settings,
         videos=videos,
         calibration_videos=_find_videos(path / "calibration"),
-        rig=path / "rig.json" if (path / "rig.json").is_file() else None,
+        rig=next((path / name for name in RIG_FILES if (path / name).is_file()), None),
         keypoints=keypoints,
     )
 

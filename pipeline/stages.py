@@ -19,11 +19,13 @@ from pipeline.results import (
     list_sides,
     read_hand,
     read_rig,
+    read_rig_check,
     read_sync,
     read_table,
     read_view,
     write_hand,
     write_rig,
+    write_rig_check,
     write_sync,
     write_table,
     write_view,
@@ -90,33 +92,31 @@ def list_stages(session: Session) -> list[Stage]:
     poses = [_pose_stage(session, camera) for camera in session.cameras]
     pose_names = tuple(stage.name for stage in poses)
     whole = settings.model_dump(mode="json")
+    calibration = _calibration_stage(session, (*takes, *rig, *videos), pose_names)
     return [
         Stage("check", "Checking the files", 1, (), (*videos, *points, *takes, *rig), whole, _check),
         Stage(
-            "sync",
-            "Bringing the cameras onto one clock",
+            "sound",
+            "Listening for the cameras' common clock",
             2,
             (),
             (*videos, *points),
             {"reference": settings.reference, "offset_s": settings.offset_s},
-            _sync,
-            ("sync.json",),
+            _sound,
+            ("sound.json", "web/sound.json"),
         ),
+        # A board that cannot be read is said before the long work; a rig from the hand needs its points.
+        *((*poses, calibration) if calibration.after else (calibration, *poses)),
         Stage(
-            "calibration",
-            "Working out where the cameras stand",
-            12,
+            "sync",
+            "Bringing the cameras onto one clock",
+            1,
+            ("sound", "calibration", *pose_names),
             (),
-            (*takes, *rig, *videos),  # the rig is for the videos' picture sizes
-            {
-                "reference": settings.reference,
-                "checkerboard": settings.checkerboard.model_dump(),
-                "cameras": session.cameras,
-            },
-            _calibration,
-            ("rig.json",),
+            {"side": settings.side},
+            _sync,
+            ("sync.json", "rig_check.json"),
         ),
-        *poses,
         Stage(
             "fusion",
             "Bringing the views together into one hand",
@@ -147,6 +147,25 @@ def list_stages(session: Session) -> list[Stage]:
             ("web/index.json",),
         ),
     ]
+
+
+def _calibration_stage(session: Session, inputs: tuple[str, ...], pose_names: tuple[str, ...]) -> Stage:
+    """From the rig or the board alone; where there is neither, from what the cameras saw of the hand."""
+    settings = session.settings
+    label, weight = "Working out where the cameras stand", 12
+    wanted: dict[str, Any] = {"reference": settings.reference, "cameras": session.cameras}
+    if session.rig or session.calibration_videos or len(session.cameras) == 1:
+        wanted |= {"checkerboard": settings.checkerboard.model_dump(), "focal_35mm": settings.focal_35mm}
+        # the videos tell the pictures' sizes
+        return Stage("calibration", label, weight, (), inputs, wanted, _calibration, ("rig.json",))
+    wanted |= {
+        "side": settings.side,
+        "hand_length_mm": settings.hand_length_mm,
+        "focal_35mm": settings.focal_35mm,
+        "hand_model": _hand_digest(),
+    }
+    after = ("sound", *pose_names)
+    return Stage("calibration", label, weight, after, inputs, wanted, _calibration_from_hand, ("rig.json",))
 
 
 def _names(session: Session, paths: Any) -> list[str]:
@@ -211,11 +230,28 @@ def _check(context: Context) -> list[Path]:
     return []
 
 
-def _sync(context: Context) -> list[Path]:
-    from pipeline.sync import synchronise
+def _sound(context: Context) -> list[Path]:
+    from pipeline.sync.cameras import require_overlap, synchronise
+    from pipeline.sync.waveforms import write_waveforms
 
-    write_sync(context.run, synchronise(context.session, context.report))
-    return [context.run.sync_json]
+    session, run = context.session, context.run
+    sync = synchronise(session, context.report.part(0.0, 0.6))
+    write_sync(run.sound_json, sync)
+    waveforms = write_waveforms(session, sync, run.web, context.report.part(0.6, 1.0))
+    require_overlap(sync, session.videos)  # last: the page that sets offsets is the way out of this
+    return [run.sound_json, *waveforms]
+
+
+def _sync(context: Context) -> list[Path]:
+    from pipeline.sync.alignment import align
+
+    run = context.run
+    sync, check = align(
+        read_sync(run.sound_json), read_rig(run.rig_json), _read_views(context), context.report
+    )
+    write_sync(run.sync_json, sync)
+    write_rig_check(run.rig_check_json, check)
+    return [run.sync_json, run.rig_check_json]
 
 
 def _pose(context: Context, camera: str) -> list[Path]:
@@ -239,6 +275,21 @@ def _calibration(context: Context) -> list[Path]:
     return [context.run.rig_json]
 
 
+def _calibration_from_hand(context: Context) -> list[Path]:
+    from pipeline.calibration.hand import calibrate_from_hand
+    from pipeline.hand.model import load_hand_model
+
+    rig = calibrate_from_hand(
+        context.session,
+        read_sync(context.run.sound_json),
+        _read_views(context),
+        load_hand_model(),
+        context.report,
+    )
+    write_rig(context.run.rig_json, rig)
+    return [context.run.rig_json]
+
+
 def _read_views(context: Context) -> dict[str, dict[Side, ViewTrack]]:
     return {camera: read_view(context.run, camera) for camera in context.session.cameras}
 
@@ -253,7 +304,7 @@ def _fusion(context: Context) -> list[Path]:
 
     hands = fuse(
         context.session.settings,
-        read_sync(context.run),
+        read_sync(context.run.sync_json),
         read_rig(context.run.rig_json),
         _read_views(context),
         load_hand_model(),
@@ -279,13 +330,14 @@ def _measures(context: Context) -> list[Path]:
     context.report.update(0.3, "Working out the report's numbers")
     summary = summarise(
         settings=context.session.settings,
-        sync=read_sync(context.run),
+        sync=read_sync(context.run.sync_json),
         rig=read_rig(context.run.rig_json),
         views=_read_views(context),
         hands=hands,
         measures=measures,
         baseline=baseline,
         model_name=load_hand_model().name,
+        rig_check=read_rig_check(context.run.rig_check_json),
     )
     write_table(context.run.measures_parquet, measures.measures)
     write_table(context.run.angles_parquet, measures.angles)
@@ -301,12 +353,13 @@ def _web(context: Context) -> list[Path]:
     from pipeline.export.web import write_web
     from pipeline.hand.model import load_hand_model
     from pipeline.measures.measure import MeasureTables
+    from pipeline.sync.waveforms import is_waveform_file
 
     tables = MeasureTables(read_table(context.run.measures_parquet), read_table(context.run.angles_parquet))
     write_web(
         context.run,
         context.session,
-        read_sync(context.run),
+        read_sync(context.run.sync_json),
         read_rig(context.run.rig_json),
         _read_views(context),
         _read_hands(context.run),
@@ -314,4 +367,8 @@ def _web(context: Context) -> list[Path]:
         load_hand_model(),
         context.report,
     )
-    return [path for path in context.run.web.iterdir() if not path.name.startswith(".")]
+    return [
+        path
+        for path in context.run.web.iterdir()
+        if not path.name.startswith(".") and not is_waveform_file(path.name)
+    ]

@@ -89,14 +89,14 @@ def find_board(grey: np.ndarray, board: Checkerboard) -> BoardSearch:
     """
     reason = "no board found"
     for corners in _candidates(grey, board):
-        refined = refine_corners(grey, normalise_order(corners, board), board)
-        problem = "the corners cannot be placed exactly" if refined is None else ""
-        if refined is not None:
-            refined = normalise_order(refined, board)
-            problem = check_grid(grey, refined, board)
-        if refined is not None and not problem:
+        placed = place_corners(grey, normalise_order(corners, board), board)
+        if placed is None:
+            reason = "the corners cannot be placed exactly"
+            continue
+        refined = normalise_order(placed, board)
+        reason = check_grid(grey, refined, board)
+        if not reason:
             return BoardSearch(refined, _is_dark_first(grey, refined, board))
-        reason = problem
     return BoardSearch(None, reason=reason)
 
 
@@ -120,7 +120,7 @@ def _candidates(grey: np.ndarray, board: Checkerboard) -> Iterable[np.ndarray]:
             yield corners.reshape(-1, 2)
 
 
-def refine_corners(grey: np.ndarray, corners_px: np.ndarray, board: Checkerboard) -> np.ndarray | None:
+def place_corners(grey: np.ndarray, corners_px: np.ndarray, board: Checkerboard) -> np.ndarray | None:
     """Place corners (N, 2) exactly, at full size; None if one of them runs away.
 
     The saddle point search of `cv2.cornerSubPix` on a slightly blurred picture, in a window of 0.4
@@ -128,6 +128,15 @@ def refine_corners(grey: np.ndarray, corners_px: np.ndarray, board: Checkerboard
     known corners 0.02 px remain instead of 0.05). Where a smaller window says something else, the large one
     has more in it than the corner (the board's edge, a finger): the largest window counts that agrees with
     the next smaller one, and the smallest if none does.
+
+    Parameters
+    ----------
+    grey : ndarray (H, W) uint8 or float32
+        The picture.
+    corners_px : ndarray (rows * columns, 2)
+        Row by row, to a few px.
+    board : Checkerboard
+        Its numbers of corners.
     """
     spacing = _smallest_spacing(corners_px, board)
     half = round(0.4 * spacing)
@@ -141,13 +150,25 @@ def refine_corners(grey: np.ndarray, corners_px: np.ndarray, board: Checkerboard
     start = np.ascontiguousarray((corners_px - low)[:, None], dtype=np.float32)
     placed = before = _saddle_points(crop, start, max(half // 2, 2))
     for size in (max(round(0.75 * half), 2), half):
-        now = _saddle_points(crop, start, size)
+        now = _saddle_points(crop, before, size)
         agrees = np.linalg.norm(now - before, axis=-1, keepdims=True) < AGREE_PX
         placed = np.where(agrees, now, placed)
         before = now
     if np.linalg.norm(placed - start, axis=-1).max() > max(0.25 * spacing, 2.0):
         return None
     return placed[:, 0].astype(np.float64) + low
+
+
+def follow_corners(grey: np.ndarray, corners_px: np.ndarray, board: Checkerboard) -> np.ndarray | None:
+    """Where corners (N, 2) are in a picture a few frames away, by a small window; None if it is too small."""
+    half = round(0.2 * _smallest_spacing(corners_px, board))
+    if half < 2:
+        return None
+    low = np.maximum(np.floor(corners_px.min(axis=0)).astype(int) - half - 8, 0)
+    high = np.ceil(corners_px.max(axis=0)).astype(int) + half + 8
+    start = np.ascontiguousarray((corners_px - low)[:, None], dtype=np.float32)
+    crop = np.ascontiguousarray(grey[low[1] : high[1], low[0] : high[0]])
+    return _saddle_points(crop, start, half)[:, 0].astype(np.float64) + low
 
 
 def _saddle_points(grey: np.ndarray, start: np.ndarray, half: int) -> np.ndarray:

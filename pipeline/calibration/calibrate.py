@@ -22,8 +22,9 @@ from pipeline.calibration.rig import fit_to_session, nominal_rig, reuse_rig, sca
 from pipeline.calibration.solve import solve_rig
 from pipeline.calibration.takes import (
     Motion,
+    Rest,
     Sight,
-    find_valleys,
+    find_rests,
     joint_motion,
     look_at,
     measure_motion,
@@ -138,7 +139,12 @@ def calibrate_takes(
         No board, a board of another size, too few places, no common time, a mirrored or moved camera.
     """
     names = [reference, *sorted(name for name in takes if name != reference)]
-    found = _each(names, lambda name: measure_motion(takes[name], report), report.part(0.0, 0.6), "Decoding")
+    one_thread = len(names) >= (os.cpu_count() or 1)
+
+    def measure(name: str) -> Motion:
+        return measure_motion(takes[name], report, one_thread)
+
+    found = _each(names, measure, report.part(0.0, 0.6), "Decoding")
     motions = dict(zip(names, found, strict=True))
     offsets = find_take_offsets({name: takes[name] for name in names}, motions, reference, report)
     while True:
@@ -162,11 +168,11 @@ def _solve(
 ) -> Rig:
     """Look at the boards at these offsets and solve; the first camera is the reference."""
     names = list(motions)
-    times_s = _common_rests(motions, offsets, names)
+    rests = _common_rests(motions, offsets, names)
 
     def look(name: str) -> list[Sight]:
-        own_s = [time_s - offsets[name].offset_s for time_s in times_s]
-        return _look(takes[name], name, motions[name], own_s, names.index(name), board, report)
+        own = [rest.on_clock(offsets[name].offset_s) for rest in rests]
+        return _look(takes[name], name, motions[name], own, names.index(name), board, report)
 
     parts = _each(names, look, report.part(0.6, 0.9), "Looking for the board in")
     sights = dict(zip(names, parts, strict=True))
@@ -177,9 +183,9 @@ def _solve(
 
 
 def _each(names: Sequence[str], work: Callable[[str], T], report: Reporter, what: str) -> list[T]:
-    """Do the work for every camera, as many at once as there are cores, and report in between."""
+    """Do the work for every camera, all at once, and report in between."""
     done = []
-    with ThreadPoolExecutor(max_workers=max(1, min(len(names), os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(max_workers=len(names)) as pool:
         futures = [pool.submit(work, name) for name in names]
         for index, (name, future) in enumerate(zip(names, futures, strict=True)):
             report.update(index / len(names), f"{what} the checkerboard take of camera {name}")
@@ -189,29 +195,28 @@ def _each(names: Sequence[str], work: Callable[[str], T], report: Reporter, what
 
 def _common_rests(
     motions: dict[str, Motion], offsets: dict[str, TakeOffset], names: Sequence[str]
-) -> list[float]:
-    """Times on the reference's clock at which the board rests for all cameras, the stillest first."""
+) -> list[Rest]:
+    """When the board rests for all cameras, on the reference's clock, the stillest first."""
     together = joint_motion([motions[name] for name in names], [offsets[name].offset_s for name in names])
-    valleys = find_valleys(together.level, MOST_RESTS)
-    if not valleys:
+    rests = find_rests(together, MOST_RESTS)
+    if not rests:
         raise CalibrationError(
             f"The checkerboard takes of cameras {', '.join(names)} have no moment in common.",
             "Film the board again with all cameras running at once.",
         )
-    return [float(together.time_s[valley.frame]) for valley in valleys]
+    return rests
 
 
 def _look(
     path: Path,
     name: str,
     motion: Motion,
-    times_s: Sequence[float],
+    rests: Sequence[Rest],
     number: int,
     board: Checkerboard,
     report: Reporter,
 ) -> list[Sight]:
     """What one camera sees at the common rests, and at its own if those gave it few boards."""
-    rests = list(enumerate(times_s))
     sights = look_at(path, motion, rests[:FIRST_LOOK], board, report)
     if sights and all(sight.corners_px is None for sight in sights):
         _require_size(path, name, sights, board)
@@ -219,11 +224,10 @@ def _look(
     n_found = sum(sight.corners_px is not None for sight in sights)
     if n_found >= ENOUGH_VIEWS or n_found == 0:
         return sights
-    own = [float(motion.time_s[valley.frame]) for valley in find_valleys(motion.level, MOST_RESTS)]
-    own = [time_s for time_s in own if all(abs(time_s - sight.time_s) > APART_S for sight in sights)]
-    first = (number + 1) * 1000  # rests of one camera's own; no other camera has these numbers
-    more = [(first + index, time_s) for index, time_s in enumerate(own[: MOST_RESTS // 2])]
-    return sights + look_at(path, motion, more, board, report)
+    # No other camera has these numbers, so these rests serve this camera's lens alone.
+    own = find_rests(motion, MOST_RESTS, first_number=(number + 1) * 1000)
+    more = [rest for rest in own if all(abs(rest.time_s - sight.time_s) > APART_S for sight in sights)]
+    return sights + look_at(path, motion, more[: MOST_RESTS // 2], board, report)
 
 
 def _require_boards(path: Path, name: str, sights: Sequence[Sight], board: Checkerboard) -> None:

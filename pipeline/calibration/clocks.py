@@ -15,10 +15,12 @@ from scipy.signal import correlate, correlation_lags, find_peaks
 from pipeline.calibration.takes import Motion
 from pipeline.errors import CalibrationError, RedysError
 from pipeline.progress import Reporter
-from pipeline.sync import find_offset
+from pipeline.sync.sound import find_offset
 from pipeline.video import read_audio
 
-RATE_HZ = 16000
+RATE_HZ = 4000
+"""Of the takes' sound: a hundredth of a frame is more than a resting board asks for."""
+
 MOTION_RATE_HZ = 120.0
 REACH_S = 60.0
 LEAST_OVERLAP_S = 4.0
@@ -49,8 +51,8 @@ def find_take_offsets(
 ) -> dict[str, TakeOffset]:
     """Offsets of the takes' clocks against the reference camera's take.
 
-    By sound where both takes have some and `pipeline.sync.find_offset` calls the result reliable, else by
-    the motion of the pictures, which is said as a warning.
+    By sound where both takes have some and `pipeline.sync.sound.find_offset` calls the result reliable,
+    else by the motion of the pictures, which is said as a warning.
 
     Parameters
     ----------

@@ -22,6 +22,9 @@ CONTRADICTION_PX = 10.0
 MOST_GUESSES = 10
 """Boards whose relative poses are tried; each is compared with all boards."""
 
+GOOD_PX = 0.5
+"""Misfit below which no other board is asked."""
+
 MIRROR_GAIN = 0.2
 """A pair is called mirrored if mirroring one picture brings the misfit below this share of itself."""
 
@@ -148,6 +151,8 @@ def _agree(
     best: _Guess | None = None
     picked = np.unique(np.linspace(0, len(b) - 1, min(len(b), MOST_GUESSES)).round().astype(int)).tolist()
     for index in picked:
+        if best is not None and _usual(best.error_px) < GOOD_PX:
+            break
         corners = b[index]
         orders = [corners, corners[::-1]] if may_flip else [corners]
         for order in orders:

@@ -7,17 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.calibration.focal import guess_focal
+from pipeline.calibration.formats import read_rig_file
 from pipeline.errors import CalibrationError, RedysError
-from pipeline.results import Camera, Rig, read_rig
+from pipeline.results import Camera, Rig
 from pipeline.session import Session
 from pipeline.video import probe
-
-NOMINAL_FOCAL = 0.8
-"""Focal length of a lens that nobody measured, in units of the picture's longer side.
-
-Main cameras of phones film at 24 to 28 mm of the full-frame equivalent (36 mm wide), the crop for video
-stabilisation makes that 26 to 32 mm: 0.72 to 0.9.
-"""
 
 ASPECT_TOLERANCE = 0.01
 
@@ -104,9 +99,10 @@ def reuse_rig(session: Session, path: Path) -> Rig:
         As `fit_to_session`, or the file cannot be read.
     """
     try:
-        rig = read_rig(path)
+        rig = read_rig_file(path)
     except RedysError as error:
-        raise CalibrationError(error.what, "Copy rig.json once more from the run it came from.") from error
+        advice = f"Copy {path.name} once more from the run it came from."
+        raise CalibrationError(error.what, advice if path.suffix == ".json" else error.advice) from error
     return replace(fit_to_session(rig, session), source="file")
 
 
@@ -128,13 +124,19 @@ def nominal_rig(session: Session) -> Rig:
             "Put a rig.json of this camera into the session folder.",
         )
     size_px = probe(session.videos[name]).size_px
-    focal_px = NOMINAL_FOCAL * max(size_px)
+    focal = guess_focal(session, name, size_px)
+    focal_px = focal.focal_px
+    whence = {
+        "settings": "is taken from focal_35mm in session.toml",
+        "file": "is taken from what its file states",
+        "guess": "is a guess",
+    }[focal.source]
     K = np.array([[focal_px, 0, (size_px[0] - 1) / 2], [0, focal_px, (size_px[1] - 1) / 2], [0, 0, 1.0]])
     camera = Camera(name, size_px, K, np.zeros(5), np.eye(3), np.zeros(3))
     reason = (
-        f"Camera {name} is alone and was not calibrated: its focal length is a guess ({focal_px:.0f} px, "
-        f"{NOMINAL_FOCAL} of the picture's longer side), and depth is inferred from one view. Angles are "
-        "rough, lengths and speeds in mm may be off by 20 % and more. Film with two or three cameras and a "
-        "checkerboard to measure."
+        f"Camera {name} is alone and was not calibrated: its focal length {whence} ({focal_px:.0f} px, "
+        f"{focal_px / max(size_px):.2f} of the picture's longer side), and depth is inferred from one view. "
+        "Angles are rough, lengths and speeds in mm may be off by 20 % and more. Film with two or three "
+        "cameras and a checkerboard to measure."
     )
     return Rig(name, {name: camera}, source="single", verdict="check", reasons=(reason,))

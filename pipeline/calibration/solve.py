@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,12 +22,27 @@ from pipeline.calibration.lens import (
     calibrate_lens,
 )
 from pipeline.calibration.pairs import LEAST_PAIRS, Contradiction, PairFit, relate_cameras
-from pipeline.calibration.refine import Observation, Pose, RigState, refine, residuals_px, to_rvec
+from pipeline.calibration.refine import (
+    Observation,
+    Pose,
+    RigState,
+    estimate_errors,
+    place_board,
+    refine,
+    residuals_px,
+    to_rvec,
+)
 from pipeline.calibration.takes import MOVING_PX, Sight
 from pipeline.calibration.verdict import Evidence, judge, measure_square
 from pipeline.errors import CalibrationError
 from pipeline.results import Camera, Rig
 from pipeline.session import Checkerboard
+
+COVERAGE_CELLS = (16, 9)
+"""Cells of the coverage along the longer and the shorter side of a picture."""
+
+LEAST_PLACES = 4
+"""Places of the board from which their spread says something of the rig's error."""
 
 SAME_PLACE_PX = 1.0
 """Two rests whose corners differ by less show the board in the same place and count once."""
@@ -91,14 +107,14 @@ def solve_rig(
     pairs = _place(views, refused, lenses, sizes_px, names, board)
     state, boards = _start(views, lenses, pairs, names, board)
     state, views = _refine(state, boards, views, refused, names, board, model)
-    return _report(state, boards, views, refused, lenses, sights, sizes_px, names, board)
+    return _report(state, boards, views, refused, lenses, sights, sizes_px, names, board, model)
 
 
 def _select(
     sights: dict[str, list[Sight]], names: Sequence[str], board: Checkerboard
 ) -> tuple[dict[str, list[_View]], dict[str, dict[int, str]]]:
     """Views by camera, and the reasons for the rests that are none."""
-    aligned = _align_colours(sights, names) if is_asymmetric(board) else sights
+    aligned = align_colours(sights, names) if is_asymmetric(board) else sights
     views: dict[str, list[_View]] = {}
     refused: dict[str, dict[int, str]] = {}
     for name in names:
@@ -116,7 +132,7 @@ def _select(
     return views, refused
 
 
-def _align_colours(sights: dict[str, list[Sight]], names: Sequence[str]) -> dict[str, list[Sight]]:
+def align_colours(sights: dict[str, list[Sight]], names: Sequence[str]) -> dict[str, list[Sight]]:
     """Turn boards round where a camera's order disagrees in colour with the first camera's."""
     first: dict[int, bool] = {}
     aligned: dict[str, list[Sight]] = {}
@@ -140,7 +156,7 @@ def _fit_lens(
 ) -> tuple[LensFit, dict[int, str]]:
     if len(views) < LEAST_VIEWS:
         raise CalibrationError(
-            f"Camera {name} saw the checkerboard in {len(views)} places, and {LEAST_VIEWS} are the least.",
+            f"Camera {name} saw the checkerboard in {_count(len(views))}, and {LEAST_VIEWS} are the least.",
             "Film the board again: hold it still for a second in ten to fifteen places, near and far, turned "
             "and tilted, so that every camera sees the whole of it.",
         )
@@ -175,10 +191,10 @@ def _place(
         count, _, base, name = max(direct or links, key=lambda link: link[0])
         if count < LEAST_PAIRS:
             raise CalibrationError(
-                f"Camera {name} and camera {base} saw the resting checkerboard together in {count} places, "
+                f"Camera {name} and camera {base} saw the resting checkerboard together in {_count(count)}, "
                 f"and {LEAST_PAIRS} are the least.",
                 "Film the board again where both see the whole of it, and hold it still for a second "
-                "each time.",
+                "each time. If it was still, switch the cameras' picture stabilisation off.",
             )
         pair = _relate(views, refused, lenses, sizes_px, base, name, board)
         R, t_mm = placed[base]
@@ -223,8 +239,9 @@ def _relate(
             name,
             f"The checkerboard's places in cameras {base} and {name} contradict each other "
             f"({pair.rms_px:.0f} px).",
-            f"Camera {name} moved during the take, or the takes are not of the same moments and cameras: "
-            "film the board again with all cameras at once.",
+            f"Camera {name} moved during the take, its picture is cut off the lens's middle (stabilisation), "
+            "or the takes are not of the same moments and cameras: film the board again with all cameras at "
+            "once, fixed, stabilisation off.",
         )
     changed: dict[tuple[int, str], _View | None] = {}
     for (_, view), used, flip, rms in zip(common, pair.used, pair.flipped, pair.board_rms_px, strict=True):
@@ -361,9 +378,12 @@ def _report(
     sizes_px: dict[str, tuple[int, int]],
     names: Sequence[str],
     board: Checkerboard,
+    model: LensModel,
 ) -> Rig:
     cameras: dict[str, Camera] = {}
     rms: dict[tuple[str, tuple[int, str]], float] = {}
+    observations = _observations(views, boards, names)
+    expected = _expect_errors(state, observations, board, model)
     for index, name in enumerate(names):
         for view in views[name]:
             rms[name, view.board] = _rms_px(state, boards, view, index, board)
@@ -376,18 +396,15 @@ def _report(
             R=cv2.Rodrigues(state.cameras[index][0])[0],
             t_mm=np.array(state.cameras[index][1], dtype=float),
             rms_px=_root_mean_square([rms[name, view.board] for view in views[name]]),
-            used=[
-                {
-                    "time_s": view.sight.time_s,
-                    "rms_px": rms[name, view.board],
-                    "place": view.sight.rest,  # the same number in another camera: the same board pose
-                }
-                for view in views[name]
-            ],
+            used=[_describe_view(view, rms[name, view.board]) for view in views[name]],
             refused=[
                 {"time_s": times[rest], "reason": reason}
                 for rest, reason in sorted(refused[name].items(), key=lambda item: times[item[0]])
             ],
+            coverage=count_corners([view.corners_px for view in views[name]], sizes_px[name]),
+            left_out_px=_left_out_px(state, observations, index, board),
+            sigma_deg=expected[index].turn_deg,
+            sigma_mm=expected[index].shift_mm,
         )
     pairs = []
     for i, a in enumerate(names):
@@ -406,10 +423,89 @@ def _report(
         cameras=cameras,
         pairs=pairs,
         square_error_mm=square.size_mm - board.square_mm,
+        square_spread_mm=square.spread_mm,
+        scale_sigma=float(np.hypot(square.scale_sigma(board.square_mm), _scale_sigma(expected))),
         source="checkerboard",
         verdict=verdict,
         reasons=reasons,
     )
+
+
+def _describe_view(view: _View, rms_px: float) -> dict[str, Any]:
+    """One entry of `pipeline.results.Camera.used`.
+
+    ``place`` is the same number in another camera for the same pose of the board.
+    """
+    return {"time_s": view.sight.time_s, "rms_px": rms_px, "place": view.sight.rest}
+
+
+def count_corners(views: Sequence[np.ndarray], size_px: tuple[int, int]) -> list[list[int]]:
+    """How many corners (N, 2) px of all views lie in each cell of a grid over the picture, row by row.
+
+    The grid has 9 rows and 16 columns, and 16 rows and 9 columns over a picture that is higher than wide.
+    """
+    long, short = COVERAGE_CELLS
+    columns, rows = (long, short) if size_px[0] >= size_px[1] else (short, long)
+    grid = np.zeros((rows, columns), dtype=int)
+    for corners in views:
+        cell = np.floor((corners + 0.5) / size_px * (columns, rows)).astype(int)
+        inside = ((cell >= 0) & (cell < (columns, rows))).all(axis=1)
+        np.add.at(grid, (cell[inside, 1], cell[inside, 0]), 1)
+    return [[int(count) for count in row] for row in grid]
+
+
+def _left_out_px(
+    state: RigState, observations: Sequence[Observation], camera: int, board: Checkerboard
+) -> float:
+    """RMS distance of a camera's corners from where the others alone put the boards; NaN if none can."""
+    squares = []
+    for own in [seen for seen in observations if seen.camera == camera]:
+        others = [seen for seen in observations if seen.board == own.board and seen.camera != camera]
+        if not others:
+            continue
+        boards = list(state.boards)
+        boards[own.board] = place_board(state, others, board)
+        squares.append((residuals_px(replace(state, boards=boards), own, board) ** 2).sum(axis=1).mean())
+    return math.sqrt(float(np.mean(squares))) if squares else math.nan
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """Expected errors of one camera's place: turn in degrees, shift in mm, distance as a share of itself."""
+
+    turn_deg: float = math.nan
+    shift_mm: float = math.nan
+    distance: float = math.nan
+
+
+def _expect_errors(
+    state: RigState, observations: Sequence[Observation], board: Checkerboard, model: LensModel
+) -> list[_Expected]:
+    """Expected errors by camera; those of the first one, which is the world, are 0."""
+    world = _Expected(0.0, 0.0)
+    if len({seen.board for seen in observations}) < LEAST_PLACES:
+        return [world, *[_Expected()] * (len(state.cameras) - 1)]
+    errors = estimate_errors(state, observations, board, model)
+    found = [world]
+    for (_, t_mm), turn, shift in zip(state.cameras[1:], errors.turn_rad, errors.shift_mm, strict=True):
+        along = t_mm / np.linalg.norm(t_mm)
+        found.append(
+            _Expected(
+                math.degrees(math.sqrt(np.trace(turn))),
+                math.sqrt(np.trace(shift)),
+                math.sqrt(along @ shift @ along) / float(np.linalg.norm(t_mm)),
+            )
+        )
+    return found
+
+
+def _scale_sigma(expected: Sequence[_Expected]) -> float:
+    """Expected relative error of the cameras' distances, root mean square; NaN if there are none."""
+    return _root_mean_square([one.distance for one in expected[1:]])
+
+
+def _count(n_places: int) -> str:
+    return "1 place" if n_places == 1 else f"{n_places} places"
 
 
 def _root_mean_square(values: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
 """Checkerboard takes: where the board rests, and what each camera sees of it there.
 
-Seed 000, section 6 (motion valleys). A take is decoded once at a small size for its motion; then only the
-few frames round each rest are read at full size.
+Seed 000, section 6 (motion valleys). A take is decoded once and made small for its motion; then only a few
+frames of each rest are read again at full size, from a key frame on where one is near.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.calibration.board import BoardSearch, find_board, refine_corners
+from pipeline.calibration.board import find_board, follow_corners, place_corners
 from pipeline.progress import Reporter
 from pipeline.session import Checkerboard
-from pipeline.video import read_frames
+from pipeline.video import find_key_frames, read_frames, read_windows
 
 MOTION_WIDTH_PX = 160
 SMOOTHING_FRAMES = 5
 SEPARATION_FRAMES = 30
 WINDOW_FRAMES = 5
-"""Frames read round a rest: their corners are averaged, and their spread tells whether the board rests."""
+"""Frames read of a rest: their mean has less noise, and the corners' way tells whether the board rests."""
+
+MOST_SHIFT_S = 0.1
+"""How far from a rest's middle a camera may look for the sake of a key frame: a board in hands creeps."""
 
 STILL_PX = 0.3
 """Largest way of the corners across the window for which their mean is better than one frame alone."""
@@ -62,6 +65,23 @@ class Valley:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """A stretch of time in which the board rests: from ``start_s`` to ``stop_s``, ``time_s`` its middle.
+
+    ``number`` is the same for all cameras that are asked about it.
+    """
+
+    number: int
+    time_s: float
+    start_s: float
+    stop_s: float
+
+    def on_clock(self, offset_s: float) -> Rest:
+        """The same rest on the clock of a take with ``t_reference = t_take + offset_s``."""
+        return Rest(self.number, self.time_s - offset_s, self.start_s - offset_s, self.stop_s - offset_s)
+
+
+@dataclass(frozen=True)
 class Sight:
     """What one camera sees at one rest of the board.
 
@@ -92,8 +112,10 @@ class Sight:
     reason: str = ""
 
 
-def measure_motion(path: Path, report: Reporter | None = None) -> Motion:
+def measure_motion(path: Path, report: Reporter | None = None, one_thread: bool = False) -> Motion:
     """Decode a take once and measure its motion (seed 000, section 6).
+
+    ``one_thread`` as for `pipeline.video.read_frames`.
 
     Raises
     ------
@@ -104,11 +126,10 @@ def measure_motion(path: Path, report: Reporter | None = None) -> Motion:
     raw: list[float] = []
     before: np.ndarray | None = None
     size_px = (0, 0)
-    for frame in read_frames(path):
-        height, width = frame.image.shape[:2]
+    for frame in read_frames(path, grey=True, one_thread=one_thread):
+        height, width = frame.image.shape
         size_px = (width, height)
-        small_size = (min(width, MOTION_WIDTH_PX), max(1, round(height * min(1.0, MOTION_WIDTH_PX / width))))
-        small = cv2.resize(_to_grey(frame.image), small_size, interpolation=cv2.INTER_AREA)
+        small = _shrink(frame.image)
         raw.append(math.nan if before is None else float(cv2.absdiff(small, before).mean()))
         before = small
         times.append(frame.time_s)
@@ -120,8 +141,15 @@ def measure_motion(path: Path, report: Reporter | None = None) -> Motion:
     return Motion(np.array(times), level, size_px)
 
 
-def _to_grey(image: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+def _shrink(grey: np.ndarray) -> np.ndarray:
+    """The picture at `MOTION_WIDTH_PX`; of a large one every few lines, two or more for each line left."""
+    height, width = grey.shape
+    share = min(1.0, MOTION_WIDTH_PX / width)
+    size = (round(width * share), max(1, round(height * share)))
+    lines = grey[:: max(1, int(0.5 / share))]
+    if lines.shape[0] % 2 == 0 and width % 2 == 0 and share < 0.25:  # halving is what OpenCV does quickest
+        lines = cv2.resize(lines, (width // 2, lines.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(lines, size, interpolation=cv2.INTER_AREA))
 
 
 def smooth(raw: np.ndarray, window: int = SMOOTHING_FRAMES) -> np.ndarray:
@@ -209,10 +237,24 @@ def joint_motion(motions: Sequence[Motion], offsets_s: Sequence[float]) -> Motio
     return Motion(time_s, np.max(levels, axis=0), motions[0].size_px)
 
 
+def find_rests(motion: Motion, most: int, first_number: int = 0) -> list[Rest]:
+    """The valleys of a motion as rests, the stillest first, numbered from ``first_number`` on."""
+    time_s = motion.time_s
+    return [
+        Rest(
+            first_number + index,
+            float(time_s[valley.frame]),
+            float(time_s[valley.start]),
+            float(time_s[valley.stop - 1]),
+        )
+        for index, valley in enumerate(find_valleys(motion.level, most))
+    ]
+
+
 def look_at(
-    path: Path, motion: Motion, rests: Iterable[tuple[int, float]], board: Checkerboard, report: Reporter
+    path: Path, motion: Motion, rests: Iterable[Rest], board: Checkerboard, report: Reporter
 ) -> list[Sight]:
-    """What a camera sees of the board at given moments.
+    """What a camera sees of the board at given rests.
 
     Parameters
     ----------
@@ -220,46 +262,84 @@ def look_at(
         The camera's take.
     motion : Motion
         Its `measure_motion`.
-    rests : iterable of (int, float)
-        Numbers and times of the rests on the take's own clock, in s; those outside the take are left out.
+    rests : iterable of Rest
+        On the take's own clock; those outside the take are left out.
     board : Checkerboard
         The board to look for.
     report : Reporter
         A checkpoint for cancelling at every rest.
     """
+    is_key = find_key_frames(path)
+    half = WINDOW_FRAMES // 2
+    filmed = [rest for rest in rests if np.abs(motion.time_s - rest.time_s).min() <= 0.1]
+    frames = [choose_frame(motion.time_s, rest, is_key) for rest in filmed]
+    windows = read_windows(path, [(frame - half, frame + half + 1) for frame in frames], grey=True)
     sights = []
-    for rest, time_s in rests:
+    for rest, frame, window in zip(filmed, frames, windows, strict=True):
         report.check()
-        frame = int(np.argmin(np.abs(motion.time_s - time_s)))
-        if abs(motion.time_s[frame] - time_s) > 0.1:
-            continue
-        half = WINDOW_FRAMES // 2
-        frames = read_frames(path, max(frame - half, 0), frame + half + 1)
-        window = {one.index: _to_grey(one.image) for one in frames}
         if not window:
             continue
-        middle = min(window, key=lambda index: abs(index - frame))
-        sight = Sight(rest, middle, float(motion.time_s[min(middle, len(motion.time_s) - 1)]), None)
-        sights.append(_observe(sight, window, board))
+        middle = min(window, key=lambda one: abs(one.index - frame))
+        sight = Sight(rest.number, middle.index, middle.time_s, None)
+        sights.append(_observe(sight, {one.index: one.image for one in window}, board))
     return sights
 
 
+def choose_frame(time_s: np.ndarray, rest: Rest, is_key: np.ndarray) -> int:
+    """The middle frame of the window that shows a rest: near its middle, and near behind a key frame.
+
+    Decoding begins at a key frame, half a second back on average in phones' files. Of the frames within
+    `MOST_SHIFT_S` of the rest's middle the one is taken that needs the fewest decoded, the nearest among
+    equals; of a rest that is shorter, within itself.
+
+    Parameters
+    ----------
+    time_s : ndarray (T,)
+        Times of the take's frames.
+    rest : Rest
+        On the same clock.
+    is_key : ndarray (T,) bool
+        Frames at which decoding can begin.
+    """
+    half = WINDOW_FRAMES // 2
+    distance_s = np.abs(time_s - rest.time_s)
+    near = np.flatnonzero((distance_s <= MOST_SHIFT_S) & (time_s >= rest.start_s) & (time_s <= rest.stop_s))
+    keys = np.flatnonzero(is_key[: len(time_s)])
+    if len(near) == 0 or len(keys) == 0:
+        return int(np.argmin(distance_s))
+    first = np.maximum(near - half, 0)
+    n_before = first - keys[np.maximum(np.searchsorted(keys, first, side="right") - 1, 0)]
+    return int(near[np.lexsort((distance_s[near], n_before))[0]])
+
+
 def read_grey(path: Path, frame: int) -> np.ndarray:
-    """One picture of a take in grey, (H, W) uint8."""
-    return _to_grey(next(iter(read_frames(path, frame, frame + 1))).image)
+    """The brightness of one picture of a take, (H, W) uint8."""
+    return next(iter(read_frames(path, frame, frame + 1, grey=True))).image
 
 
 def _observe(sight: Sight, window: dict[int, np.ndarray], board: Checkerboard) -> Sight:
-    """Find the board in the middle frame and place its corners by all frames of the window."""
-    found: BoardSearch = find_board(window[sight.frame], board)
+    """Find the board in the middle frame, and place its corners in the mean of the window if it rests."""
+    found = find_board(window[sight.frame], board)
     if found.corners_px is None:
         return replace(sight, reason=found.reason)
-    placed = {index: refine_corners(grey, found.corners_px, board) for index, grey in sorted(window.items())}
-    whole = [corners for corners in placed.values() if corners is not None]
-    shake_px = math.inf
-    corners = found.corners_px
-    if len(whole) == len(window):
-        shake_px = float(np.median(np.linalg.norm(whole[-1] - whole[0], axis=1)))
-        if shake_px <= STILL_PX:
-            corners = np.mean(whole, axis=0)
-    return replace(sight, corners_px=corners, is_dark_first=found.is_dark_first, shake_px=shake_px, reason="")
+    corners, shake_px = found.corners_px, math.inf
+    ends = [follow_corners(window[index], corners, board) for index in (min(window), max(window))]
+    if ends[0] is not None and ends[1] is not None:
+        shake_px = float(np.median(np.linalg.norm(ends[1] - ends[0], axis=1)))
+    if shake_px <= STILL_PX:
+        mean, corner_px = _mean_round(corners, list(window.values()))
+        placed = place_corners(mean, corners - corner_px, board)
+        corners = corners if placed is None else placed + corner_px
+    return replace(sight, corners_px=corners, is_dark_first=found.is_dark_first, shake_px=shake_px)
+
+
+def _mean_round(corners_px: np.ndarray, pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (h, w) float32 of the pictures round the corners, and where (2,) its first pixel lies."""
+    low, high = corners_px.min(axis=0), corners_px.max(axis=0)
+    margin = 0.3 * (high - low).max() + 16
+    low = np.maximum(np.floor(low - margin), 0).astype(int)
+    high = np.ceil(high + margin).astype(int)
+    mean = np.zeros(pictures[0][low[1] : high[1], low[0] : high[0]].shape, np.float32)
+    for picture in pictures:
+        cv2.accumulate(picture[low[1] : high[1], low[0] : high[0]], mean)
+    return mean / len(pictures), low.astype(float)

@@ -20,6 +20,7 @@ file                                    shape         what
 ``z_<side>.u8``                         (T, 20)       signed z of each angle by frame, range in the index
 ``angles_<side>.i16``                   (T, 20)       signed angle, 0.01 degrees; -32768 = not measured
 ``measures.csv``, ``angles.csv``        table         `pipeline.export.tables`, with ``tables.json``
+``rig.json``, ``.yaml``, ``.toml``      cameras       `pipeline.calibration.formats`
 ======================================  ============  =====================================================
 
 ``<n>`` is the camera's place in ``cameras`` of the index: a camera is called what its file is called, which
@@ -41,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pipeline.calibration.formats import write_rig_file
 from pipeline.errors import RunFolderError
 from pipeline.export.tables import write_tables
 from pipeline.files import hash_file, write_bytes, write_json
@@ -256,6 +258,9 @@ def write_web(
     report.update(0.92, "Writing the tables")
     for name in write_tables(web, measures):
         writer.note(name, "text", ())
+    for suffix in (".json", ".yaml", ".toml"):
+        write_rig_file(web / f"rig{suffix}", rig)
+        writer.note(f"rig{suffix}", "text", ())
     writer.remove_others()
     write_json(
         web / "index.json",
@@ -307,8 +312,13 @@ class _Writer:
 
     def remove_others(self) -> None:
         """Remove what an earlier run left and this one has not: a hand or camera no longer there."""
+        from pipeline.sync.waveforms import (
+            is_waveform_file,  # here, since pages read this module without scipy
+        )
+
         for path in self.folder.iterdir():
-            if path.is_file() and path.name not in self.files and not path.name.startswith("."):
+            is_own = not path.name.startswith(".") and not is_waveform_file(path.name)
+            if path.is_file() and is_own and path.name not in self.files:
                 path.unlink()
 
     def note(self, name: str, dtype: str, shape: tuple[int, ...]) -> None:

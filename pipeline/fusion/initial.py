@@ -72,7 +72,7 @@ def guess_shape(model: HandModel, joints_mm: np.ndarray, fps: float, options: Fu
     # 1.25: a median is that much less sharp than a mean.
     share = np.hypot(1.25 / np.sqrt(independent), options.shape_systematic)
     errors = np.hypot(spread * share, options.shape_floor_mm)
-    template, directions = _get_joint_shapes(model)
+    template, directions = get_joint_shapes(model)
     a, b = pairs[known].T
 
     def residuals(betas: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def guess_shape(model: HandModel, joints_mm: np.ndarray, fps: float, options: Fu
     return scipy.optimize.least_squares(residuals, np.zeros(model.n_betas), loss="soft_l1", f_scale=3.0).x
 
 
-def _get_joint_shapes(model: HandModel) -> tuple[np.ndarray, np.ndarray]:
+def get_joint_shapes(model: HandModel) -> tuple[np.ndarray, np.ndarray]:
     """The 21 joints of the flat template (21, 3) in mm, and how betas move them (21, 3, 10)."""
     layer, tips = model.layer, list(model.tip_vertices)
     regressor = layer.J_regressor.double()

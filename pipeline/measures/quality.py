@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from pipeline.calibration.scale import judge_scale, measure_hand_length
 from pipeline.hand.joints import Side
 from pipeline.measures.kinematics import Kinematics
 from pipeline.measures.summary_types import (
@@ -14,7 +15,8 @@ from pipeline.measures.summary_types import (
     QualityReport,
     QualityVerdict,
 )
-from pipeline.results import HandTrack, Rig, SyncResult, ViewTrack
+from pipeline.results import CameraCheck, HandTrack, Rig, RigCheck, SyncResult, ViewTrack
+from pipeline.session import SessionSettings
 
 MIN_VALID_LIMITED = 0.8
 """Under this share of the recording measured, a hand's result is "limited"."""
@@ -38,6 +40,8 @@ def assess_quality(
     views: dict[str, dict[Side, ViewTrack]],
     hands: dict[Side, HandTrack],
     movements: dict[Side, Kinematics],
+    rig_check: RigCheck | None = None,
+    settings: SessionSettings | None = None,
 ) -> QualityReport:
     """Bring what every stage says of itself into one verdict with reasons.
 
@@ -51,14 +55,23 @@ def assess_quality(
         Fused hands by side.
     movements : dict of Kinematics
         Their movement by side.
+    rig_check : RigCheck, optional
+        Whether the cameras still stand where the rig says; without it that is not known.
+    settings : SessionSettings, optional
+        The board's square and the hand's length, to judge the scale by.
     """
-    cameras = [_assess_camera(name, sync, rig, views[name], hands) for name in _order(views, sync.reference)]
+    rig_check = rig_check or RigCheck("unknown")
+    cameras = [
+        _assess_camera(name, sync, rig, rig_check, views[name], hands)
+        for name in _order(views, sync.reference)
+    ]
     measured = {side: _assess_hand(hand, movements[side]) for side, hand in hands.items()}
-    failed = [*_fail_hands(measured), *_fail_cameras(sync, rig, list(views))]
+    failed = [*_fail_hands(measured), *_fail_cameras(sync, rig, rig_check, list(views))]
     wanted = {side for tracks in views.values() for side in tracks}
     limited = [
         *(f"The {side} hand could not be measured." for side in sorted(wanted - set(hands)) if hands),
-        *_limit_cameras(cameras, sync, rig, views),
+        *_limit_cameras(cameras, rig, rig_check, views),
+        *_limit_scale(hands, rig, settings),
         *_limit_hands(measured, movements),
     ]
     verdict: QualityVerdict = "failed" if failed else "limited" if limited else "passed"
@@ -72,6 +85,8 @@ def assess_quality(
         rig_verdict=rig.verdict,
         closure_s=sync.closure_s,
         square_error_mm=rig.square_error_mm,
+        rig_check=rig_check.verdict,
+        scale_sigma=rig.scale_sigma,
     )
 
 
@@ -80,9 +95,16 @@ def _order(views: dict[str, dict[Side, ViewTrack]], reference: str) -> list[str]
 
 
 def _assess_camera(
-    name: str, sync: SyncResult, rig: Rig, tracks: dict[Side, ViewTrack], hands: dict[Side, HandTrack]
+    name: str,
+    sync: SyncResult,
+    rig: Rig,
+    rig_check: RigCheck,
+    tracks: dict[Side, ViewTrack],
+    hands: dict[Side, HandTrack],
 ) -> CameraQuality:
     clock = sync.cameras.get(name)
+    place = rig.cameras.get(name)
+    check = rig_check.cameras.get(name, CameraCheck("unknown"))
     shares = [_share_shown(track) for track in tracks.values()]
     residuals = [
         hand.residual_px[hand.cameras.index(name)] for hand in hands.values() if name in hand.cameras
@@ -91,12 +113,18 @@ def _assess_camera(
         camera=name,
         valid_share=min(shares, default=0.0),
         reprojection_px=_median(np.concatenate([part.ravel() for part in residuals])) if residuals else _NAN,
-        calibration_rms_px=rig.cameras[name].rms_px if name in rig.cameras else _NAN,
+        calibration_rms_px=place.rms_px if place else _NAN,
         offset_s=clock.offset_s if clock else _NAN,
         offset_sigma_s=clock.sigma_s if clock else _NAN,
         drift_ppm=clock.drift_ppm if clock else _NAN,
         sync_verdict=clock.verdict if clock else "failed",
         reasons=clock.reasons if clock else (),
+        sync_source=clock.source if clock else "none",
+        check_verdict=check.verdict,
+        check_px=check.error_px,
+        check_expected_px=check.expected_px,
+        rotation_sigma_deg=place.sigma_deg if place else _NAN,
+        place_sigma_mm=place.sigma_mm if place else _NAN,
     )
 
 
@@ -124,8 +152,10 @@ def _fail_hands(hands: dict[Side, HandQuality]) -> list[str]:
     ]
 
 
-def _fail_cameras(sync: SyncResult, rig: Rig, cameras: list[str]) -> list[str]:
+def _fail_cameras(sync: SyncResult, rig: Rig, rig_check: RigCheck, cameras: list[str]) -> list[str]:
     reasons = []
+    if rig_check.verdict == "moved":
+        reasons.append(_join("The cameras no longer stand as they were calibrated", rig_check.reasons))
     if rig.verdict == "failed":
         reasons.append(_join("Where the cameras stand could not be worked out", rig.reasons))
     others = [name for name in cameras if name != sync.reference]
@@ -136,7 +166,7 @@ def _fail_cameras(sync: SyncResult, rig: Rig, cameras: list[str]) -> list[str]:
 
 
 def _limit_cameras(
-    cameras: list[CameraQuality], sync: SyncResult, rig: Rig, views: dict[str, dict[Side, ViewTrack]]
+    cameras: list[CameraQuality], rig: Rig, rig_check: RigCheck, views: dict[str, dict[Side, ViewTrack]]
 ) -> list[str]:
     reasons = []
     if len(cameras) == 1:
@@ -161,7 +191,19 @@ def _limit_cameras(
             )
     if rig.verdict == "check":
         reasons.append(_join("Where the cameras stand is doubtful", rig.reasons))
+    if rig_check.verdict == "doubtful":
+        reasons.append(_join("Whether the cameras still stand so is doubtful", rig_check.reasons))
     return reasons
+
+
+def _limit_scale(hands: dict[Side, HandTrack], rig: Rig, settings: SessionSettings | None) -> list[str]:
+    """What the hands' lengths say against the rig's scale; the same of two hands is said once."""
+    stated_mm = settings.hand_length_mm if settings else None
+    square_mm = settings.checkerboard.square_mm if settings else None
+    said = [
+        judge_scale(measure_hand_length(hand.joints_mm), rig, stated_mm, square_mm) for hand in hands.values()
+    ]
+    return list(dict.fromkeys(sentence for sentence in said if sentence))
 
 
 def _limit_hands(hands: dict[Side, HandQuality], movements: dict[Side, Kinematics]) -> list[str]:

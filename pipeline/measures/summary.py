@@ -54,7 +54,7 @@ from pipeline.measures.summary_types import (
     read_summary,
     write_summary,
 )
-from pipeline.results import HandTrack, Rig, SyncResult, ViewTrack
+from pipeline.results import HandTrack, Rig, RigCheck, SyncResult, ViewTrack
 from pipeline.session import SessionSettings
 from pipeline.version import PROGRAM_VERSION
 
@@ -101,6 +101,7 @@ def summarise(
     measures: Measures,
     baseline: Baseline,
     model_name: str,
+    rig_check: RigCheck | None = None,
 ) -> Summary:
     """Every number that a report prints.
 
@@ -116,6 +117,8 @@ def summarise(
         The reference.
     model_name : str
         Name of the hand model (`pipeline.hand.model.HandModel.name`).
+    rig_check : RigCheck, optional
+        Whether the cameras still stand where the rig says; without it that is not known.
     """
     movements = {side: found.kinematics for side, found in measures.hands.items()}
     provenance = _state_provenance(settings, baseline, model_name)
@@ -125,7 +128,7 @@ def summarise(
         visit=settings.visit.isoformat() if settings.visit else "",
         task=settings.task,
         recording=recording,
-        quality=assess_quality(sync, rig, views, hands, movements),
+        quality=assess_quality(sync, rig, views, hands, movements, rig_check, settings),
         provenance=provenance,
         sides={side: _summarise_side(found, baseline) for side, found in measures.hands.items()},
         comparability=_state_comparability(settings, recording, provenance),

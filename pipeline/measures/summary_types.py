@@ -72,6 +72,14 @@ class CameraQuality:
         "reliable" | "check" | "failed".
     reasons : tuple of str
         What is doubtful about its clock.
+    sync_source : str
+        Where its clock came from: "audio", "hand", "manual", "reference", "none".
+    check_verdict : str
+        Whether it still stands where the rig says: "good" | "doubtful" | "moved" | "unknown".
+    check_px, check_expected_px : float
+        How far its points of the hand lie from where the others put them, and how far they would anyway.
+    rotation_sigma_deg, place_sigma_mm : float
+        Expected error of its direction and place; NaN when not known.
     """
 
     camera: str
@@ -83,6 +91,12 @@ class CameraQuality:
     drift_ppm: float
     sync_verdict: str
     reasons: tuple[str, ...] = ()
+    sync_source: str = "audio"
+    check_verdict: str = "unknown"
+    check_px: float = NAN
+    check_expected_px: float = NAN
+    rotation_sigma_deg: float = NAN
+    place_sigma_mm: float = NAN
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,10 @@ class QualityReport:
         Misfit of the clocks round three cameras; NaN with fewer.
     square_error_mm : float
         Measured minus stated size of a checkerboard square; NaN without one.
+    rig_check : str
+        Whether the cameras still stand where the rig says: "good" | "doubtful" | "moved" | "unknown".
+    scale_sigma : float
+        Expected relative error of every length; NaN when not known.
     """
 
     verdict: QualityVerdict
@@ -140,6 +158,8 @@ class QualityReport:
     rig_verdict: str
     closure_s: float = NAN
     square_error_mm: float = NAN
+    rig_check: str = "unknown"
+    scale_sigma: float = NAN
 
 
 @dataclass(frozen=True)

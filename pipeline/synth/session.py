@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.calibration.proportions import measure_hand_length
 from pipeline.errors import SessionError
 from pipeline.files import write_bytes
 from pipeline.hand.model import HandModel, load_hand_model
@@ -66,7 +67,7 @@ def make_session(
             made.mkdir()
             jobs = _prepare(take, made, Path(scratch), report.part(0.0, 0.05))
             render_all(jobs, report.part(0.05, 0.99), workers)
-            write_bytes(made / "session.toml", _settings_toml(spec).encode())
+            write_bytes(made / "session.toml", _settings_toml(take).encode())
             write_truth(made, make_truth(spec, take.model, take))
             if out.is_dir():
                 out.rmdir()
@@ -107,9 +108,21 @@ def _keep(path: Path, array: np.ndarray) -> Path:
     return path
 
 
-def _settings_toml(spec: SynthSpec) -> str:
+def measure_person_mm(take: Take) -> float:
+    """Length of the made person's flat hand along the bones, wrist to middle fingertip, as by ruler."""
+    eye = np.eye(3)
+    flat = np.tile(eye, (1, 15, 1, 1))
+    _, joints = take.model.pose_arrays(take.motion.person.betas, eye[None], flat, np.zeros((1, 3)))
+    return float(measure_hand_length(joints[0]))
+
+
+def _settings_toml(take: Take) -> str:
+    spec = take.spec
     lines = [f'subject = "{spec.name}"']
     if spec.visit is not None:
         lines.append(f"visit = {spec.visit.isoformat()}")
     lines += [f'task = "{spec.task}"', f'side = "{spec.side}"', f'reference = "{CAMERAS[0]}"']
+    if not spec.calibration:
+        # A ruler is how a clinic without a checkerboard gives the scale.
+        lines.append(f"hand_length_mm = {measure_person_mm(take):.1f}")
     return "\n".join(lines) + "\n"

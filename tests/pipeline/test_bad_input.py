@@ -156,11 +156,15 @@ def test_a_view_without_a_hand_is_named(session, capsys):
     assert "front" in said
 
 
-def test_no_checkerboard_and_no_rig_is_said_with_both_ways_out(session, capsys):
+def test_no_checkerboard_and_no_rig_is_said_with_the_ways_out_before_anything_long(session, capsys):
     (session / "rig.json").unlink()
-    said = run_and_read(session, capsys)
-    assert "calibration" in said
-    assert "rig.json" in said
+    out = session.parent / "run"
+    assert main(["run", str(session), "--out", str(out), "--workers", "1"]) == 2  # there is no hand, either
+    said = "".join(capsys.readouterr())
+    assert "calibration/" in said
+    assert "the rig of an earlier visit" in said
+    assert "hand_length_mm" in said
+    assert said.index("hand_length_mm") < said.index("No right hand found")
 
 
 def test_a_take_without_a_checkerboard_names_the_camera(session, capsys):
@@ -212,7 +216,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(session, capsys, mo
     keep = os.replace
 
     def replace(source, target):
-        if str(target).endswith("sync.json"):
+        if str(target).endswith("sound.json"):
             replaced.append(target)
             refuse()
         keep(source, target)
@@ -221,8 +225,8 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(session, capsys, mo
     said = run_and_read(session, capsys)
     assert replaced
     assert "disk is full" in said
-    assert "sync.json" in said
-    assert not (session.parent / "run" / "sync.json").exists()
+    assert "sound.json" in said
+    assert not (session.parent / "run" / "sound.json").exists()
 
 
 def test_a_run_folder_that_cannot_be_written_is_named(session, capsys, tmp_path):

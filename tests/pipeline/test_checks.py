@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from pipeline.calibration.formats import write_rig_file
 from pipeline.checks import Finding, check_session, require_usable
 from pipeline.errors import SessionError
 from pipeline.progress import Reporter
@@ -47,10 +48,14 @@ def make(folder: Path, plain: Path, *names: str, toml: str = "") -> Path:
     return folder
 
 
+def make_camera(name: str, x_mm: float = 0.0) -> Camera:
+    K = np.array([[800.0, 0, 427], [0, 800, 240], [0, 0, 1]])
+    return Camera(name, SIZE, K, np.zeros(5), np.eye(3), np.array([x_mm, 0.0, 0.0]), 0.1)
+
+
 def calibrated(folder: Path, *cameras: str) -> Session:
     """The session with a rig for the cameras, so that calibration is no concern."""
-    K = np.array([[800.0, 0, 427], [0, 800, 240], [0, 0, 1]])
-    rig = {name: Camera(name, SIZE, K, np.zeros(5), np.eye(3), np.zeros(3), 0.1) for name in cameras}
+    rig = {name: make_camera(name) for name in cameras}
     write_rig(folder / "rig.json", Rig(cameras[0], rig))
     return read_session(folder)
 
@@ -96,15 +101,28 @@ def test_a_truncated_file_is_a_warning_that_reaches_the_record(tmp_path, plain):
 
 
 @pytest.mark.parametrize("name", ["front", "left"])
-def test_no_sound_is_an_error_where_an_offset_is_needed(tmp_path, plain, name):
+def test_no_sound_is_a_warning_where_an_offset_is_needed(tmp_path, plain, name):
     make(tmp_path, plain, "front.mp4", "left.mp4")
     film(tmp_path / f"{name}.mp4", sound=False)
-    errors = of_level(check_session(calibrated(tmp_path, "front", "left")), "error")
-    assert len(errors) == 1
-    assert f"{name}.mp4 has no sound" in errors[0]
-    assert "left = SECONDS" in errors[0]
+    findings = check_session(calibrated(tmp_path, "front", "left"))
+    assert of_level(findings, "error") == []
+    (warning,) = [text for text in of_level(findings, "warning") if "sound" in text]
+    assert f"{name}.mp4 has no sound" in warning
+    assert "from the hand's own motion" in warning
+    assert "left = SECONDS" in warning
     (tmp_path / "session.toml").write_text("[offset_s]\nleft = 0.1\n")
-    assert of_level(check_session(read_session(tmp_path)), "error") == []
+    assert not any(
+        "has no sound" in text for text in of_level(check_session(read_session(tmp_path)), "warning")
+    )
+
+
+def test_several_cameras_without_sound_are_said_in_one_sentence(tmp_path):
+    for name in ("front", "left", "right"):
+        film(tmp_path / f"{name}.mp4", sound=False)
+    findings = check_session(calibrated(tmp_path, "front", "left", "right"))
+    (warning,) = [text for text in of_level(findings, "warning") if "no sound" in text]
+    assert "front.mp4 and left.mp4 and right.mp4 have no sound" in warning
+    assert "left = SECONDS, right = SECONDS" in warning
 
 
 def test_one_camera_works_and_says_what_that_costs(tmp_path):
@@ -165,11 +183,13 @@ def test_a_turned_phone_video_of_variable_rate_is_described(tmp_path):
     )
 
 
-def test_several_cameras_without_calibration_are_an_error(tmp_path, plain):
-    errors = of_level(check_session(read_session(make(tmp_path, plain, "front.mp4", "left.mp4"))), "error")
-    assert len(errors) == 1
-    assert "no calibration for the 2 cameras" in errors[0]
-    assert "rig.json" in errors[0]
+def test_several_cameras_without_calibration_are_calibrated_from_the_hand_and_that_is_said(tmp_path, plain):
+    findings = check_session(read_session(make(tmp_path, plain, "front.mp4", "left.mp4")))
+    assert of_level(findings, "error") == []
+    (said,) = (text for text in of_level(findings, "warning") if "no calibration for the 2 cameras" in text)
+    assert "from the hand" in said
+    assert "calibration/" in said
+    assert "hand_length_mm" in said
 
 
 def test_a_camera_without_checkerboard_take_is_named(tmp_path, plain):
@@ -203,6 +223,21 @@ def test_a_rig_of_other_cameras_or_a_broken_one_is_named(tmp_path, plain):
     assert any("rig.json has no camera left; it has front, top" in text for text in errors)
     (tmp_path / "rig.json").write_text("{}")
     assert any("is not a rig" in text for text in of_level(check_session(session), "error"))
+
+
+@pytest.mark.parametrize("suffix", [".json", ".toml", ".yaml"])
+def test_a_rig_of_any_format_is_named_and_doubted_where_nobody_vouches(tmp_path, plain, suffix):
+    make(tmp_path, plain, "front.mp4", "left.mp4")
+    cameras = {name: make_camera(name, 300.0 * place) for place, name in enumerate(("front", "left"))}
+    write_rig_file(tmp_path / f"rig{suffix}", Rig("front", cameras, name="Studio"))
+    findings = check_session(read_session(tmp_path))
+    assert any(f"rig{suffix}" in text and "calibrated before" in text for text in of_level(findings, "note"))
+    doubts = [text for text in of_level(findings, "warning") if "not known to be reliable" in text]
+    assert len(doubts) == (suffix != ".json")
+    (tmp_path / f"rig{suffix}").write_text("?")
+    errors = [finding for finding in check_session(read_session(tmp_path)) if finding.level == "error"]
+    assert [finding.file for finding in errors] == [f"rig{suffix}"]
+    assert errors[0].advice
 
 
 def test_keypoints_of_another_shape_are_named(tmp_path):

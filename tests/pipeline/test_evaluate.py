@@ -57,7 +57,7 @@ def perfect(tmp_path, truth):
     """A run folder that says what is true, and the truth beside it."""
     run = RunFolder(tmp_path / "run")
     write_truth(tmp_path / "session", truth)
-    write_sync(run, truth.sync)
+    write_sync(run.sync_json, truth.sync)
     write_rig(run.rig_json, truth.rig)
     write_hand(run, truth.side, make_hand(truth))
     for camera in CAMERAS:
@@ -100,7 +100,7 @@ def test_errors_that_were_put_in_come_out(perfect, truth):
         )
         for camera, clock in truth.sync.cameras.items()
     }
-    write_sync(run, replace(truth.sync, cameras=clocks))
+    write_sync(run.sync_json, replace(truth.sync, cameras=clocks))
     turn = roma.rotvec_to_rotmat(torch.tensor([0.0, np.radians(0.25), 0.0], dtype=torch.float64)).numpy()
     camera = truth.rig.cameras["right"]
     K = camera.K * np.array([[1.01, 1, 1], [1, 1.004, 1], [1, 1, 1]])
@@ -179,7 +179,7 @@ def test_an_empty_folder_compares_nothing_and_no_folder_is_an_error(tmp_path, tr
 
 def test_a_run_with_another_reference_camera_is_not_compared(perfect, truth):
     run, session = perfect
-    write_sync(run, replace(truth.sync, reference="left"))
+    write_sync(run.sync_json, replace(truth.sync, reference="left"))
     with pytest.raises(RunFolderError, match="has camera left as its reference, and the truth front"):
         evaluate(run, session)
 

@@ -98,8 +98,8 @@ def test_a_sync_comes_back_as_it_was_written(tmp_path):
         },
         closure_s=float("nan"),
     )
-    write_sync(run, sync)
-    back = read_sync(run)
+    write_sync(run.sync_json, sync)
+    back = read_sync(run.sync_json)
     assert back.cameras == sync.cameras
     assert np.isnan(back.closure_s)
 
@@ -186,7 +186,7 @@ def test_a_broken_file_is_named(tmp_path):
     run = RunFolder(tmp_path)
     run.sync_json.write_text("{")
     with pytest.raises(RunFolderError, match=r"sync\.json"):
-        read_sync(run)
+        read_sync(run.sync_json)
     run.hand_npz("right").write_bytes(b"PK\x03\x04 not whole")
     with pytest.raises(RunFolderError, match=r"hand_right\.npz"):
         read_hand(run, "right")

@@ -40,3 +40,7 @@ def test_keypoints_rest_on_the_rig_where_it_tells_the_size_of_the_pictures(tmp_p
     (tmp_path / "rig.json").write_text("{}")
     stage = get_stage(read_session(tmp_path), "pose:front")
     assert stage.inputs == ("keypoints/front.npz", "rig.json")
+
+
+def test_the_sound_stage_is_done_only_with_what_the_page_for_offsets_reads(session):
+    assert {"sound.json", "web/sound.json"} <= set(get_stage(session, "sound").outputs)

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RunFolderError, VideoError
-from pipeline.video import VideoWriter, probe, read_audio, read_frames, read_times
+from pipeline.video import (
+    VideoWriter,
+    find_key_frames,
+    probe,
+    read_audio,
+    read_frames,
+    read_times,
+    read_windows,
+)
 
 RATE = Fraction(60000, 1001)
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -145,6 +153,86 @@ def test_a_turned_phone_s_pictures_stand_upright(tmp_path, rotation, hflip):
     assert info.size_px == (expected.shape[1], expected.shape[0])
     if not hflip:
         assert info.rotation_deg == -rotation % 360
+
+
+def encode_levels(path, codec, pix_fmt, rotation=0):
+    """Twelve pictures whose brightness rises along and down and from picture to picture."""
+    ramp = np.add.outer(np.arange(48), 2 * np.arange(64))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=30, options={"qp": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for index in range(12):
+            grey = (20 + ramp + 3 * index).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(np.repeat(grey[..., None], 3, axis=2), format="bgr24")
+            container.mux(stream.encode(frame.reformat(format=pix_fmt)))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "is_full_range"),
+    [
+        ("libx264", "yuv420p", False), ("libx264", "yuv422p", False), ("libx264", "yuv420p10le", False),
+        ("libx264", "nv12", False), ("mjpeg", "yuvj420p", True), ("png", "rgb24", True),
+    ],
+)  # fmt: skip
+def test_a_grey_reading_gives_the_brightness_of_the_colours(tmp_path, codec, pix_fmt, is_full_range):
+    path = encode_levels(tmp_path / "a.mov", codec, pix_fmt)
+    colours = [frame.image.mean(axis=2) for frame in read_frames(path)]
+    kept = list(
+        read_frames(path, grey=True, one_thread=True)
+    )  # all of them at once: none may be written over by a later one
+    for frame, wanted in zip(kept, colours, strict=True):
+        assert frame.image.shape == (48, 64)
+        assert frame.image.dtype == np.uint8
+        grey = frame.image if is_full_range else (frame.image.astype(float) - 16) * 255 / 219
+        np.testing.assert_allclose(grey, wanted, atol=4)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_grey_picture_stands_upright_as_well(tmp_path, rotation):
+    path = encode_levels(tmp_path / "a.mp4", "libx264", "yuv420p", rotation)
+    for colour, grey in zip(read_frames(path), read_frames(path, grey=True), strict=True):
+        assert grey.image.flags.c_contiguous
+        np.testing.assert_allclose(
+            (grey.image.astype(float) - 16) * 255 / 219, colour.image.mean(axis=2), atol=4
+        )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "b_frames"),
+    [(".mp4", "libx264", 0), (".mp4", "libx264", 3), (".mts", "libx264", 2), (".avi", "mpeg4", 0)],
+)
+@pytest.mark.parametrize("grey", [False, True])
+def test_windows_of_a_file_in_any_order_are_the_frames_asked_for(tmp_path, suffix, codec, b_frames, grey):
+    path = encode(tmp_path / f"a{suffix}", codec, b_frames=b_frames)
+    whole = list(read_frames(path, grey=grey))
+    asked = [(22, 25), (0, 2), (27, 40), (3, 3), (9, 12), (29, 30), (-2, 1)]
+    for (start, stop), part in zip(asked, read_windows(path, asked, grey), strict=True):
+        assert [frame.index for frame in part] == list(range(30))[max(start, 0) : stop]
+        for frame in part:
+            assert frame.time_s == whole[frame.index].time_s
+            np.testing.assert_array_equal(frame.image, whole[frame.index].image)
+
+
+def test_key_frames_are_where_they_were_written(tmp_path):
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, (64, 48), RATE, gop=7) as writer:
+        for _ in range(20):
+            writer.write(picture(3))
+    assert np.flatnonzero(find_key_frames(path)).tolist() == [0, 7, 14]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 3), (5, 11)])
+def test_a_range_of_grey_pictures_is_that_range(tmp_path, start, stop):
+    path = encode_levels(tmp_path / "a.mp4", "libx264", "yuv420p")
+    whole = list(read_frames(path, grey=True))
+    part = list(read_frames(path, start, stop, grey=True))
+    assert [frame.index for frame in part] == list(range(start, stop))
+    for frame in part:
+        np.testing.assert_array_equal(frame.image, whole[frame.index].image)
 
 
 @settings(max_examples=15, deadline=None)

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from pipeline.calibration.calibrate import calibrate, scale_camera
-from pipeline.calibration.rig import NOMINAL_FOCAL, move_reference
+from pipeline.calibration.focal import NOMINAL_FOCAL
+from pipeline.calibration.formats import write_rig_file
+from pipeline.calibration.rig import move_reference
 from pipeline.errors import CalibrationError
 from pipeline.progress import Reporter
 from pipeline.results import Rig, write_rig
@@ -77,6 +79,21 @@ def test_a_saved_rig_is_used_again_at_the_videos_size(tmp_path):
     assert rig.cameras["left"].size_px == (320, 180)
     expected = (a_rig().cameras["left"].project(POINTS) + 0.5) / 2 - 0.5
     np.testing.assert_allclose(rig.cameras["left"].project(POINTS), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rig.toml", "rig.yaml", "rig.yml"])
+def test_a_rig_of_another_program_is_used_but_not_vouched_for(tmp_path, name):
+    session = make_session(tmp_path)
+    write_rig_file(session / name, a_rig())
+    report = Reporter()
+    rig = calibrate(read_session(session), report)
+    assert (rig.source, rig.verdict) == ("file", "check")
+    assert any("does not say how good" in reason for reason in rig.reasons)
+    expected = (a_rig().cameras["left"].project(POINTS) + 0.5) / 2 - 0.5
+    np.testing.assert_allclose(rig.cameras["left"].project(POINTS), expected, atol=1e-6)
+    (session / name).write_text("?")
+    with pytest.raises(CalibrationError, match=name.replace(".", r"\.")):
+        calibrate(read_session(session), Reporter())
 
 
 def test_a_saved_rig_follows_the_sessions_reference(tmp_path):

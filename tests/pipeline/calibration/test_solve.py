@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.calibration.board import normalise_order
-from pipeline.calibration.solve import _align_colours, solve_rig
+from pipeline.calibration.solve import align_colours, count_corners, solve_rig
 from pipeline.calibration.takes import Sight
 from pipeline.errors import CalibrationError
 from pipeline.results import Camera
@@ -91,7 +91,7 @@ def test_no_flip_remains_in_a_thousand_boards():
         middle = pose[0] @ [100, 62.5, 0] + pose[1]
         R = pose[0] @ spin
         poses.append((R, middle - R @ [100, 62.5, 0]))
-    sights = _align_colours(see(CAMERAS, poses, BOARD), ["front", "left", "right"])
+    sights = align_colours(see(CAMERAS, poses, BOARD), ["front", "left", "right"])
     n_flipped = 0
     for rest in range(len(poses)):
         is_turned = [
@@ -186,6 +186,72 @@ def test_a_camera_that_was_moved_halfway_is_named():
     refused = {one["time_s"] for one in rig.cameras["right"].refused}
     before, after = ({one.time_s for one in sights["right"][part]} for part in (slice(8), slice(8, None)))
     assert refused in (before, after)
+
+
+def test_a_moved_camera_is_named_however_often_it_saw_the_board_alone():
+    poses = poses_of(count=22)
+    sights = see(CAMERAS, poses, BOARD, noise_px=0.05)
+    moved = replace(CAMERAS["right"], t_mm=CAMERAS["right"].t_mm + np.array([60.0, 25.0, 10.0]))
+    sights["right"][6:9] = see({"right": moved}, poses, BOARD, noise_px=0.05)["right"][6:9]
+    for name in ("front", "left"):  # from the tenth place on the right camera is alone with the board
+        sights[name] = [
+            replace(one, corners_px=None, reason="no board found") if index >= 9 else one
+            for index, one in enumerate(sights[name])
+        ]
+    rig = solve(sights)
+    assert any("Camera right: 3 of 9 places" in reason and "moved" in reason for reason in rig.reasons)
+
+
+def test_what_a_camera_saw_is_counted_over_the_picture():
+    sights = see(CAMERAS, poses_of(), BOARD, noise_px=0.05)
+    rig = solve(sights)
+    for camera in rig.cameras.values():
+        grid = np.array(camera.coverage)
+        assert grid.shape == (9, 16)
+        assert grid.sum() == 54 * len(camera.used)
+    first = _corners(sights["front"][0])
+    alone = np.array(count_corners([first], (1280, 720)))
+    for row, column in ((4, 7), (5, 8), (3, 6)):
+        inside = (first // 80 == [column, row]).all(axis=1)
+        assert alone[row, column] == inside.sum()
+    assert np.array(count_corners([first[:, ::-1]], (720, 1280))).shape == (16, 9)
+    assert count_corners([np.array([[-0.4, -0.4], [1279.4, 719.4]])], (1280, 720))[8][15] == 1
+
+
+def test_a_camera_that_fits_itself_and_nobody_else_has_a_large_error_from_the_others():
+    sights = see(CAMERAS, poses_of(), BOARD, np.random.default_rng(1), noise_px=0.08)
+    good = solve(sights)
+    assert all(0.08 < camera.left_out_px < 0.25 for camera in good.cameras.values())
+    rng = np.random.default_rng(2)
+    for index, one in enumerate(sights["right"]):  # as where its shutter is late: each place is shifted
+        sights["right"][index] = replace(one, corners_px=_corners(one) + rng.normal(0, 0.4, 2))
+    bad = solve(sights)
+    assert bad.cameras["right"].left_out_px > 3 * good.cameras["right"].left_out_px
+    assert bad.cameras["right"].sigma_deg > 2 * good.cameras["right"].sigma_deg
+
+
+def test_two_cameras_without_a_third_place_the_board_for_each_other_and_one_alone_cannot():
+    sights = see(CAMERAS, poses_of(), BOARD, noise_px=0.05)
+    two = solve({name: sights[name] for name in ("front", "left")})
+    assert all(np.isfinite(camera.left_out_px) for camera in two.cameras.values())
+    one = solve({"front": sights["front"]})
+    assert np.isnan(one.cameras["front"].left_out_px)
+    assert np.isnan(one.scale_sigma)
+    assert (one.cameras["front"].sigma_deg, one.cameras["front"].sigma_mm) == (0.0, 0.0)
+
+
+def test_the_expected_errors_cover_the_true_ones():
+    z = []
+    for seed in range(3):
+        rig = solve(see(CAMERAS, poses_of(seed), BOARD, np.random.default_rng(seed), noise_px=0.1))
+        for name in ("left", "right"):
+            _, turn_deg, shift_mm = compare(rig.cameras[name], CAMERAS[name])
+            camera = rig.cameras[name]
+            scale = np.linalg.norm(camera.t_mm) / np.linalg.norm(CAMERAS[name].t_mm) - 1
+            z.append((turn_deg / camera.sigma_deg, shift_mm / camera.sigma_mm, scale / rig.scale_sigma))
+    rms = np.sqrt(np.mean(np.square(z), axis=0))
+    assert (rms > 0.3).all()
+    assert (rms < 2.0).all()
 
 
 def test_takes_of_different_moments_are_refused():

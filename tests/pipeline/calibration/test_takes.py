@@ -4,7 +4,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.calibration.takes import Motion, find_valleys, joint_motion, smooth
+from pipeline.calibration.takes import (
+    MOST_SHIFT_S,
+    Motion,
+    Rest,
+    choose_frame,
+    find_valleys,
+    joint_motion,
+    smooth,
+)
 
 
 def rests_and_moves(n_rests=8, rest=25, move=20, quiet=0.3, loud=4.0, seed=0):
@@ -69,3 +77,20 @@ def test_moments_that_one_camera_did_not_film_are_not_measured():
     late = joint_motion([motion, motion], [0.0, 3.0])
     assert np.isnan(late.level[time_s < 3.0]).all()
     assert np.isfinite(late.level[time_s > 3.1]).all()
+
+
+def test_the_window_of_a_rest_begins_at_a_key_frame_where_one_is_near():
+    time_s = np.arange(90) / 30
+    is_key = np.arange(90) % 15 == 0
+    assert choose_frame(time_s, Rest(0, 48 / 30, 35 / 30, 62 / 30), is_key) == 47  # 45 to 49, from 45 on
+    assert choose_frame(time_s, Rest(0, 45 / 30, 35 / 30, 62 / 30), is_key) == 47
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0.0, 2.9), st.floats(0.02, 1.0), st.integers(1, 40))
+def test_the_window_of_a_rest_stays_near_its_middle(middle_s, half_s, gop):
+    time_s = np.arange(90) / 30
+    frame = choose_frame(
+        time_s, Rest(0, middle_s, middle_s - half_s, middle_s + half_s), np.arange(90) % gop == 0
+    )
+    assert abs(time_s[frame] - middle_s) <= max(min(MOST_SHIFT_S, half_s), 0.5 / 30) + 1e-9

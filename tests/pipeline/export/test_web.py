@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pipeline.calibration.formats import read_rig_file
 from pipeline.errors import RunFolderError
 from pipeline.export.web import (
     MISSING_I16,
@@ -320,6 +321,17 @@ def test_the_index_names_every_file_with_its_size_and_hash(written: tuple) -> No
         assert entry["sha256"] == hash_file(web / name)
 
 
+@pytest.mark.parametrize("suffix", [".json", ".yaml", ".toml"])
+def test_the_runs_rig_can_be_taken_along(written: tuple, suffix: str) -> None:
+    web, index, inputs = written
+    assert f"rig{suffix}" in index["files"]
+    rig = read_rig_file(web / f"rig{suffix}")
+    assert list(rig.cameras) == list(inputs["rig"].cameras)
+    for name, camera in rig.cameras.items():
+        np.testing.assert_allclose(camera.K, inputs["rig"].cameras[name].K, rtol=1e-12)
+        np.testing.assert_allclose(camera.t_mm, inputs["rig"].cameras[name].t_mm, rtol=1e-9, atol=1e-9)
+
+
 def test_nothing_stays_of_a_hand_that_is_no_longer_there(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     for name, sides in (("both", ("right", "left")), ("one", ("right",))):
@@ -328,6 +340,18 @@ def test_nothing_stays_of_a_hand_that_is_no_longer_there(tmp_path: Path) -> None
     index = json.loads((run.web / "index.json").read_text())
     assert {path.name for path in run.web.iterdir()} == {*index["files"], "index.json"}
     assert not any("left" in name for name in index["files"])
+
+
+def test_the_sound_for_the_page_of_offsets_stays(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.web.mkdir(parents=True)
+    kept = ("sound.json", "sound_0.flac", "sound_1_peaks.i8", "sound_1_match.u8", "sound_1_fit.u8")
+    for name in (*kept, "sound_of_music.u8"):
+        (run.web / name).write_bytes(b"kept")
+    write_web(run, **make_inputs(tmp_path), report=Reporter("web"))
+    assert all((run.web / name).read_bytes() == b"kept" for name in kept)
+    assert not (run.web / "sound_of_music.u8").exists()
+    assert not any(name in json.loads((run.web / "index.json").read_text())["files"] for name in kept)
 
 
 def test_a_failed_writing_leaves_no_index(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.hand.joints import SIDES
 from pipeline.measures.measure import measure_hand
 from pipeline.measures.quality import assess_quality
-from pipeline.results import Camera, CameraSync, Rig, SyncResult, ViewTrack
+from pipeline.results import Camera, CameraCheck, CameraSync, Rig, RigCheck, SyncResult, ViewTrack
+from pipeline.session import SessionSettings
 
 SIZE_PX = (640, 360)
 
@@ -53,3 +54,65 @@ def test_of_two_hands_the_one_that_was_not_there_is_named_and_the_other_is_not_b
 
 def test_of_one_hand_the_side_goes_without_saying(track):
     assert "Camera front shows the hand in only 50 % of its frames." in assess(track(6.0), 0.5).reasons
+
+
+def check_of(hand, verdict):
+    """The quality of a hand whose camera is checked against its rig with this verdict."""
+    camera = Camera("front", SIZE_PX, np.eye(3), np.zeros(5), np.eye(3), np.zeros(3), 0.1)
+    frames = len(hand.time_s)
+    return assess_quality(
+        SyncResult("front", {"front": CameraSync(0.0, source="reference")}),
+        Rig("front", {"front": camera}),
+        {"front": {"right": make_view(frames, 1.0)}},
+        {"right": dataclasses.replace(hand, residual_px=np.zeros((1, frames, 21)))},
+        {"right": measure_hand(hand, "right", None).kinematics},
+        RigCheck(
+            verdict, {"front": CameraCheck(verdict, 9.0, 2.0)}, ("Camera front has turned by 3.0 degrees.",)
+        ),
+    )
+
+
+def test_a_camera_that_moved_since_its_calibration_fails_the_recording(track):
+    quality = check_of(track(6.0), "moved")
+    assert quality.verdict == "failed"
+    assert any("no longer stand" in reason and "Camera front" in reason for reason in quality.reasons)
+    assert (quality.cameras[0].check_verdict, quality.cameras[0].check_px) == ("moved", 9.0)
+
+
+def test_a_camera_that_may_have_moved_limits_it_and_one_that_stands_says_nothing(track):
+    doubtful, good = check_of(track(6.0), "doubtful"), check_of(track(6.0), "good")
+    assert any("Whether the cameras still stand so" in reason for reason in doubtful.reasons)
+    assert doubtful.verdict == "limited"
+    assert not any("stand" in reason for reason in good.reasons)
+
+
+def scaled(hand, factor, rig_source="checkerboard", **settings):
+    """The quality of a hand whose rig is off by a factor, with the session's settings."""
+    camera = Camera("front", SIZE_PX, np.eye(3), np.zeros(5), np.eye(3), np.zeros(3), 0.1)
+    frames = len(hand.time_s)
+    bones = np.linalg.norm(np.diff(hand.joints_mm[0, [0, 9, 10, 11, 12]], axis=0), axis=1).sum()
+    large = dataclasses.replace(
+        hand, joints_mm=hand.joints_mm * factor * 182 / bones, residual_px=np.zeros((1, frames, 21))
+    )
+    return assess_quality(
+        SyncResult("front", {"front": CameraSync(0.0, source="reference")}),
+        Rig("front", {"front": camera}, source=rig_source),
+        {"front": {"right": make_view(frames, 1.0)}},
+        {"right": large},
+        {"right": measure_hand(hand, "right", None).kinematics},
+        settings=SessionSettings(**settings),
+    )
+
+
+def test_a_hand_far_too_long_doubts_the_board_s_squares(track):
+    asked = [reason for reason in scaled(track(6.0), 1.4).reasons if "square_mm (25.0 mm)" in reason]
+    assert len(asked) == 1
+    assert "measures 255 mm" in asked[0]
+    assert not any("square_mm" in reason for reason in scaled(track(6.0), 1.0).reasons)
+    assert not any("square_mm" in reason for reason in scaled(track(6.0), 1.4, "hand").reasons)
+
+
+def test_a_hand_of_another_length_than_by_ruler_limits_the_recording(track):
+    quality = scaled(track(6.0), 1.0, hand_length_mm=200.0)
+    assert quality.verdict == "limited"
+    assert any("200 mm by ruler" in reason for reason in quality.reasons)

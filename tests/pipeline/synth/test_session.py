@@ -91,3 +91,12 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path, model):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SessionError, match="could not be made"):
         make_session(tmp_path / "file" / "session", SPEC, Reporter(), model)
+
+
+def test_a_ruler_takes_the_checkerboards_place_where_there_is_none(tmp_path, model):
+    spec = SynthSpec(seconds=1.0, size_px=(320, 180), fps=Fraction(10), seed=4, calibration=False)
+    make_session(tmp_path / "session", spec, Reporter(), model, workers=1)
+    stated = read_session(tmp_path / "session").settings.hand_length_mm
+    truth = read_truth(tmp_path / "session")
+    bones = np.linalg.norm(np.diff(truth.joints_mm[:, [0, 9, 10, 11, 12]], axis=1), axis=2).sum(axis=1)
+    assert stated == pytest.approx(bones.mean(), rel=0.01)

@@ -1,4 +1,4 @@
-"""One clock for all cameras, from the sound that they share (seed 000, section 3, and what it leaves open).
+"""Offset and drift of two clocks from the sound that both recorded (seed 000, section 3, and more).
 
 The way from two sound tracks to an offset:
 
@@ -15,24 +15,23 @@ The way from two sound tracks to an offset:
 5. Seed 000's cross-correlation of the sound as recorded, with its parabola and its confidence, gives the
    offset near that lag.
 
-Sound takes 2.9 ms for every metre: a microphone a metre further from the keys than the reference's makes its
-camera seem 2.9 ms late. The sigma does not contain that.
+Sound takes 2.9 ms for every metre: a microphone a metre further from the keys than the reference's hears
+everything 2.9 ms later, so that its offset comes out 2.9 ms too small. The sigma does not contain that;
+`pipeline.sync.cameras.travel_time_s` tells how much it is once the cameras' places are known.
+
+What sound cannot tell: two recordings that share an exact copy of three seconds of sound, and not the
+moment when it was heard (a loop longer than the take, of which each camera heard another round).
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from scipy import fft, ndimage, signal
 
 from pipeline.errors import SyncError
-from pipeline.progress import Reporter
-from pipeline.results import CameraSync, SyncResult, Verdict
-from pipeline.session import Session
-from pipeline.video import probe, read_audio
+from pipeline.results import Verdict
 
 RATE_HZ = 16000
 MAX_LAG_S = 60.0
@@ -47,8 +46,13 @@ DRIFT_PRIOR_PPM = 40.0
 
 SILENCE_RMS = 3e-5
 """-90 dB of full scale: one step of 16 bits."""
+SHORTEST_SOUND_S = 0.1
 CLIPPED_LEVEL = 0.999
 CLIPPED_SHARE = 0.01
+SILENT_BLOCK_S = 0.1
+SILENT_SHARE = 0.25
+SILENT_RATIO = 1e-3
+"""60 dB below the whole: less than any room, so the recorder was muted or lost its sound."""
 SHORT_OVERLAP_S = 3.0
 REPETITION_RATIO = 0.75
 REPETITION_CLEARANCE_S = 0.1
@@ -57,6 +61,14 @@ REPEAT_MATCH_SHARE = 0.7
 """A repeat matches about as well as the original; a lag that fits by chance does not."""
 SHORTEST_OVERLAP_S = 1.0
 SHORTEST_OVERLAP_SHARE = 0.05
+POLARITY_SHARE = 0.3
+"""A peak that a drift smears has its other sign nearly as high, or higher."""
+RIVAL_OVERLAP_S = 0.5
+RIVAL_SURROUNDINGS_S = 0.25
+RIVAL_SCORE = 3.2
+"""Takes without repeats stay below 2.7, repeats that leave a second or two of overlap have 3.9 and more."""
+JUMP_REACH_S = 0.1
+JUMP_SHARE = 0.2
 MATCH_SCORE = 6.0
 AGREED_MATCH_SCORE = 4.0
 AGREED_SHARE = 0.75
@@ -64,13 +76,13 @@ AGREED_SHARE = 0.75
 AGREEMENT_S = 2e-3
 AGREEING_SHARE = 0.4
 WINDOW_REACH_S = 1e-3
-CLOSURE_S = 2e-3
 WINDOW_SIGMA_S = 5e-5
 """What a window's offset is uncertain by at least: echoes differ from tone to tone."""
 DRIFT_SPAN_S = 5.0
 """Shorter recordings say nothing of the drift."""
 WHITENING = 0.7
 LOW_CUT_HZ = 60.0
+FADE_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,11 @@ class OffsetEstimate:
         Unrelated sound stays below `MATCH_SCORE`.
     rival : float
         Height of the highest other peak relative to the chosen one, for equal overlaps.
+    rival_offset_s : float
+        Another offset that matches by itself, however short the overlap that it leaves; NaN without one.
+    jump_s : float
+        By how much later the reference hears what the other windows hear, where a good part of them agree on
+        an offset of their own: the sound has a gap; 0 if not.
     overlap_s : float
         How long both recorded.
     verdict : "reliable" | "check" | "failed"
@@ -109,199 +126,11 @@ class OffsetEstimate:
     agreement: float
     match: float
     rival: float
+    rival_offset_s: float
+    jump_s: float
     overlap_s: float
     verdict: Verdict
     reasons: tuple[str, ...] = ()
-
-
-# --- sessions ----------------------------------------------------------------------------------------
-
-
-def synchronise(session: Session, report: Reporter) -> SyncResult:
-    """Bring all cameras of a session onto the reference camera's clock.
-
-    An offset in ``session.toml`` wins over the measured one. Sessions made of keypoints have no sound:
-    their cameras are taken as started together unless the settings say otherwise, and are marked so.
-
-    Raises
-    ------
-    SyncError
-        A camera has no sound or a silent track and no offset is given; the sound of two cameras has nothing
-        in common; two cameras' times do not overlap. Names the camera and says what to do.
-    pipeline.errors.VideoError
-        A file cannot be read.
-    """
-    settings = session.settings
-    if session.videos:
-        return synchronise_videos(session.videos, settings.reference, report, settings.offset_s)
-    cameras = {
-        name: _given(name, settings.reference, settings.offset_s)
-        or CameraSync(
-            offset_s=0.0,
-            sigma_s=float("nan"),
-            confidence=0.0,
-            verdict="check",
-            reasons=("There is no sound beside keypoints: the cameras are taken as started together.",),
-            source="none",
-        )
-        for name in session.cameras
-    }
-    return SyncResult(settings.reference, cameras, source=_common_source(cameras))
-
-
-def synchronise_videos(
-    videos: dict[str, Path],
-    reference: str,
-    report: Reporter,
-    manual_offset_s: dict[str, float] | None = None,
-) -> SyncResult:
-    """As `synchronise`, for any set of files that were recorded together (the checkerboard takes too)."""
-    given = {
-        name: known
-        for name in videos
-        if (known := _given(name, reference, manual_offset_s or {})) is not None
-    }
-    unknown = [name for name in sorted(videos) if name not in given]
-    tracks = _read_tracks(videos, [reference, *unknown] if unknown else [], report.part(0.0, 0.3))
-    pairs = [(reference, name) for name in unknown]
-    if len(unknown) > 1:  # the other sides of the triangles
-        pairs += list(itertools.combinations(unknown, 2))
-    found: dict[tuple[str, str], OffsetEstimate] = {}
-    for count, (first, second) in enumerate(pairs):
-        report.update(0.3 + 0.7 * count / len(pairs), f"Comparing the sound of {first} and {second}")
-        found[first, second] = find_offset(tracks[first], tracks[second], RATE_HZ)
-    for name in unknown:
-        _require_match(found[reference, name], reference, name)
-    closure_s, open_pairs = _closure(found, reference, unknown, tracks)
-    cameras = dict(given)
-    for name in unknown:
-        cameras[name] = _to_camera_sync(found[reference, name], name in open_pairs, closure_s)
-    result = SyncResult(
-        reference, {name: cameras[name] for name in videos}, closure_s, _common_source(cameras)
-    )
-    _require_overlap(result, videos)
-    for name, camera in result.cameras.items():
-        if camera.verdict != "reliable":
-            report.warn(f"Synchronisation of camera {name}: {' '.join(camera.reasons)}")
-    report.update(1.0, "The cameras are on one clock")
-    return result
-
-
-def _given(name: str, reference: str, manual_offset_s: dict[str, float]) -> CameraSync | None:
-    if name == reference:
-        return CameraSync(offset_s=0.0, source="reference")
-    if name in manual_offset_s:
-        unknown = float("nan")
-        return CameraSync(
-            offset_s=manual_offset_s[name], sigma_s=unknown, confidence=unknown, source="manual"
-        )
-    return None
-
-
-def _common_source(cameras: dict[str, CameraSync]) -> str:
-    sources = [camera.source for camera in cameras.values()]
-    return next((kind for kind in ("audio", "none", "manual") if kind in sources), "reference")
-
-
-def _read_tracks(videos: dict[str, Path], names: list[str], report: Reporter) -> dict[str, np.ndarray]:
-    tracks: dict[str, np.ndarray] = {}
-    for count, name in enumerate(names):
-        report.update(count / len(names), f"Listening to camera {name}")
-        samples = read_audio(videos[name], RATE_HZ)
-        if samples is None:
-            raise SyncError(
-                f"Camera {name} ({videos[name].name}) has no sound, so its start cannot be found.",
-                _give_offset(names, name),
-            )
-        if _rms(samples) < SILENCE_RMS:
-            raise SyncError(
-                f"The sound of camera {name} ({videos[name].name}) is silent, so its start cannot be found.",
-                _give_offset(names, name),
-            )
-        tracks[name] = samples
-    return tracks
-
-
-def _give_offset(names: list[str], name: str) -> str:
-    """What to write into ``session.toml``; without the reference's sound every camera needs it."""
-    wanted = names[1:] if name == names[0] else [name]
-    return (
-        f"Give offset_s in session.toml for {' and '.join(wanted)}: the seconds that are added to its time "
-        f"to get {names[0]}'s."
-    )
-
-
-def _require_match(estimate: OffsetEstimate, reference: str, name: str) -> None:
-    if not _is_match(estimate):
-        raise SyncError(
-            f"The sound of camera {name} has nothing in common with that of {reference} "
-            f"(confidence {estimate.confidence:.2f}): their times do not seem to overlap.",
-            f"Check that both files are of one take, started within {MAX_LAG_S:.0f} s of each other; "
-            f"if they are, give offset_s for {name} in session.toml.",
-        )
-
-
-def _require_overlap(result: SyncResult, videos: dict[str, Path]) -> None:
-    reference = result.reference
-    spans = {}
-    for name in videos if len(videos) > 1 else ():
-        ends = result.to_reference_s(name, np.array([0.0, probe(videos[name]).duration_s]))
-        spans[name] = (float(ends[0]), float(ends[1]))
-    for first, second in itertools.combinations(spans, 2):
-        (start_a, end_a), (start_b, end_b) = spans[first], spans[second]
-        if min(end_a, end_b) <= max(start_a, start_b):
-            raise SyncError(
-                f"Cameras {first} and {second} did not record together: {first} ran from {start_a:.1f} to "
-                f"{end_a:.1f} s, {second} from {start_b:.1f} to {end_b:.1f} s on the clock of {reference}.",
-                "Check that the files are of one take, and the offset_s in session.toml if there is one.",
-            )
-
-
-def _closure(
-    found: dict[tuple[str, str], OffsetEstimate],
-    reference: str,
-    unknown: list[str],
-    tracks: dict[str, np.ndarray],
-) -> tuple[float, set[str]]:
-    """Largest misfit round a triangle with the reference, in s, and the cameras of triangles that stay open.
-
-    The same instant of the second camera is brought to the reference's clock directly and by way of the
-    first; in the middle of the recording, where the drifts are known best.
-    """
-    worst = float("nan")
-    open_cameras: set[str] = set()
-    for first, second in itertools.combinations(unknown, 2):
-        middle_s = len(tracks[second]) / RATE_HZ / 2
-        directly = _map(found[reference, second], middle_s)
-        by_way = _map(found[reference, first], _map(found[first, second], middle_s))
-        misfit = abs(directly - by_way)
-        worst = misfit if np.isnan(worst) else max(worst, misfit)
-        if misfit > CLOSURE_S:
-            open_cameras |= {first, second}
-    return worst, open_cameras
-
-
-def _map(estimate: OffsetEstimate, time_s: float) -> float:
-    return time_s + estimate.offset_s + estimate.drift_ppm * 1e-6 * time_s
-
-
-def _to_camera_sync(estimate: OffsetEstimate, is_open: bool, closure_s: float) -> CameraSync:
-    if is_open:
-        reason = f"The cameras' offsets contradict each other by {closure_s * 1e3:.1f} ms."
-        verdict: Verdict = "check" if estimate.verdict == "reliable" else estimate.verdict
-        estimate = replace(estimate, verdict=verdict, reasons=(*estimate.reasons, reason))
-    return CameraSync(
-        offset_s=estimate.offset_s,
-        sigma_s=estimate.sigma_s,
-        drift_ppm=estimate.drift_ppm,
-        confidence=estimate.confidence,
-        verdict=estimate.verdict,
-        reasons=estimate.reasons,
-        source="audio",
-    )
-
-
-# --- two sound tracks --------------------------------------------------------------------------------
 
 
 def find_offset(reference: np.ndarray, target: np.ndarray, rate_hz: int = RATE_HZ) -> OffsetEstimate:
@@ -333,9 +162,9 @@ def find_offset(reference: np.ndarray, target: np.ndarray, rate_hz: int = RATE_H
     ``offset_s = -n / rate_hz``.
     """
     for name, samples in (("reference", reference), ("target", target)):
-        if len(samples) < rate_hz // 10:
+        if len(samples) < SHORTEST_SOUND_S * rate_hz:
             raise SyncError(f"The {name}'s sound is too short to compare.", "Record for longer.")
-        if _rms(samples) < SILENCE_RMS:
+        if rms_level(samples) < SILENCE_RMS:
             raise SyncError(f"The {name}'s sound is silent.", "Use a recording with sound.")
     plain = [_high_pass(samples, rate_hz) for samples in (reference, target)]
     sharp = [_flatten(samples, rate_hz) for samples in plain]
@@ -352,8 +181,7 @@ def find_offset(reference: np.ndarray, target: np.ndarray, rate_hz: int = RATE_H
     lags, c = _correlate(level[0], level[1], rate_hz)
     peak = _peak_near(c, lags, -line.offset_s * rate_hz, max(1, round(WINDOW_REACH_S * rate_hz)))
     offset_s = -(lags[peak] + _parabola(c[peak - 1 : peak + 2])) / rate_hz
-    eps = float(np.finfo(c.dtype).eps)
-    confidence = float(np.clip(c[peak] / (20 * float(np.median(np.abs(c))) + eps), 0.0, 1.0))
+    confidence = float(_confidence(c)[peak])
     overlap_s = _overlap(len(reference), len(level[1]), offset_s * rate_hz) / rate_hz
     estimate = OffsetEstimate(
         offset_s=float(offset_s),
@@ -364,6 +192,8 @@ def find_offset(reference: np.ndarray, target: np.ndarray, rate_hz: int = RATE_H
         agreement=line.agreement,
         match=line.match,
         rival=fits.rival(-offset_s * rate_hz, rate_hz),
+        rival_offset_s=-fits.rival_lag(-offset_s * rate_hz, rate_hz) / rate_hz,
+        jump_s=_find_jump(line, sharp, plain, rate_hz),
         overlap_s=overlap_s,
         verdict="reliable",
     )
@@ -373,7 +203,16 @@ def find_offset(reference: np.ndarray, target: np.ndarray, rate_hz: int = RATE_H
 def _judge(
     estimate: OffsetEstimate, line_offset_s: float, tracks: tuple[np.ndarray, np.ndarray]
 ) -> OffsetEstimate:
-    """Verdict and reasons, as sentences."""
+    """Verdict and reasons, as sentences; what is wrong with a track is said where there is doubt."""
+    doubts = [*_doubt_peak(estimate), *_doubt_windows(estimate, line_offset_s)]
+    if doubts:
+        doubts += _list_faults("reference camera", tracks[0]) + _list_faults("camera", tracks[1])
+    is_lost = estimate.confidence < MANUAL_CONFIDENCE or not is_match(estimate)
+    verdict: Verdict = "failed" if is_lost else "check" if doubts else "reliable"
+    return replace(estimate, verdict=verdict, reasons=tuple(doubts))
+
+
+def _doubt_peak(estimate: OffsetEstimate) -> list[str]:
     doubts = []
     if estimate.confidence < RELIABLE_CONFIDENCE:
         doubts.append(
@@ -382,46 +221,131 @@ def _judge(
         )
     if estimate.match < MATCH_SCORE:
         doubts.append(f"The two sounds hardly match (score {estimate.match:.1f} of {MATCH_SCORE:.0f}).")
+    is_known = bool(np.isfinite(estimate.rival_offset_s))
+    which = f"an offset of {estimate.rival_offset_s:.3f} s" if is_known else "another offset"
     if REPETITION_RATIO < estimate.rival < float("inf"):  # infinite: too short an overlap to compare any
-        doubts.append(
-            f"The sound repeats itself: another offset fits as well or nearly so ({estimate.rival:.0%})."
-        )
+        doubts.append(f"The sound repeats itself: {which} fits as well or nearly so ({estimate.rival:.0%}).")
+    elif is_known:
+        doubts.append(f"The sound repeats itself: {which} matches too.")
+    return doubts
+
+
+def _doubt_windows(estimate: OffsetEstimate, line_offset_s: float) -> list[str]:
+    doubts = []
     is_apart = abs(estimate.offset_s - line_offset_s) > AGREEMENT_S or estimate.sigma_s > AGREEMENT_S
-    if is_apart or estimate.agreement < AGREEING_SHARE:
+    if estimate.jump_s:
+        doubts.append(
+            "The windows along the recording disagree about the offset: that of a part is "
+            f"{estimate.jump_s * 1e3:+.0f} ms apart, as if sound were missing between."
+        )
+    elif is_apart or estimate.agreement < AGREEING_SHARE:
         doubts.append("The windows along the recording disagree about the offset.")
+    heard_s = estimate.agreement * estimate.overlap_s
     if estimate.overlap_s < SHORT_OVERLAP_S:
         doubts.append(f"The recordings share only {estimate.overlap_s:.1f} s.")
+    elif heard_s < SHORT_OVERLAP_S:
+        doubts.append(f"Of {estimate.overlap_s:.1f} s that both recorded only {heard_s:.1f} s sound alike.")
     if abs(estimate.drift_ppm) > DOUBTFUL_DRIFT_PPM:
         doubts.append(f"The clocks drift by {estimate.drift_ppm:.0f} ppm, more than clocks do.")
-    if doubts:
-        doubts += [
-            f"The {name}'s sound is clipped."
-            for name, samples in zip(("reference camera", "camera"), tracks, strict=True)
-            if np.mean(np.abs(samples) >= CLIPPED_LEVEL) > CLIPPED_SHARE
-        ]
-    is_lost = estimate.confidence < MANUAL_CONFIDENCE or not _is_match(estimate)
-    verdict: Verdict = "failed" if is_lost else "check" if doubts else "reliable"
-    return replace(estimate, verdict=verdict, reasons=tuple(doubts))
+    return doubts
 
 
-def _is_match(estimate: OffsetEstimate) -> bool:
-    """Whether the two hear the same. The confidence does not tell: unrelated music reaches 0.8."""
+def _list_faults(name: str, samples: np.ndarray) -> list[str]:
+    faults = []
+    if np.mean(np.abs(samples) >= CLIPPED_LEVEL) > CLIPPED_SHARE:
+        faults.append(f"The {name}'s sound is clipped.")
+    if (share := silent_share(samples)) > SILENT_SHARE:
+        faults.append(f"The {name}'s sound is silent for {share:.0%} of the time.")
+    return faults
+
+
+def is_match(estimate: OffsetEstimate) -> bool:
+    """Whether the two heard the same. The confidence does not tell: unrelated music reaches 0.8."""
     is_agreed = estimate.match >= AGREED_MATCH_SCORE and estimate.agreement >= AGREED_SHARE
     return estimate.match >= MATCH_SCORE or is_agreed
+
+
+@dataclass(frozen=True)
+class OffsetRatings:
+    """How good every offset is; both have one value for each lag of a whole sample within 60 s.
+
+    Attributes
+    ----------
+    offset_s : ndarray (L,)
+        Descending.
+    confidence : ndarray (L,)
+        Seed 000: ``min(1, c[lag] / (20 median|c| + eps))``; 0 where the correlation is negative.
+    fit : ndarray (L,)
+        Correlation of the flattened sound over what both share, 1 at the highest; 0 where they share too
+        little. Unlike the confidence it has no ceiling, so it tells rivals apart.
+    """
+
+    offset_s: np.ndarray
+    confidence: np.ndarray
+    fit: np.ndarray
+
+
+def rate_offsets(
+    reference: np.ndarray, target: np.ndarray, drift_ppm: float, offset_s: float, rate_hz: int = RATE_HZ
+) -> OffsetRatings:
+    """How good every offset is, so that a person sees the rivals of the best one.
+
+    Parameters
+    ----------
+    reference, target : ndarray (N,), (M,)
+        As for `find_offset`; of silence all is 0.
+    drift_ppm : float
+        Drift of the target's clock, taken out before.
+    offset_s : float
+        The offset in use, whose neighbourhood tells whether one microphone is wired the other way round;
+        NaN if not known.
+    rate_hz : int
+        Sampling rate of both, in Hz.
+    """
+    plain = [_high_pass(samples, rate_hz) for samples in (reference, _resample(target, drift_ppm))]
+    sharp = [_flatten(samples, rate_hz) for samples in plain]
+    lags, c = _correlate(plain[0], plain[1], rate_hz)
+    fit = _fit_of_lags(sharp, rate_hz).fit
+    near = fit
+    if np.isfinite(offset_s):
+        near = fit[np.abs(lags + offset_s * rate_hz) <= WINDOW_REACH_S * rate_hz]
+    if len(near) and -float(near.min()) > float(near.max()):
+        c, fit = -c, -fit
+    highest = max(float(fit.max()), float(np.finfo(float).tiny))
+    return OffsetRatings(-lags / rate_hz, _confidence(c), np.clip(fit / highest, 0.0, 1.0))
 
 
 # --- signals -----------------------------------------------------------------------------------------
 
 
-def _rms(samples: np.ndarray) -> float:
+def _confidence(c: np.ndarray) -> np.ndarray:
+    """Seed 000: ``min(1, c / (20 median|c| + eps))`` at every lag (L,), 0 where ``c`` is negative."""
+    eps = float(np.finfo(c.dtype).eps)
+    return np.clip(c / (20 * float(np.median(np.abs(c))) + eps), 0.0, 1.0)
+
+
+def rms_level(samples: np.ndarray) -> float:
+    """Root mean square of samples (N,), on their own scale; 0 without samples."""
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
+
+
+def silent_share(samples: np.ndarray, rate_hz: int = RATE_HZ) -> float:
+    """Share of samples (N,) that lie in silent tenths of a second, 0 to 1; 1 without samples."""
+    block = round(SILENT_BLOCK_S * rate_hz)
+    if len(samples) < block:
+        return float(rms_level(samples) < SILENCE_RMS)
+    power = np.square(samples[: len(samples) // block * block], dtype=np.float64)
+    level = np.sqrt(power.reshape(-1, block).mean(axis=1))
+    return float(np.mean(level < max(SILENCE_RMS, SILENT_RATIO * rms_level(samples))))
 
 
 def _high_pass(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     """Take away hum, handling and the constant part, without moving anything in time."""
     sos = signal.butter(2, LOW_CUT_HZ, "highpass", fs=rate_hz, output="sos")
     samples = samples - samples.mean(dtype=np.float64)
-    return signal.sosfiltfilt(sos, samples).astype(np.float32)
+    # Two abrupt beginnings are alike, and would match at the lag 0.
+    fade = signal.windows.tukey(len(samples), min(1.0, 2 * FADE_S * rate_hz / len(samples)))
+    return (fade * signal.sosfiltfilt(sos, samples)).astype(np.float32)
 
 
 def _flatten(samples: np.ndarray, rate_hz: int) -> np.ndarray:
@@ -470,11 +394,15 @@ def _overlap(n_reference: int, n_target: int, offset: float) -> float:
 
 @dataclass(frozen=True)
 class _Fits:
-    """Correlation coefficient (L,) of two sounds' overlap at each of the lags (L,), and its length (L,)."""
+    """Correlation coefficient (L,) of two sounds' overlap at each of the lags (L,), and its length (L,).
+
+    ``is_long`` (L,) tells where the overlap is long enough to be chosen.
+    """
 
     lags: np.ndarray
     fit: np.ndarray
     length: np.ndarray
+    is_long: np.ndarray
 
     @property
     def likeliest(self) -> int:
@@ -483,15 +411,33 @@ class _Fits:
         The plain correlation grows with the overlap and so prefers, of a bar that comes again and
         again, the repeat that shares most time; this one prefers the repeat that fits.
         """
-        likelihood = -self.length * np.log1p(-(np.clip(self.fit, 0.0, 0.999) ** 2))
-        return int(self.lags[int(likelihood.argmax())])
+        fit = np.where(self.is_long, np.clip(self.fit, 0.0, 0.999), 0.0)
+        return int(self.lags[int((-self.length * np.log1p(-(fit**2))).argmax())])
 
     def rival(self, lag: float, rate_hz: int) -> float:
         """Height of the highest other peak over the chosen one."""
         distance = np.abs(self.lags - lag)
-        own = self.fit[distance <= 2e-3 * rate_hz].max(initial=0.0)
-        other = self.fit[distance > REPETITION_CLEARANCE_S * rate_hz].max(initial=0.0)
+        own = self.fit[self.is_long & (distance <= 2e-3 * rate_hz)].max(initial=0.0)
+        other = self.fit[self.is_long & (distance > REPETITION_CLEARANCE_S * rate_hz)].max(initial=0.0)
         return float(other / own) if own > 0 else float("inf")
+
+    def rival_lag(self, lag: float, rate_hz: int) -> float:
+        """Another lag that matches by itself, however short the overlap that it leaves; NaN without one.
+
+        Only sound that comes again does that: the true lag may leave so short an overlap that its repeat,
+        which leaves more, seems better. Its peak stands alone, where music that is merely alike has
+        many as high: the score is the peak's height over the usual one around it, times the square root
+        of its height over that of the chosen one.
+        """
+        width = 1 + 2 * round(RIVAL_SURROUNDINGS_S * rate_hz)
+        is_there = ndimage.uniform_filter1d((self.fit != 0).astype(float), width, mode="constant")
+        around = ndimage.uniform_filter1d(np.abs(self.fit), width, mode="constant")
+        usual = 1.25 * around / np.maximum(is_there, 1e-3)  # as a standard deviation
+        distance = np.abs(self.lags - lag)
+        own = float(self.fit[distance <= 2e-3 * rate_hz].max(initial=0.0))
+        other = np.where(distance > REPETITION_CLEARANCE_S * rate_hz, np.maximum(self.fit, 0.0), 0.0)
+        score = other / np.maximum(usual, 1e-9) * np.sqrt(other / max(own, 1e-9))
+        return float(self.lags[int(score.argmax())]) if score.max() > RIVAL_SCORE else float("nan")
 
 
 def _fit_of_lags(tracks: list[np.ndarray], rate_hz: int) -> _Fits:
@@ -505,10 +451,11 @@ def _fit_of_lags(tracks: list[np.ndarray], rate_hz: int) -> _Fits:
     shared = (energy_r[last] - energy_r[first]) * (energy_t[last + lags] - energy_t[first + lags])
     length = last - first
     shorter = min(len(reference), len(target))
-    enough = length >= max(SHORTEST_OVERLAP_S * rate_hz, SHORTEST_OVERLAP_SHARE * shorter)
+    is_long = length >= max(SHORTEST_OVERLAP_S * rate_hz, SHORTEST_OVERLAP_SHARE * shorter)
     least = 1e-6 * energy_r[-1] * energy_t[-1]
-    fit = np.where(enough & (shared > least), c / np.sqrt(np.maximum(shared, least)), 0.0)
-    return _Fits(lags, fit, length)
+    enough = (length >= RIVAL_OVERLAP_S * rate_hz) & (shared > least)
+    fit = np.where(enough, c / np.sqrt(np.maximum(shared, least)), 0.0)
+    return _Fits(lags, fit, length, is_long)
 
 
 # --- the line offset + drift * t ---------------------------------------------------------------------
@@ -556,7 +503,7 @@ def _first_line(sharp: list[np.ndarray], plain: list[np.ndarray], rate_hz: int) 
     heights = {1: float(near.max()), -1: -float(near.min())}
     lines = []
     for polarity, height in heights.items():
-        if height > 0.7 * max(heights.values()):
+        if height > POLARITY_SHARE * max(heights.values()):
             turned = [[tracks[0], polarity * tracks[1]] for tracks in (sharp, plain)]
             lines.append((_fit_line(turned[0], turned[1], -float(lags[centre]) / rate_hz, rate_hz), polarity))
     return max(lines, key=lambda found: found[0].match)
@@ -574,14 +521,40 @@ def _fit_line(sharp: list[np.ndarray], plain: list[np.ndarray], start_s: float, 
     return replace(line, match=match, agreement=float(agrees.mean()))
 
 
-def _cut_windows(sharp: list[np.ndarray], plain: list[np.ndarray], start_s: float, rate_hz: int) -> _Windows:
+def _find_jump(line: _Line, sharp: list[np.ndarray], plain: list[np.ndarray], rate_hz: int) -> float:
+    """Offset of the windows off the line from it, in s, where they agree on one; else 0.
+
+    A recorder that loses sound for a moment has two offsets, and the line goes through the longer part.
+    """
+    windows = _cut_windows(sharp, plain, line.offset_s, rate_hz, JUMP_REACH_S)
+    if len(windows.time_s) == 0:
+        return 0.0
+    expected = windows.reach + (line.drift_ppm * 1e-6 * windows.time_s) * rate_hz
+    is_off = np.abs(windows.fit.argmax(axis=1) - expected) > WINDOW_REACH_S * rate_hz
+    if is_off.sum() < max(2, JUMP_SHARE * len(is_off)):
+        return 0.0
+    rest = replace(
+        windows, time_s=windows.time_s[is_off], fit=windows.fit[is_off], plain=windows.plain[is_off]
+    )
+    columns, match = _stack(rest, rate_hz)
+    jump_s = float(np.median(columns - expected[is_off])) / rate_hz
+    return jump_s if match >= MATCH_SCORE and abs(jump_s) > AGREEMENT_S else 0.0
+
+
+def _cut_windows(
+    sharp: list[np.ndarray],
+    plain: list[np.ndarray],
+    start_s: float,
+    rate_hz: int,
+    reach_s: float = 0.02,
+) -> _Windows:
     shift = round(start_s * rate_hz)
     n_reference, n_target = len(sharp[0]), len(sharp[1])
     first, last = max(0, -shift), min(n_target, n_reference - shift)
     shared_s = max(1e-9, (last - first) / rate_hz)
     n_windows = max(1, round(shared_s / np.clip(shared_s / 24, min(1.0, shared_s / 4), 4.0)))
     length = max(0, last - first) // n_windows
-    reach = round((0.02 + MAX_DRIFT_PPM * 1e-6 * shared_s) * rate_hz)
+    reach = round((reach_s + MAX_DRIFT_PPM * 1e-6 * shared_s) * rate_hz)
     padded = [[np.pad(tracks[0], reach), tracks[1]] for tracks in (sharp, plain)]
     times, fits, sums = [], [], []
     for begin in range(first, last - length + 1, length) if length > rate_hz // 20 else ():
