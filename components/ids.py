@@ -89,6 +89,11 @@ NEW_REFERENCE: Final = "new-reference"
 NEW_BOARD_COLUMNS: Final = "new-board-columns"
 NEW_BOARD_ROWS: Final = "new-board-rows"
 NEW_BOARD_SQUARE: Final = "new-board-square"
+NEW_HAND_LENGTH: Final = "new-hand-length"
+NEW_PLACES: Final = "new-places"
+NEW_RIG: Final = "new-rig"
+NEW_RIG_PANE: Final = "new-rig-pane"
+NEW_RIG_NOTE: Final = "new-rig-note"
 NEW_CHECK: Final = "new-check"
 NEW_CHECKS: Final = "new-checks"
 NEW_CHECKED: Final = "new-checked"
@@ -107,3 +112,28 @@ CURVES_RUNS: Final = "curves-runs"
 def heat_map(kind: str | Any, side: str | Any) -> dict[str, Any]:
     """A heat map: ``kind`` is jerk, acceleration or z."""
     return {"type": "heat-map", "kind": kind, "side": side}
+
+
+# --- clocks --------------------------------------------------------------------------------------
+
+CLOCKS: Final = "clocks"
+CLOCKS_REQUEST: Final = "clocks-request"
+CLOCKS_ANSWER: Final = "clocks-answer"
+
+# --- rigs ----------------------------------------------------------------------------------------
+
+RIG_KEEP: Final = "rig-keep"
+RIG_KEEP_NAME: Final = "rig-keep-name"
+RIG_KEEP_RUN: Final = "rig-keep-run"
+RIG_KEEP_RESULT: Final = "rig-keep-result"
+RIG_ADD: Final = "rig-add"
+RIG_ADD_FILE: Final = "rig-add-file"
+RIG_ADD_NAME: Final = "rig-add-name"
+RIG_ADD_RESULT: Final = "rig-add-result"
+RIG_LIST: Final = "rig-list"
+RIG_ID: Final = "rig-id"
+RIG_NAME: Final = "rig-name"
+RIG_RENAME: Final = "rig-rename"
+RIG_RETIRE: Final = "rig-retire"
+RIG_RESULT: Final = "rig-result"
+RIG_HEADING: Final = "rig-heading"

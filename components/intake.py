@@ -10,10 +10,11 @@ import flask
 from dash import html
 
 from components import ids
+from components.rigs import say_rig
 from components.states import notice
 from pipeline.errors import RedysError, SessionError
-from pipeline.session import SessionSettings
-from records import get_records
+from pipeline.session import RIG_FILES, SessionSettings
+from records import RigRow, get_records
 from records.checking import Finding, check_folder
 from records.drafts import (
     ALLOWED_SUFFIXES,
@@ -31,6 +32,12 @@ ACCEPT = ",".join(ALLOWED_SUFFIXES)
 NOT_CHECKED = "Nothing has been checked yet."
 
 OWN_SETTINGS = "This folder has a session.toml; it is used as it is, and the settings below are not."
+
+FROM_FILES, SAVED_RIG, FROM_HAND = "files", "rig", "hand"
+"""Where the cameras' places come from."""
+
+_LEFT_OUT = {FROM_FILES: (), SAVED_RIG: ("rig", "calibration"), FROM_HAND: ("rig", "calibration")}
+"""Kinds of sent files that a choice has no use for."""
 
 PRESETS = (
     ("standard", "Standard: indoor light"),
@@ -68,6 +75,11 @@ def settings_form(tasks: tuple[str, ...]) -> html.Fieldset:
         _field("Inner corners down", _number(ids.NEW_BOARD_ROWS, board.rows, 3, 40)),
         _field("Square, mm", _number(ids.NEW_BOARD_SQUARE, board.square_mm, 0.1, 1000, "any")),
     ]
+    hand = _field(
+        "Hand length, mm (wrist crease to middle fingertip)",
+        _number(ids.NEW_HAND_LENGTH, None, 80, 280, "any"),
+        "May be left empty. Gives the scale where no checkerboard and no saved rig does.",
+    )
     return html.Fieldset(
         [
             html.Legend("Settings"),
@@ -75,6 +87,8 @@ def settings_form(tasks: tuple[str, ...]) -> html.Fieldset:
             html.H2("Checkerboard"),
             html.P("For the takes in which a board is shown to all cameras at once.", className="hint"),
             html.Div(checkerboard, className="form-grid"),
+            html.H2("Size of the hand"),
+            html.Div(hand, className="form-grid form-wide"),
             html.Datalist([html.Option(value=task) for task in known], id="new-tasks"),
         ],
         id=ids.NEW_FORM,
@@ -93,8 +107,47 @@ def _select(control_id: str, options: Any, value: str) -> dbc.Select:
     )
 
 
-def _number(control_id: str, value: float, low: float, high: float, step: float | str = 1) -> dbc.Input:
+def _number(
+    control_id: str, value: float | None, low: float, high: float, step: float | str = 1
+) -> dbc.Input:
     return dbc.Input(id=control_id, type="number", value=value, min=low, max=high, step=step)
+
+
+def places_choice(rigs: tuple[RigRow, ...]) -> html.Fieldset:
+    """Where the cameras' places come from: the files, a rig that is kept, or the hand itself."""
+    options = [
+        {"label": "From the files: checkerboard takes, or a rig file", "value": FROM_FILES},
+        {"label": "A saved rig", "value": SAVED_RIG, "disabled": not rigs},
+        {"label": "From the hand alone", "value": FROM_HAND},
+    ]
+    choices = [{"label": row.name, "value": row.id} for row in rigs]
+    rig = dbc.Select(id=ids.NEW_RIG, options=choices, value=rigs[0].id if rigs else None)
+    none = "No rig is kept yet: keep one from the report of a recording with a checkerboard."
+    return html.Fieldset(
+        [
+            html.Legend("Where the cameras stand"),
+            dbc.RadioItems(id=ids.NEW_PLACES, options=options, value=FROM_FILES),
+            None if rigs else html.P(none, className="hint"),
+            html.Div(_field("Saved rig", rig), id=ids.NEW_RIG_PANE, className="form-grid", hidden=True),
+            html.P(id=ids.NEW_RIG_NOTE, className="hint", role="status"),
+        ],
+        className="card",
+    )
+
+
+def describe_places(places: str | None, rig_id: str | None) -> str:
+    """What a choice of the cameras' places means."""
+    if places == FROM_HAND:
+        return (
+            "Self-calibrated: checkerboard takes and rig files are left out, lengths hang on the size of the "
+            "hand, and the report states the expected error. Give the hand's length above if it is known."
+        )
+    if places != SAVED_RIG:
+        return "The takes of a checkerboard shown to all cameras at once, or a rig file, are among the files."
+    try:
+        return f"{say_rig(get_records().rigs.get(rig_id or ''))}. Name the videos after these cameras."
+    except RedysError as error:
+        return str(error)
 
 
 def folder_choice() -> html.Div:
@@ -168,6 +221,7 @@ def prepare(source: str, files: dict[str, Any], folder: str | None, form: dict[s
             raise SessionError(f"No videos in {path}.", "Choose the folder that holds the cameras' videos.")
         if not _has_own_settings(path):
             write_session_toml(path / "session.toml", _settings(form))
+        _place_cameras(path, form)
         return path
     sent = files.get("files") or []
     if not files.get("draft") or not sent:
@@ -175,8 +229,55 @@ def prepare(source: str, files: dict[str, Any], folder: str | None, form: dict[s
     late = [str(file["name"]) for file in sent if not file["complete"]]
     if late:
         raise UploadError(f"Not arrived yet: {', '.join(late)}.", "Wait for them, or remove them.")
-    placed = [Placed(str(file["id"]), str(file["kind"]), str(file["camera"])) for file in sent]
-    return get_records().drafts.assemble(str(files["draft"]), owner, placed, _settings(form)).path
+    left_out = _LEFT_OUT[_places(form)]
+    placed = [
+        Placed(str(file["id"]), str(file["kind"]), str(file["camera"]))
+        for file in sent
+        if file["kind"] not in left_out
+    ]
+    session = get_records().drafts.assemble(str(files["draft"]), owner, placed, _settings(form))
+    _place_cameras(session.path, form)
+    return session.path
+
+
+def _places(form: dict[str, Any]) -> str:
+    places = form.get("places")
+    return places if places in _LEFT_OUT else FROM_FILES
+
+
+def _place_cameras(folder: Path, form: dict[str, Any]) -> None:
+    """Put the chosen rig into a session folder, or take out the one that an earlier choice put there.
+
+    Raises
+    ------
+    RedysError
+        No rig was chosen, or the folder has files that say otherwise.
+    """
+    rigs, places = get_records().rigs, _places(form)
+    if places == SAVED_RIG:
+        if not form.get("rig"):
+            raise SessionError("No rig was chosen.", "Choose one, or another way to place the cameras.")
+        rigs.use(folder, str(form["rig"]))
+        return
+    rigs.withdraw(folder)
+    if places != FROM_HAND:
+        return
+    own = [name for name in ("calibration", *RIG_FILES) if (folder / name).exists()]
+    if own:
+        raise SessionError(
+            f"The folder has {' and '.join(own)}, which would place the cameras.",
+            "Move it elsewhere, or choose that the cameras' places come from the files.",
+        )
+
+
+def say_places(source: str, files: dict[str, Any], form: dict[str, Any]) -> tuple[Finding, ...]:
+    """What the choice of the cameras' places leaves out of the files that were sent."""
+    left_out = _LEFT_OUT[_places(form)] if source == "upload" else ()
+    names = [str(file["name"]) for file in files.get("files") or [] if file["kind"] in left_out]
+    if not names:
+        return ()
+    what = f"Left out: {', '.join(names)}, since the cameras' places come from elsewhere."
+    return (Finding("note", what, "Choose “From the files” to use them."),)
 
 
 def _settings(form: dict[str, Any]) -> dict[str, Any]:
@@ -192,6 +293,7 @@ def _settings(form: dict[str, Any]) -> dict[str, Any]:
         "task": (form.get("task") or "").strip() or None,
         "side": form.get("side"),
         "preset": form.get("preset"),
+        "hand_length_mm": form.get("hand_length_mm"),
         # Not said unless it differs: a single camera of any name is its own reference.
         "reference": reference if reference not in ("", SessionSettings().reference) else None,
         "checkerboard": {name: form[name] for name in names if form.get(name) is not None},

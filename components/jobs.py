@@ -34,6 +34,9 @@ TICK_IDLE_MS = 10_000
 
 TOAST_MS = 20_000
 
+CLOCK_STAGES = ("sound", "sync")
+"""Stages of the pipeline that end in an error which an offset set by hand may mend."""
+
 
 def job_request(run_id: str) -> dict[str, str]:
     """What `ids.JOB_REQUEST` gets to start a run. Always new: Dash would take equal ones for the same job."""
@@ -253,6 +256,9 @@ def _panel_end(run: RunRow) -> list[Any]:
     content: list[Any] = []
     if run.error_what:
         content.append(failed(RedysError(run.error_what, run.error_advice)))
+        if run.stage in CLOCK_STAGES:
+            words = "See the cameras' sound and set a clock by hand"
+            content.append(html.P(dcc.Link(words, href=routes.clocks_url(run.recording_id))))
     elif run.state == "cancelled":
         content.append(notice("info", html.P("The work was cancelled. What is finished is kept.")))
     content.append(

@@ -24,7 +24,8 @@ VENDOR_FILES = {
 }
 """Browser libraries that the site serves, by the name after /vendor/, and where npm put them."""
 
-_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css"}
+_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".flac": "audio/flac"}
+"""Where the answer must not hang on what the machine knows: Python 3.12 alone does not know FLAC."""
 
 
 def add_routes(server: flask.Flask, records: Records, settings: Settings) -> None:
@@ -37,9 +38,23 @@ def add_routes(server: flask.Flask, records: Records, settings: Settings) -> Non
             path = records.artefact(run_id, name)
         except NotFound as error:
             return flask.Response(f"{error}\n", 404, mimetype="text/plain")
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         response = flask.send_file(path, mimetype=kind, conditional=True, etag=True, max_age=0)
         # A run may be worked again in the same folder, so each use asks whether the file is still the same.
+        response.headers["Cache-Control"] = "private, no-cache"
+        return response
+
+    @server.route(routes.RIG_FILE)
+    def rig_file(rig_id: str, name: str) -> flask.typing.ResponseReturnValue:
+        """A kept rig in one of the formats that other programs read."""
+        try:
+            data = records.rigs.download(rig_id, name)
+        except RedysError as error:
+            status = 404 if isinstance(error, NotFound) else 500
+            return flask.Response(f"{error}\n", status, mimetype="text/plain")
+        kind = "application/json" if name.endswith(".json") else "text/plain"
+        response = flask.Response(data, mimetype=kind)
+        response.headers["Content-Disposition"] = f"attachment; filename={name}"
         response.headers["Cache-Control"] = "private, no-cache"
         return response
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from dash import html
+from dash import dcc, html
 
+from components import routes
 from components.status import level_icon, say_number, verdict_badge
 from pipeline.measures.levels import BETWEEN, BEYOND, WITHIN
 from pipeline.measures.summary import QualityReport, Summary
@@ -16,17 +17,36 @@ _SENTENCES: Final = {
     "limited": "Read the numbers with care:",
     "failed": "The numbers of this recording should not be used:",
 }
-_SYNC_SOURCES: Final = {"audio": "by sound", "manual": "set by hand", "reference": "one camera"}
+_SYNC_SOURCES: Final = {
+    "audio": "by sound",
+    "hand": "by the hand's own motion",
+    "manual": "set by a person",
+    "reference": "one camera",
+    "none": "not known",
+}
 _RIG_SOURCES: Final = {
     "checkerboard": "checkerboard",
     "file": "saved rig",
-    "hand": "the hand itself",
+    "hand": "the hand itself (self-calibrated)",
     "single": "one camera with a nominal lens",
 }
+_CHECKS: Final = {"good": "as calibrated", "doubtful": "doubtful", "moved": "moved", "unknown": "cannot tell"}
 
 
-def quality_box(summary: Summary) -> html.Div:
-    """Verdict with its reasons, and the figures of sync, rig and fusion."""
+def quality_box(
+    summary: Summary, recording_id: str | None = None, clock_notes: dict[str, str] | None = None
+) -> html.Div:
+    """Verdict with its reasons, and the figures of sync, rig and fusion.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the run has measured.
+    recording_id : str, optional
+        Whose clocks the links lead to; without it there are none.
+    clock_notes : dict of str, optional
+        What is to be said of a camera's clock (`components.clocks.note_clocks`).
+    """
     quality = summary.quality
     level = {"passed": WITHIN, "limited": BETWEEN}.get(quality.verdict, BEYOND)
     reasons = html.Ul([html.Li(reason) for reason in quality.reasons]) if quality.reasons else None
@@ -42,7 +62,7 @@ def quality_box(summary: Summary) -> html.Div:
             ),
             html.Dl(list(_figures(summary)), className="figures"),
             html.Details(
-                [html.Summary("By camera"), _camera_table(quality)],
+                [html.Summary("By camera"), *_by_camera(quality, recording_id, clock_notes or {})],
                 open=quality.verdict != "passed",
                 className="quality-details",
             ),
@@ -58,6 +78,7 @@ def _figures(summary: Summary) -> list[html.Div]:
         ("Length", f"{summary.recording.duration_s:.1f} s, {summary.recording.n_frames} frames"),
         ("Clocks", _say_clocks(quality)),
         ("Rig", _say_rig(quality)),
+        ("Cameras since the calibration", _CHECKS.get(quality.rig_check, quality.rig_check)),
     ]
     for side, hand in quality.hands.items():
         found += [
@@ -87,14 +108,30 @@ def _say_rig(quality: QualityReport) -> str:
     return f"from {source}, {quality.rig_verdict}"
 
 
-def _camera_table(quality: QualityReport) -> html.Div:
+def _by_camera(quality: QualityReport, recording_id: str | None, notes: dict[str, str]) -> list[Any]:
+    parts: list[Any] = [_camera_table(quality, recording_id, notes)]
+    if recording_id and len(quality.cameras) > 1:
+        words = "See the cameras' sound over each other, or set a clock by hand"
+        parts.append(html.P(dcc.Link(words, href=routes.clocks_url(recording_id)), className="clock-link"))
+    return parts
+
+
+def _camera_table(quality: QualityReport, recording_id: str | None, notes: dict[str, str]) -> html.Div:
     head = [
         "Camera", "Hand found", "Reprojection", "Calibration", "Clock offset", "Drift", "Clock",
     ]  # fmt: skip
     body: list[Any] = []
     for camera in quality.cameras:
         offset = f"{1000 * camera.offset_s:+.2f} ± {say_number(1000 * camera.offset_sigma_s, 2)} ms"
-        clock = [verdict_badge(camera.sync_verdict)]
+        clock: list[Any] = [verdict_badge(camera.sync_verdict)]
+        if camera.camera in notes:
+            clock.append(html.Div(notes[camera.camera], className="quiet"))
+        if recording_id and camera.sync_verdict != "reliable":
+            href = routes.clocks_url(recording_id, camera.camera)
+            link = dcc.Link(
+                "Set by hand", href=href, title=f"Set the clock of camera {camera.camera} by hand"
+            )
+            clock.append(html.Div(link))
         body.append(
             html.Tr(
                 [

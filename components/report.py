@@ -7,6 +7,7 @@ from typing import Any
 from dash import dcc, html
 
 from components import routes
+from components.clocks import note_clocks
 from components.curves import curves
 from components.events import events
 from components.hand_map import hand_map
@@ -14,6 +15,7 @@ from components.headlines import headlines, provenance_list
 from components.heat_map import heat_maps
 from components.player import player, playhead
 from components.quality import quality_box
+from components.rigs import cameras_panel
 from components.signals import Signals, read_signals
 from components.states import failed
 from components.status import panel
@@ -35,6 +37,9 @@ DOWNLOADS = (
     ("measures.csv", "Speed, acceleration, jerk (CSV)"),
     ("tables.json", "What the columns mean (JSON)"),
     ("mosaic.mp4", "Video of all cameras (MP4)"),
+    ("rig.json", "Calibration of the cameras (JSON)"),
+    ("rig.yaml", "Lenses and places of the cameras for OpenCV (YAML)"),
+    ("rig.toml", "Lenses and places of the cameras for aniposelib (TOML)"),
     ("index.json", "Cameras, frames, files (JSON)"),
 )
 
@@ -69,7 +74,9 @@ def report(recording: RecordingRow, run_id: str) -> list[Any]:
         return [failed(error)]
     if summary is None:
         return [failed(RedysError("The run ended without a report.", "Run the pipeline again."))]
-    quality = panel("Quality of the recording", quality_box(summary))
+    quality = panel(
+        "Quality of the recording", quality_box(summary, recording.id, note_clocks(recording, run_id))
+    )
     try:
         signals = read_signals(records.open_run(run_id))
     except RedysError as error:
@@ -91,6 +98,7 @@ def report(recording: RecordingRow, run_id: str) -> list[Any]:
         *_events(summary, signals),
         *_headlines(summary),
     ]
+    cameras = panel("Cameras", *cameras_panel(recording, run_id))
     foot = _limits(summary, run_id)
     if summary.quality.verdict == "failed":
         hidden = html.Details(
@@ -101,8 +109,8 @@ def report(recording: RecordingRow, run_id: str) -> list[Any]:
             ],
             className="panel withheld",
         )
-        return [quality, moving, hidden, foot]
-    return [quality, *_maps(summary), moving, *rest, foot]
+        return [quality, moving, cameras, hidden, foot]
+    return [quality, *_maps(summary), moving, *rest, cameras, foot]
 
 
 def _title(words: str, summary: Summary, side: str) -> str:
@@ -155,6 +163,7 @@ def _limits(summary: Summary, run_id: str) -> html.Section:
     links = [
         html.Li(html.A(words, href=routes.media_url(run_id, name), download=name))
         for name, words in DOWNLOADS
+        if (get_records().open_run(run_id).web / name).is_file()  # an older run has not all of them
     ]
     return panel(
         "Limits, origin, downloads",

@@ -9,13 +9,17 @@ WORKLIST: Final = "/"
 NEW: Final = "/new"
 RECORDING: Final = "/recording/<recording_id>"
 PRINT: Final = "/recording/<recording_id>/print"
+CLOCKS: Final = "/recording/<recording_id>/clocks"
 COMPARE: Final = "/compare/<recording_a>/<recording_b>"
 SUBJECT: Final = "/subject/<subject_id>"
+RIGS: Final = "/rigs"
+RIG: Final = "/rigs/<rig_id>"
 ABOUT: Final = "/about"
 
 SIGN_IN: Final = "/sign-in"
 SIGN_OUT: Final = "/sign-out"
 HEALTH: Final = "/health"
+RIG_FILE: Final = "/rig-file/<rig_id>/<name>"
 MEDIA: Final = "/media/<run_id>/<path:name>"
 UPLOAD: Final = "/upload"
 VENDOR: Final = "/vendor"
@@ -32,6 +36,12 @@ def print_url(recording_id: str) -> str:
     return f"/recording/{_part(recording_id)}/print"
 
 
+def clocks_url(recording_id: str, camera: str | None = None) -> str:
+    """Where a recording's clocks are set by hand; ``camera`` opens it on that one (kept in the fragment)."""
+    fragment = f"#{urlencode({'c': camera})}" if camera else ""
+    return f"/recording/{_part(recording_id)}/clocks{fragment}"
+
+
 def compare_url(recording_a: str, recording_b: str) -> str:
     """Two recordings side by side; ``recording_a`` is the earlier one."""
     return f"/compare/{_part(recording_a)}/{_part(recording_b)}"
@@ -40,6 +50,16 @@ def compare_url(recording_a: str, recording_b: str) -> str:
 def subject_url(subject_id: str) -> str:
     """All visits of one person."""
     return f"/subject/{_part(subject_id)}"
+
+
+def rig_url(rig_id: str) -> str:
+    """A rig that is kept."""
+    return f"/rigs/{_part(rig_id)}"
+
+
+def rig_file_url(rig_id: str, suffix: str) -> str:
+    """A kept rig as a file: ".json", ".yaml" or ".toml"."""
+    return f"/rig-file/{_part(rig_id)}/rig{quote(suffix)}"
 
 
 def media_url(run_id: str, name: str) -> str:

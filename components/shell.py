@@ -52,7 +52,12 @@ def layout() -> html.Div:
 
 
 def _header() -> html.Header:
-    links = [("Recordings", routes.WORKLIST), ("New recording", routes.NEW), ("About", routes.ABOUT)]
+    links = [
+        ("Recordings", routes.WORKLIST),
+        ("New recording", routes.NEW),
+        ("Rigs", routes.RIGS),
+        ("About", routes.ABOUT),
+    ]
     parts: list[Any] = [
         dcc.Link("ReDys", href=routes.WORKLIST, className="brand"),
         html.Nav(

@@ -31,6 +31,7 @@ def layout(**_: Any) -> Any:
                 dcc.Store(id=ids.NEW_CHECKED),
                 _source(),
                 intake.settings_form(get_records().list_tasks()),
+                intake.places_choice(get_records().rigs.list(retired=False)),
                 html.Section(
                     [
                         html.H2("Check and start"),
@@ -113,6 +114,9 @@ _FORM = {
     "columns": State(ids.NEW_BOARD_COLUMNS, "value"),
     "rows": State(ids.NEW_BOARD_ROWS, "value"),
     "square_mm": State(ids.NEW_BOARD_SQUARE, "value"),
+    "hand_length_mm": State(ids.NEW_HAND_LENGTH, "value"),
+    "places": State(ids.NEW_PLACES, "value"),
+    "rig": State(ids.NEW_RIG, "value"),
 }
 
 
@@ -130,6 +134,17 @@ def choose_source(source: str, folder: str | None) -> tuple[bool, bool, bool, st
         return False, True, False, ""
     note = intake.describe_folder(folder)
     return True, False, note == intake.OWN_SETTINGS, note
+
+
+@callback(
+    Output(ids.NEW_RIG_PANE, "hidden"),
+    Output(ids.NEW_RIG_NOTE, "children"),
+    Input(ids.NEW_PLACES, "value"),
+    Input(ids.NEW_RIG, "value"),
+)
+def choose_places(places: str, rig_id: str | None) -> tuple[bool, Any]:
+    """Show the rigs where one is to be chosen, and say what the choice means."""
+    return places != intake.SAVED_RIG, intake.describe_places(places, rig_id)
 
 
 @callback(
@@ -151,9 +166,10 @@ def check(
         raise PreventUpdate
     try:
         session_folder = intake.prepare(source, files or {}, folder, form, current_actor())
+        said = intake.say_places(source, files or {}, form)
     except RedysError as error:
         return failed(error), None, True
-    found = intake.check(session_folder)
+    found = (*intake.check(session_folder), *said)
     checked = {"source": source, "draft": (files or {}).get("draft"), "folder": folder}
     return intake.findings(found), checked, any(finding.level == "error" for finding in found)
 

@@ -7,7 +7,7 @@ the data folder.
 from __future__ import annotations
 
 from records.errors import NotFound
-from records.rows import Page, RecordingRow, RunRow, RunState, SubjectRow, UserRow
+from records.rows import Page, RecordingRow, RigRow, RigUse, RunRow, RunState, SubjectRow, UserRow
 from records.service import Records, get_records
 
 __all__ = [
@@ -15,6 +15,8 @@ __all__ = [
     "Page",
     "RecordingRow",
     "Records",
+    "RigRow",
+    "RigUse",
     "RunRow",
     "RunState",
     "SubjectRow",

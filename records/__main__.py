@@ -53,6 +53,11 @@ def _make_parser() -> argparse.ArgumentParser:
     check.add_argument("session", type=Path)
     check.set_defaults(work=_check)
 
+    convert = commands.add_parser("convert-rig", help="say in JSON whether a rig could be read into OUT")
+    convert.add_argument("file", type=Path)
+    convert.add_argument("out", type=Path)
+    convert.set_defaults(work=_convert_rig)
+
     demo = commands.add_parser("demo", help="make and work through a made person with two visits")
     demo.set_defaults(work=_demo)
 
@@ -99,6 +104,12 @@ def _check(options: argparse.Namespace) -> None:
     from records.checking import print_checks
 
     print_checks(options.session)
+
+
+def _convert_rig(options: argparse.Namespace) -> None:
+    from records.checking import print_conversion
+
+    print_conversion(options.file, options.out)
 
 
 if __name__ == "__main__":

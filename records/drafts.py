@@ -21,12 +21,13 @@ from typing import IO, Any
 
 from pipeline.errors import SessionError
 from pipeline.files import read_json, write_bytes, write_json
-from pipeline.session import VIDEO_SUFFIXES, Session, read_session
+from pipeline.session import RIG_FILES, VIDEO_SUFFIXES, Session, read_session
 from records.errors import NotFound, UploadError
 from records.models import new_id
 
-ALLOWED_SUFFIXES = (*VIDEO_SUFFIXES, ".json")
-"""Videos, and a rig solved before (``rig.json``)."""
+RIG_SUFFIXES = tuple(Path(name).suffix for name in RIG_FILES)
+ALLOWED_SUFFIXES = (*VIDEO_SUFFIXES, *RIG_SUFFIXES)
+"""Videos, and a rig solved before (``rig.json``, or of another program)."""
 
 MAX_FILES = 20
 """Eight cameras, their checkerboard takes, a rig, and room for a mistake."""
@@ -125,7 +126,7 @@ class Drafts:
         if Path(name).suffix.lower() not in ALLOWED_SUFFIXES:
             raise UploadError(
                 f"{name or 'The file'} is no kind of file that is taken here.",
-                f"Choose videos ({', '.join(VIDEO_SUFFIXES)}) or a rig.json.",
+                f"Choose videos ({', '.join(VIDEO_SUFFIXES)}) or a rig ({', '.join(RIG_SUFFIXES)}).",
                 415,
             )
         if length <= 0:
@@ -234,6 +235,8 @@ class Drafts:
         pipeline.errors.SessionError
             Together they are no session.
         """
+        if sum(each.kind == "rig" for each in placed) > 1:
+            raise SessionError("Two files are said to be the rig.", "Remove one of them.")
         folder = self._open(draft_id, owner) / "session"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -296,7 +299,9 @@ def _alone(part: IO[bytes]) -> Iterator[None]:
 def _place_name(file: UploadedFile, placed: Placed) -> str:
     suffix = Path(file.name).suffix.lower()
     if placed.kind == "rig":
-        return "rig.json"
+        if suffix not in RIG_SUFFIXES:
+            raise UploadError(f"{file.name} is no rig.", "Say what it is, or remove it.")
+        return f"rig{suffix}"
     if not CAMERA_NAME.fullmatch(placed.camera):
         raise UploadError(
             f"{placed.camera or 'Nothing'} is no name for the camera of {file.name}.",
@@ -317,9 +322,10 @@ def _say_bytes(count: int) -> str:
 # --- session.toml --------------------------------------------------------------------------------
 
 
-_FROM_FORM = (
+FROM_FORM = (
     "# From the form of a new recording, which may write this file again. Without this line it is kept."
 )
+"""First line of a ``session.toml`` that only the form has written (`is_from_form`)."""
 
 
 def write_session_toml(path: Path, settings: dict[str, Any]) -> None:
@@ -330,7 +336,7 @@ def write_session_toml(path: Path, settings: dict[str, Any]) -> None:
     """
     plain = [(key, value) for key, value in settings.items() if not isinstance(value, dict)]
     tables = [(key, value) for key, value in settings.items() if isinstance(value, dict)]
-    lines = [_FROM_FORM, *(f"{key} = {_toml(key, value)}" for key, value in plain if value is not None)]
+    lines = [FROM_FORM, *(f"{key} = {_toml(key, value)}" for key, value in plain if value is not None)]
     for name, table in tables:
         lines += ["", f"[{name}]"]
         lines += [f"{key} = {_toml(key, value)}" for key, value in table.items() if value is not None]
@@ -340,7 +346,7 @@ def write_session_toml(path: Path, settings: dict[str, Any]) -> None:
 def is_from_form(path: Path) -> bool:
     """Whether a ``session.toml`` was written by `write_session_toml` and by nobody since."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        return path.read_text(encoding="utf-8").startswith(f"{_FROM_FORM}\n")
+        return path.read_text(encoding="utf-8").startswith(f"{FROM_FORM}\n")
     return False
 
 

@@ -17,6 +17,10 @@ class UserError(RedysError):
     """A user cannot be added as asked."""
 
 
+class RigError(RedysError):
+    """A rig cannot be kept, named or used as asked."""
+
+
 class UploadError(RedysError):
     """A file cannot be taken; ``status`` is the HTTP answer that says so."""
 

@@ -121,6 +121,7 @@ class Recording(Base):
     task: Mapped[str]
     side: Mapped[str]
     folder: Mapped[str] = mapped_column(unique=True)
+    rig_id: Mapped[str | None] = mapped_column(ForeignKey("rig.id"), index=True)
     created: Mapped[datetime.datetime] = mapped_column(default=now)
 
     visit: Mapped[Visit] = relationship(back_populates="recordings")
@@ -186,6 +187,29 @@ class Run(Base):
     child_started: Mapped[float | None]
 
     recording: Mapped[Recording] = relationship(back_populates="runs")
+
+
+class Rig(Base):
+    """Calibrated cameras that are kept to be used again; ``file`` is relative to the data folder.
+
+    ``digest`` is that of the cameras without the name: the same calibration is kept once, and is known again
+    in a session folder. ``cameras`` is a JSON list of names.
+    """
+
+    __tablename__ = "rig"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(unique=True)
+    from_run_id: Mapped[str | None] = mapped_column(
+        ForeignKey("run.id", use_alter=True)
+    )  # run, recording, rig
+    file: Mapped[str]
+    digest: Mapped[str] = mapped_column(unique=True)
+    cameras: Mapped[str]
+    verdict: Mapped[str]
+    source: Mapped[str]
+    retired: Mapped[bool] = mapped_column(default=False)
+    created: Mapped[datetime.datetime] = mapped_column(default=now)
 
 
 class User(Base):

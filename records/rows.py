@@ -9,6 +9,7 @@ from typing import Generic, Literal, TypeVar
 
 Row = TypeVar("Row")
 
+CheckVerdict = Literal["good", "doubtful", "moved", "unknown"]
 RunState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 
 
@@ -101,6 +102,8 @@ class RecordingRow:
         The newest run.
     report_run_id : str or None
         The newest run that is done: what the report shows.
+    rig_id : str or None
+        The kept rig that it was given.
     """
 
     id: str
@@ -114,6 +117,67 @@ class RecordingRow:
     created: datetime.datetime
     run: RunRow | None
     report_run_id: str | None
+    rig_id: str | None = None
+
+
+@dataclass(frozen=True)
+class RigUse:
+    """A recording that was given a kept rig, and whether its cameras still stood so.
+
+    Attributes
+    ----------
+    recording_id, title : str
+    verdict : "good" | "doubtful" | "moved" | "unknown" or None
+        Of the rig check of the newest run that is done; None where none has been made.
+    checked : datetime or None
+        When that run ended.
+    """
+
+    recording_id: str
+    title: str
+    verdict: CheckVerdict | None
+    checked: datetime.datetime | None
+
+
+@dataclass(frozen=True)
+class RigRow:
+    """A rig that is kept.
+
+    Attributes
+    ----------
+    id, name : str
+    cameras : tuple of str
+    source, verdict : str
+        As in `pipeline.results.Rig`.
+    retired : bool
+        No longer offered; kept for the recordings that used it.
+    created : datetime
+        When it was kept.
+    from_run_id, from_recording_id : str or None
+        Where it was calibrated; None for a file that was handed in.
+    from_title : str
+        That recording in words.
+    uses : tuple of RigUse
+        Recordings that were given it, the newest first.
+    """
+
+    id: str
+    name: str
+    cameras: tuple[str, ...]
+    source: str
+    verdict: str
+    retired: bool
+    created: datetime.datetime
+    from_run_id: str | None
+    from_recording_id: str | None
+    from_title: str
+    uses: tuple[RigUse, ...]
+
+    @property
+    def last_check(self) -> RigUse | None:
+        """The newest use whose cameras were checked."""
+        checked = [use for use in self.uses if use.verdict is not None and use.checked is not None]
+        return max(checked, key=lambda use: use.checked or self.created, default=None)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import functools
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ from records.database import migrate, open_engine
 from records.drafts import Drafts
 from records.errors import NotFound
 from records.models import LIVE_STATES, new_id, now
+from records.reuse import take_over
+from records.rigs import Rigs
 from records.rows import Page, RecordingRow, RunRow, SubjectRow
 from records.users import Users
 from settings import Settings, get_settings
@@ -39,9 +42,10 @@ SUMMON_AGAIN_S = 15.0
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 _ARTEFACT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
 ARTEFACT_SUFFIXES = frozenset(
-    {".mp4", ".json", ".i16", ".u16", ".i8", ".u8", ".f32", ".u32", ".i32", ".bin", ".png", ".jpg", ".csv"}
+    {".mp4", ".flac", ".png", ".jpg", ".json", ".csv", ".toml", ".yaml", ".bin"}
+    | {".i8", ".u8", ".i16", ".u16", ".i32", ".u32", ".f32"}
 )
-"""What the browser may be given of a run's ``web`` folder: pictures, video and blobs, never code."""
+"""What the browser may be given of a run's ``web`` folder: pictures, video, sound and blobs, never code."""
 
 
 class Records:
@@ -85,6 +89,11 @@ class Records:
     def users(self) -> Users:
         """Those who may sign in."""
         return Users(self)
+
+    @functools.cached_property
+    def rigs(self) -> Rigs:
+        """Calibrated cameras that are used again."""
+        return Rigs(self)
 
     @functools.cached_property
     def drafts(self) -> Drafts:
@@ -152,6 +161,7 @@ class Records:
             recording.visit_id = visit.id
             recording.task, recording.side = settings.task, settings.side
             recording.title = title or recording.title or ""
+            recording.rig_id = self.rigs.find(database, session)
             database.add(recording)
             _note(database, actor, action, recording.id)
             return recording.id
@@ -286,12 +296,16 @@ class Records:
             created=recording.created,
             run=None if run is None else self._run_row(run, recording, queue),
             report_run_id=report_run_id,
+            rig_id=recording.rig_id,
         )
 
     # --- runs ------------------------------------------------------------------------------------
 
     def submit_run(self, recording_id: str, actor: str = "local") -> RunRow:
         """Put a recording into the queue; while it is waiting or at work, this gives that run.
+
+        What takes long and has not changed since the recording's last run is taken from it
+        (`records.reuse`).
 
         Raises
         ------
@@ -304,12 +318,15 @@ class Records:
             return recording.run
         settings_hash = hash_json(read_session(recording.folder).settings.model_dump(mode="json"))
         run_id = new_id()
+        folder = self.settings.data_dir.resolve() / "runs" / run_id
+        if recording.run is not None:
+            take_over(recording.run.folder, folder)
         try:
             with self.writing() as database:
                 run = models.Run(
                     id=run_id,
                     recording_id=recording.id,
-                    folder=self.store_path(self.settings.data_dir.resolve() / "runs" / run_id),
+                    folder=self.store_path(folder),
                     settings_hash=settings_hash,
                     message="Waiting to start",
                     summoned=now(),  # whoever submits also calls the supervisor
@@ -318,6 +335,7 @@ class Records:
                 database.flush()
                 _note(database, actor, "run.submit", run_id)
         except IntegrityError:  # another tab was quicker
+            shutil.rmtree(folder, ignore_errors=True)
             return self._live_run_of(recording.id)
         return self.get_run(run_id)
 
@@ -366,6 +384,11 @@ class Records:
         if not rows:
             raise _not_found("run")
         return rows[0]
+
+    def list_runs(self, recording_id: str) -> tuple[RunRow, ...]:
+        """All runs of a recording, the newest first."""
+        rows = self._read_runs(models.Run.recording_id == _checked(recording_id, "recording"))
+        return tuple(sorted(rows, key=lambda row: (row.created, row.id), reverse=True))
 
     def list_live_runs(self) -> tuple[RunRow, ...]:
         """Runs at work, then those that wait, in the order of the queue."""

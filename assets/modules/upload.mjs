@@ -31,7 +31,7 @@ export function unmount(element) {
 export function guess(path) {
   const lower = path.toLowerCase();
   const name = lower.split("/").pop();
-  if (name.endsWith(".json")) return { kind: "rig", camera: "" };
+  if (/\.(json|toml|ya?ml)$/.test(name)) return { kind: "rig", camera: "" };
   const stem = name.replace(/\.[^.]*$/, "");
   const kind = /calib|checker|chess|board/.test(lower) ? "calibration" : "video";
   const known = ["front", "left", "right"].find((camera) => stem.includes(camera));
@@ -105,7 +105,8 @@ class Pane {
     folder.id = "upload-folder";
     folder.addEventListener("change", () => {
       const wanted = this.element.dataset.accept.split(",");
-      this.add([...folder.files].filter((file) => wanted.some((end) => file.name.toLowerCase().endsWith(end))));
+      const fits = (name) => name !== "session.toml" && wanted.some((end) => name.endsWith(end)); // the form's
+      this.add([...folder.files].filter((file) => fits(file.name.toLowerCase())));
       folder.value = "";
     });
     const folderLabel = document.createElement("label");

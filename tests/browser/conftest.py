@@ -73,7 +73,7 @@ def make_run(session_folder: Path, out: Path, model: HandModel) -> RunFolder:
     hand, views, baseline = _track(truth), _views(truth), read_baseline()
     hands = {truth.side: hand}
     measures = measure(hands, baseline)
-    write_sync(run, truth.sync)
+    write_sync(run.sync_json, truth.sync)
     write_rig(run.rig_json, truth.rig)
     write_table(run.measures_parquet, measures.measures)
     write_table(run.angles_parquet, measures.angles)

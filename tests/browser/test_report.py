@@ -25,6 +25,7 @@ ORDER = [
     "Joint angles over time",
     "Events",
     "Headline numbers",
+    "Cameras",
     "Limits, origin, downloads",
 ]
 

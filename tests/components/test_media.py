@@ -59,6 +59,16 @@ def test_a_player_gets_the_range_it_asks_for(
     assert answer.headers["Content-Range"] == f"bytes {start}-{end - 1}/10240"
 
 
+def test_sound_is_called_sound_wherever_the_site_runs(site: Site, run_id: str) -> None:
+    web = site.records.artefact(run_id, "mosaic.mp4").parent
+    (web / "sound_0.flac").write_bytes(b"fLaC")
+    (web / "sound_0_peaks.i8").write_bytes(b"peaks")
+    kinds = {"sound_0.flac": "audio/flac", "sound_0_peaks.i8": "application/octet-stream"}
+    for name, kind in kinds.items():
+        answer = site.browser().get(routes.media_url(run_id, name))
+        assert (answer.status_code, answer.mimetype) == (200, kind)
+
+
 def test_a_range_beyond_the_end_is_said(site: Site, run_id: str) -> None:
     answer = site.browser().get(routes.media_url(run_id, "mosaic.mp4"), headers={"Range": "bytes=10240-"})
     assert answer.status_code == 416

@@ -138,6 +138,7 @@ def test_more_than_was_announced_is_refused(client: Browser, draft: str, site: S
         ("front.mp4", 0, 400), ("front.mp4", -1, 400), ("front.mp4", "ten", 400), ("front.mp4", "", 400),
         ("front.mp4", 50_000_001, 413), ("front.mp4", "9" * 40, 400), ("front.mp4", "1e3", 400),
         ("front.MP4", 10, 201), ("rig.json", 10, 201), ("имя 手.mov", 10, 201),
+        ("lab.toml", 10, 201), ("lab.YAML", 10, 201), ("lab.yml", 10, 201), ("lab.xml", 10, 415),
     ],
 )  # fmt: skip
 def test_what_is_no_file_for_here_is_refused_in_words(
@@ -266,6 +267,19 @@ def test_what_is_not_whole_or_called_alike_is_refused(drafts: Drafts) -> None:
         drafts.assemble(draft, "me", both, {})
     with pytest.raises(NotFound):
         drafts.assemble(draft, "somebody else", both[:1], {})
+
+
+def test_a_rig_keeps_its_format_and_there_is_one(drafts: Drafts) -> None:
+    draft = drafts.create("me")
+    video = Placed(put(drafts, draft, "front.mp4"), "video", "front")
+    rigs = [Placed(put(drafts, draft, name), "rig", "") for name in ("lab.TOML", "other.yml")]
+    session = drafts.assemble(draft, "me", [video, rigs[0]], {})
+    assert session.rig is not None
+    assert session.rig.name == "rig.toml"
+    with pytest.raises(SessionError, match="Two files"):
+        drafts.assemble(draft, "me", [video, *rigs], {})
+    with pytest.raises(UploadError, match=r"front\.mp4 is no rig"):
+        drafts.assemble(draft, "me", [Placed(video.file_id, "rig", "")], {})
 
 
 def test_only_drafts_that_nobody_touches_are_swept(drafts: Drafts, tmp_path: Path) -> None:

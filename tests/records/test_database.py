@@ -10,7 +10,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, select
+from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from records import Records, models
@@ -43,6 +43,39 @@ def test_the_migrations_go_back_to_nothing(records: Records) -> None:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
         assert inspect(connection).get_table_names() == ["alembic_version"]
+
+
+def test_what_was_recorded_before_rigs_were_kept_stays_through_the_migration_and_back(
+    settings: Settings,
+) -> None:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(settings.effective_database_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    moment = "2026-01-02 03:04:05+00:00"
+    rows = (
+        f"INSERT INTO subject VALUES ('s', 'P-1', '{moment}')",
+        "INSERT INTO visit (id, subject_id) VALUES ('v', 's')",
+        "INSERT INTO recording (id, visit_id, title, task, side, folder, created) "
+        f"VALUES ('r', 'v', 'One', 'piano', 'left', 'one', '{moment}')",
+        "INSERT INTO run (id, recording_id, state, folder, settings_hash, attempts, stage, fraction, "
+        "message, warnings, error_what, error_advice, cancel_requested, created, queued) VALUES "
+        f"('n', 'r', 'done', 'f', '', 1, '', 1.0, '', 0, '', '', false, '{moment}', '{moment}')",
+    )
+    query = text(
+        "SELECT recording.title, recording.side, run.state FROM recording JOIN run ON recording_id = 'r'"
+    )
+    for version, move in (("0001", command.upgrade), ("0002", command.upgrade), ("0001", command.downgrade)):
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            move(config, version)
+            if move is command.upgrade and version == "0001":
+                for row in rows:
+                    connection.execute(text(row))
+            assert connection.execute(query).all() == [("One", "left", "done")]
+            columns = {column["name"] for column in inspect(connection).get_columns("recording")}
+            assert ("rig_id" in columns) == (version == "0002")
+    engine.dispose()
 
 
 def test_many_that_start_together_migrate_once(settings: Settings) -> None:
