@@ -353,7 +353,8 @@ def _flatten(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     n = fft.next_fast_len(len(samples) + 2048, real=True)
     hertz, power = signal.welch(samples, rate_hz, nperseg=min(2048, len(samples)))
     size = np.sqrt(np.interp(fft.rfftfreq(n, 1 / rate_hz), hertz, power))
-    gain = 1 / np.maximum(size / size.max(), 1e-3) ** WHITENING
+    loudest = max(float(size.max()), float(np.finfo(float).tiny))  # 0 of a silent track
+    gain = 1 / np.maximum(size / loudest, 1e-3) ** WHITENING
     return fft.irfft(fft.rfft(samples, n) * gain.astype(np.float32), n)[: len(samples)].astype(np.float32)
 
 
@@ -454,7 +455,7 @@ def _fit_of_lags(tracks: list[np.ndarray], rate_hz: int) -> _Fits:
     is_long = length >= max(SHORTEST_OVERLAP_S * rate_hz, SHORTEST_OVERLAP_SHARE * shorter)
     least = 1e-6 * energy_r[-1] * energy_t[-1]
     enough = (length >= RIVAL_OVERLAP_S * rate_hz) & (shared > least)
-    fit = np.where(enough, c / np.sqrt(np.maximum(shared, least)), 0.0)
+    fit = np.divide(c, np.sqrt(shared), out=np.zeros(len(c)), where=enough)
     return _Fits(lags, fit, length, is_long)
 
 

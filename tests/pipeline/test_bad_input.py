@@ -89,6 +89,14 @@ def run_and_read(session: Path, capsys: pytest.CaptureFixture[str], out: Path | 
     return said
 
 
+def run_and_read_all(session: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a session of a table without a hand, which stops there, and give all that was said till then."""
+    assert main(["run", str(session), "--out", str(session.parent / "run"), "--workers", "1"]) == 2
+    said = "".join(capsys.readouterr())
+    assert "Traceback" not in said
+    return said
+
+
 def assert_nothing_half_written(out: Path) -> None:
     if not out.is_dir():
         return
@@ -130,18 +138,21 @@ def test_a_file_that_is_no_video_is_named(session, capsys):
     assert "left.mp4" in run_and_read(session, capsys)
 
 
-def test_a_video_without_sound_is_named_and_the_offset_asked_for(session, capsys):
+def test_a_video_without_sound_is_named_with_the_ways_out_before_anything_long(session, capsys):
     make_video(session / "left.mp4", None)
-    said = run_and_read(session, capsys)
-    assert "left" in said
-    assert "offset_s" in said
+    said = run_and_read_all(session, capsys)
+    assert "left.mp4 has no sound" in said
+    assert "[offset_s]" in said
+    assert said.index("left.mp4 has no sound") < said.index("No right hand found")
 
 
-def test_a_silent_track_is_named_and_the_offset_asked_for(session, capsys):
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_silent_track_is_named_before_anything_long(session, capsys):
     make_video(session / "left.mp4", np.zeros(round(SECONDS * RATE_HZ), np.float32))
-    said = run_and_read(session, capsys)
-    assert "left" in said
-    assert "offset_s" in said
+    said = run_and_read_all(session, capsys)
+    assert "Sound does not tell when camera left started" in said
+    assert "silent" in said
+    assert said.index("camera left started") < said.index("No right hand found")
 
 
 def test_cameras_whose_times_do_not_overlap_are_named(session, capsys):
@@ -158,9 +169,7 @@ def test_a_view_without_a_hand_is_named(session, capsys):
 
 def test_no_checkerboard_and_no_rig_is_said_with_the_ways_out_before_anything_long(session, capsys):
     (session / "rig.json").unlink()
-    out = session.parent / "run"
-    assert main(["run", str(session), "--out", str(out), "--workers", "1"]) == 2  # there is no hand, either
-    said = "".join(capsys.readouterr())
+    said = run_and_read_all(session, capsys)
     assert "calibration/" in said
     assert "the rig of an earlier visit" in said
     assert "hand_length_mm" in said
