@@ -7,19 +7,24 @@ import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import SessionError
 from pipeline.hand.joints import SIDES, Side
 
 RIG_FILES = ("rig.json", "rig.toml", "rig.yaml", "rig.yml")
-"""A rig solved before, in one of the formats of `pipeline.calibration.formats`; the first that is there."""
+"""A rig solved before, in one of the formats of `pipeline.calibration.formats`; a session has one at most."""
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mts", ".3gp")
 MAX_CAMERAS = 8
+FOCAL_RANGE_MM = (8.0, 1000.0)
+"""What lenses have, as if on 35 mm film."""
 
 Preset = Literal["minimal", "standard", "dystonia", "latching_fix"]
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A finite number; strict, since ``true`` would pass for 1."""
 
 
 class Checkerboard(BaseModel):
@@ -29,7 +34,7 @@ class Checkerboard(BaseModel):
 
     columns: int = Field(default=9, ge=3, le=40)
     rows: int = Field(default=6, ge=3, le=40)
-    square_mm: FiniteFloat = Field(default=25.0, gt=0)
+    square_mm: Number = Field(default=25.0, gt=0)
 
 
 class SessionSettings(BaseModel):
@@ -46,11 +51,13 @@ class SessionSettings(BaseModel):
     detector: str = "mediapipe"
     estimator: str = "mediapipe"
     checkerboard: Checkerboard = Checkerboard()
-    hand_length_mm: FiniteFloat | None = Field(default=None, gt=80, lt=280)
+    hand_length_mm: Number | None = Field(default=None, gt=80, lt=280)
     """Wrist crease to the middle finger's tip, by ruler: gives the scale where no checkerboard does."""
-    focal_35mm: dict[str, FiniteFloat] = Field(default_factory=dict)
+    focal_35mm: dict[str, Annotated[Number, Field(ge=FOCAL_RANGE_MM[0], le=FOCAL_RANGE_MM[1])]] = Field(
+        default_factory=dict
+    )
     """Focal length by camera as phone makers state it (as if on 35 mm film), where no checkerboard tells."""
-    offset_s: dict[str, FiniteFloat] = Field(default_factory=dict)
+    offset_s: dict[str, Number] = Field(default_factory=dict)
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -103,7 +110,7 @@ def read_session(path: Path) -> Session:
     Raises
     ------
     SessionError
-        The folder is missing, holds no videos or too many, two files of one camera, or its
+        The folder is missing, holds no videos or too many, two files of one camera, two rigs, or its
         ``session.toml`` is not what it should be. Names the file and says what to do.
     """
     path = Path(path)
@@ -128,13 +135,13 @@ def read_session(path: Path) -> Session:
             "Move the files that are no camera of this session elsewhere.",
         )
     settings = _check_reference(settings, names, path)
-    _check_offsets(settings, names, path)
+    _check_names(settings, names, path)
     return Session(
         path=path,
         settings=settings,
         videos=videos,
         calibration_videos=_find_videos(path / "calibration"),
-        rig=next((path / name for name in RIG_FILES if (path / name).is_file()), None),
+        rig=_find_rig(path),
         keypoints=keypoints,
     )
 
@@ -155,11 +162,19 @@ def _find_videos(folder: Path) -> dict[str, Path]:
     return videos
 
 
+def _find_rig(folder: Path) -> Path | None:
+    rigs = [folder / name for name in RIG_FILES if (folder / name).is_file()]
+    if len(rigs) > 1:
+        names = " and ".join(rig.name for rig in rigs)
+        raise SessionError(f"{len(rigs)} rigs in {folder}: {names}.", "Keep the one that is meant.")
+    return rigs[0] if rigs else None
+
+
 def _read_settings(path: Path) -> SessionSettings:
     if not path.is_file():
         return SessionSettings()
     try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows adds a mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SessionError(f"{path} is not TOML: {error}.", "Mend that line.") from error
     try:
@@ -192,13 +207,14 @@ def _check_reference(settings: SessionSettings, names: dict[str, Path], path: Pa
     )
 
 
-def _check_offsets(settings: SessionSettings, names: dict[str, Path], path: Path) -> None:
-    for camera in settings.offset_s:
-        if camera not in names:
-            raise SessionError(
-                f"{path / 'session.toml'}: offset_s names camera {camera}, of which there is no video.",
-                f"The cameras are {', '.join(sorted(names))}.",
-            )
+def _check_names(settings: SessionSettings, names: dict[str, Path], path: Path) -> None:
+    for key, stated in (("offset_s", settings.offset_s), ("focal_35mm", settings.focal_35mm)):
+        for camera in stated:
+            if camera not in names:
+                raise SessionError(
+                    f"{path / 'session.toml'}: {key} names camera {camera}, of which there is no video.",
+                    f"The cameras are {', '.join(sorted(names))}.",
+                )
     if settings.offset_s.get(settings.reference):
         raise SessionError(
             f"{path / 'session.toml'}: offset_s names {settings.reference}, which is the reference camera: "

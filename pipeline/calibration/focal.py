@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import VideoError
-from pipeline.session import Session
+from pipeline.session import FOCAL_RANGE_MM, Session
 from pipeline.video import FORMATS
 
 NOMINAL_FOCAL = 0.8
@@ -96,13 +96,12 @@ def read_focal_35mm(path: Path) -> float | None:
     for place in ((b"trak", b"meta"), (b"meta",), (b"udta", b"meta")):
         for meta in _descend(moov, place):
             value = _read_item(meta, _FOCAL_KEY)
-            if value is not None and _FOCAL_RANGE_MM[0] <= value <= _FOCAL_RANGE_MM[1]:
+            if value is not None and FOCAL_RANGE_MM[0] <= value <= FOCAL_RANGE_MM[1]:
                 return value
     return None
 
 
 _FOCAL_KEY = b"com.apple.quicktime.camera.focal_length.35mm_equivalent"
-_FOCAL_RANGE_MM = (8.0, 1000.0)
 _MOST_HEADER_BYTES = 256 * 2**20
 
 

@@ -164,3 +164,31 @@ def test_an_offset_of_the_reference_camera_is_not_ignored_silently(tmp_path):
     assert "offset_s names front, which is the reference camera" in error.what
     settings = read_session(make(tmp_path, toml="[offset_s]\nfront = 0.0")).settings
     assert settings.offset_s == {"front": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("[focal_35mm]\nleft = -3", "focal_35mm.left"),
+        ("[focal_35mm]\nleft = 2600", "focal_35mm.left"),
+        ("[focal_35mm]\nlfet = 26", "focal_35mm names camera lfet"),
+        ("[offset_s]\nleft = true", "offset_s.left"),
+        ('[checkerboard]\nsquare_mm = "25"', "square_mm"),
+        ("hand_length_mm = 19", "hand_length_mm"),
+    ],
+)
+def test_a_number_that_cannot_be_meant_is_named(tmp_path, line, word):
+    assert word in error_of(make(tmp_path, "front.mp4", "left.mp4", toml=line)).what
+
+
+def test_settings_saved_by_a_windows_editor_are_read(tmp_path):
+    make(tmp_path, "front.mp4", "left.mp4")
+    (tmp_path / "session.toml").write_bytes(b'\xef\xbb\xbfside = "left"\r\n[offset_s]\r\nleft = 1\r\n')
+    settings = read_session(tmp_path).settings
+    assert (settings.side, settings.offset_s) == ("left", {"left": 1.0})
+
+
+def test_two_rigs_in_one_folder_are_both_named(tmp_path):
+    error = error_of(make(tmp_path, "front.mp4", "left.mp4", "rig.json", "rig.yaml"))
+    assert "rig.json and rig.yaml" in error.what
+    assert "Keep the one" in error.advice
