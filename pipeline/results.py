@@ -421,6 +421,21 @@ class PoseGuess:
     global_orient: np.ndarray
     hand_pose: np.ndarray
 
+    @classmethod
+    def make_blank(cls, n_frames: int) -> PoseGuess:
+        """A guess of ``n_frames`` frames, all NaN."""
+        shapes = (10,), (3, 3), (15, 3, 3)
+        return cls(*(np.full((n_frames, *shape), np.nan) for shape in shapes))
+
+    def at(self, frame: int) -> PoseGuess:
+        """One frame's, without the axis of time."""
+        return PoseGuess(self.betas[frame], self.global_orient[frame], self.hand_pose[frame])
+
+    def put(self, frames: Any, guess: PoseGuess | None) -> None:
+        """Write a guess into some frames (an index of numpy's), or NaN where there is none."""
+        for name, values in vars(self).items():
+            values[frames] = np.nan if guess is None else getattr(guess, name)
+
 
 @dataclass(frozen=True)
 class ViewTrack:

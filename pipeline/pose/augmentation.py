@@ -21,6 +21,7 @@ from pipeline.hand.joints import Side
 from pipeline.pose.crops import cut_enhanced
 from pipeline.pose.protocols import Estimator
 from pipeline.pose.regions import Region, apply_affine
+from pipeline.results import PoseGuess
 
 NOMINAL_SCALE = 1.3
 """The seed's middle scale: a pass of this scale and 0 degrees is the estimator's nominal crop."""
@@ -53,12 +54,15 @@ class Measurement:
         Mean of the passes' confidence, 0 to 1.
     right : float
         Mean probability of a right hand; NaN where the network cannot tell.
+    guess : PoseGuess or None
+        The first pass's hand-model pose, without the axis of time; None from networks without a hand model.
     """
 
     points_px: np.ndarray
     sigma_px: np.ndarray
     score: float
     right: float
+    guess: PoseGuess | None = None
 
 
 def measure_hand(
@@ -99,6 +103,7 @@ def measure_hand(
         sigma_px=spread_px * estimator.sigma_scale,
         score=float(estimates.score.mean()),
         right=float(estimates.right.mean()),
+        guess=None if estimates.guess is None else estimates.guess.at(0),
     )
 
 

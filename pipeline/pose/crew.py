@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from pipeline.errors import Cancelled, PoseError
 from pipeline.pose.protocols import Detector, Estimator
-from pipeline.pose.registry import load_detector, load_estimator
+from pipeline.pose.registry import get_entry, load_detector, load_estimator
 from pipeline.processes import leave_interrupts_to_parent
 
 Result = TypeVar("Result")
@@ -73,9 +73,29 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _do(work: Callable[[Bench, Any], Result], piece: Any) -> Result:
+def _do(work: Callable[[Bench, Any], Result], piece: Any) -> tuple[Result, list[str]]:
     assert _bench is not None
-    return work(_bench, piece)
+    return work(_bench, piece), _take_notes(_bench.detector, _bench.estimator)
+
+
+def _take_notes(*networks: Detector | Estimator) -> list[str]:
+    """What networks have to say (`pipeline.pose.protocols`), each thing once."""
+    said: list[str] = []
+    for network in networks:
+        notes = getattr(network, "notes", [])
+        said += notes
+        notes.clear()
+    return said
+
+
+def _share_a_gpu(detector: str, estimator: str) -> bool:
+    """Whether a network would work on a GPU: then one process has it, for each would fill its memory anew."""
+    entries = (get_entry("detector", detector), get_entry("estimator", estimator))
+    if not any(entry.on_gpu for entry in entries):
+        return False
+    from pipeline.pose.networks.runner import choose_device
+
+    return choose_device().type != "cpu"
 
 
 class Crew:
@@ -86,13 +106,23 @@ class Crew:
     detector, estimator : str
         Names in `pipeline.pose.registry`.
     workers : int
-        Processes, at least 1.
+        Processes, at least 1; where a network works on a GPU there is one.
+    warn : callable
+        Hears what the networks have to say, such as a GPU without memory.
     """
 
-    def __init__(self, detector: str, estimator: str, workers: int) -> None:
+    def __init__(
+        self,
+        detector: str,
+        estimator: str,
+        workers: int,
+        warn: Callable[[str], None] = lambda note: None,
+    ) -> None:
         self._names = (detector, estimator)
+        self._warn = warn
         # A daemonic process may have no children; there the work is done in place.
-        self.workers = 1 if multiprocessing.current_process().daemon else workers
+        alone = multiprocessing.current_process().daemon or workers == 1 or _share_a_gpu(detector, estimator)
+        self.workers = 1 if alone else workers
         self._pool: ProcessPoolExecutor | None = None
         self._networks: tuple[Detector, Estimator] | None = None
 
@@ -107,6 +137,10 @@ class Crew:
         else:
             self._networks = (load_detector(self._names[0]), load_estimator(self._names[1]))
         return self
+
+    def get_estimator(self) -> Estimator:
+        """An estimator for this process: the one that works here, if there is one."""
+        return self._networks[1] if self._networks else load_estimator(self._names[1])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -141,20 +175,23 @@ class Crew:
             return self._run_here(work, pieces, listen)
         self._ticks.value = 0
         with leave_interrupts_to_parent():  # the pool starts its processes as work comes in
-            futures: list[Future[Result]] = [self._pool.submit(_do, work, piece) for piece in pieces]
+            futures: list[Future[tuple[Result, list[str]]]] = [
+                self._pool.submit(_do, work, piece) for piece in pieces
+            ]
         pending = set(futures)
         try:
             while pending:
                 done, pending = wait(pending, timeout=POLL_S, return_when=FIRST_COMPLETED)
                 for future in done:
-                    future.result()
+                    for note in future.result()[1]:
+                        self._warn(note)
                 listen(self._ticks.value)
         except BrokenProcessPool as error:
             raise PoseError(
                 "A process that looks for the hand ended unexpectedly.",
                 "Most often memory ran out: close other programs, or set REDYS_WORKERS=1, and start again.",
             ) from error
-        return [future.result() for future in futures]
+        return [future.result()[0] for future in futures]
 
     def _run_here(
         self,
@@ -163,12 +200,15 @@ class Crew:
         listen: Callable[[int], None],
     ) -> list[Result]:
         assert self._networks is not None
+        networks = self._networks
         done = 0
 
         def tick() -> None:
             nonlocal done
             done += 1
+            for note in _take_notes(*networks):
+                self._warn(note)
             listen(done)
 
-        bench = Bench(*self._networks, tick)
+        bench = Bench(*networks, tick)
         return [work(bench, piece) for piece in pieces]

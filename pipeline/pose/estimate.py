@@ -20,7 +20,7 @@ from pipeline.pose.augmentation import PASSES, measure_hand
 from pipeline.pose.crew import Bench, Crew
 from pipeline.pose.protocols import Estimator
 from pipeline.pose.regions import Region, bound_points
-from pipeline.pose.registry import get_entry, load_estimator, require
+from pipeline.pose.registry import get_entry, require
 from pipeline.pose.repair import interpolate, repair_boxes
 from pipeline.pose.tracking import (
     MIN_SCORE,
@@ -32,7 +32,7 @@ from pipeline.pose.tracking import (
     rank_by_size,
 )
 from pipeline.progress import Reporter
-from pipeline.results import ViewTrack
+from pipeline.results import PoseGuess, ViewTrack
 from pipeline.session import Session
 from pipeline.video import probe, read_frames, read_times
 from settings import get_settings
@@ -79,6 +79,16 @@ class _Arrays:
     keypoints_px: np.ndarray
     sigma_px: np.ndarray
     score: np.ndarray
+    guess: PoseGuess
+
+    @classmethod
+    def make_blank(cls, n_frames: int) -> _Arrays:
+        return cls(
+            np.full((n_frames, N_JOINTS, 2), np.nan),
+            np.full((n_frames, N_JOINTS), np.nan),
+            np.full(n_frames, np.nan),
+            PoseGuess.make_blank(n_frames),
+        )
 
 
 def estimate_view(session: Session, camera: str, report: Reporter, workers: int = 0) -> dict[Side, ViewTrack]:
@@ -117,7 +127,8 @@ def estimate_view(session: Session, camera: str, report: Reporter, workers: int 
     fps = float(info.fps)
     message = f"Finding the hand in camera {camera}"
     report.update(0.0, message)
-    crew = Crew(settings.detector, settings.estimator, _count_workers(workers, len(time_s)))
+    wanted = _count_workers(workers, len(time_s))
+    crew = Crew(settings.detector, settings.estimator, wanted, report.warn)
     with crew:
         segments = [
             _Segment(path, start, stop, fps, settings.sides, settings.preset)
@@ -132,7 +143,7 @@ def estimate_view(session: Session, camera: str, report: Reporter, workers: int 
         chosen = assign_sides(tracklets, settings.sides, fps)
         _require_hands(chosen, settings.sides, len(time_s), camera, path, report)
         tracks: dict[Side, ViewTrack] = {}
-        estimator = load_estimator(settings.estimator)
+        estimator = crew.get_estimator()
         for side in settings.sides:
             arrays = _collect(chosen[side], len(time_s))
             box, state, repairs = _plan_repairs(
@@ -148,6 +159,7 @@ def estimate_view(session: Session, camera: str, report: Reporter, workers: int 
                 sigma_px=arrays.sigma_px.astype(np.float32),
                 score=arrays.score.astype(np.float32),
                 size_px=info.size_px,
+                guess=arrays.guess if np.isfinite(arrays.guess.betas).any() else None,
             )
     report.update(1.0, message)
     return tracks
@@ -195,15 +207,13 @@ def _explain_votes(
 
 def _collect(tracklets: Sequence[Tracklet], n_frames: int) -> _Arrays:
     """One hand's frames from its tracklets; where two claim a frame the larger one has it."""
-    arrays = _Arrays(
-        np.full((n_frames, N_JOINTS, 2), np.nan),
-        np.full((n_frames, N_JOINTS), np.nan),
-        np.full(n_frames, np.nan),
-    )
+    arrays = _Arrays.make_blank(n_frames)
     for tracklet in reversed(rank_by_size(tracklets)):
         arrays.keypoints_px[tracklet.frames] = tracklet.points_px
         arrays.sigma_px[tracklet.frames] = tracklet.sigma_px
         arrays.score[tracklet.frames] = tracklet.score
+        for frame, guess in zip(tracklet.frames, tracklet.guess, strict=True):
+            arrays.guess.put(frame, guess)
     return arrays
 
 
@@ -252,6 +262,7 @@ def _plan_repairs(
     again = repaired | (valid & np.isnan(arrays.sigma_px).all(axis=1))
     for values in (arrays.keypoints_px, arrays.sigma_px, arrays.score):
         values[~valid | again] = np.nan
+    arrays.guess.put(~valid | again, None)
     frames = np.flatnonzero(again)
     stretches = np.split(frames, np.flatnonzero(np.diff(frames) > MAX_SKIP) + 1) if len(frames) else []
     pieces = [
@@ -268,20 +279,19 @@ def _plan_repairs(
 def _repair(crew: Crew, repairs: list[_Repairs], arrays: _Arrays, report: Reporter, message: str) -> None:
     total = sum(len(piece.frames) for piece in repairs)
     measured = crew.run(_measure_again, repairs, lambda done: report.update(done / max(total, 1), message))
-    for piece, (points, sigma, score) in zip(repairs, measured, strict=True):
-        arrays.keypoints_px[piece.frames] = points
-        arrays.sigma_px[piece.frames] = sigma
-        arrays.score[piece.frames] = score
+    for piece, part in zip(repairs, measured, strict=True):
+        arrays.keypoints_px[piece.frames] = part.keypoints_px
+        arrays.sigma_px[piece.frames] = part.sigma_px
+        arrays.score[piece.frames] = part.score
+        arrays.guess.put(piece.frames, part.guess)
 
 
-def _measure_again(bench: Bench, piece: _Repairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points (n, 21, 2), sigma (n, 21) and score (n,) in given regions; runs in a worker process.
+def _measure_again(bench: Bench, piece: _Repairs) -> _Arrays:
+    """What is in given regions, n of them; runs in a worker process.
 
     Points are NaN where the network does not see a hand in the region; its score stays.
     """
-    n_frames = len(piece.frames)
-    points, sigma = np.full((n_frames, N_JOINTS, 2), np.nan), np.full((n_frames, N_JOINTS), np.nan)
-    score = np.full(n_frames, np.nan)
+    found = _Arrays.make_blank(len(piece.frames))
     rows = {int(frame): row for row, frame in enumerate(piece.frames)}
     for frame in read_frames(piece.path, int(piece.frames[0]), int(piece.frames[-1]) + 1):
         row = rows.get(frame.index)
@@ -289,8 +299,9 @@ def _measure_again(bench: Bench, piece: _Repairs) -> tuple[np.ndarray, np.ndarra
             continue
         region = Region.from_array(piece.regions[row])
         hand = measure_hand(frame.image, region, bench.estimator, piece.side, piece.preset, PASSES)
-        score[row] = hand.score
+        found.score[row] = hand.score
         if hand.score >= MIN_SCORE:
-            points[row], sigma[row] = hand.points_px, hand.sigma_px
+            found.keypoints_px[row], found.sigma_px[row] = hand.points_px, hand.sigma_px
+            found.guess.put(row, hand.guess)
         bench.tick()
-    return points, sigma, score
+    return found

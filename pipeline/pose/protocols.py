@@ -1,4 +1,8 @@
-"""What a detector and an estimator are. A new network: a file that has these, a line in the registry."""
+"""What a detector and an estimator are. A new network: a file that has these, a line in the registry.
+
+One that may have to change its ways while it works (a GPU without memory) has ``notes`` as well, a list of
+sentences for the person: who reads it empties it, and the run's report keeps them as warnings.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import numpy as np
 
 from pipeline.hand.joints import Side
 from pipeline.pose.regions import Region
+from pipeline.results import PoseGuess
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,15 @@ class Estimates:
         The network's confidence that the crop holds a hand, 0 to 1.
     right : ndarray (N,)
         The network's probability that it is a right hand; NaN from a network that cannot tell.
+    guess : PoseGuess or None
+        Only from networks with a hand model: the pose of N hands, absolute, each in the frame of its own
+        crop's camera; of a left hand the mirrored right hand's.
     """
 
     points_px: np.ndarray
     score: np.ndarray
     right: np.ndarray
+    guess: PoseGuess | None = None
 
 
 class Detector(Protocol):

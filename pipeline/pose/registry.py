@@ -39,6 +39,8 @@ class ModelEntry:
         The files that it needs; raises `ModelError` where their package is missing.
     place : str
         Where the files come from and go.
+    on_gpu : bool
+        Works on a GPU where there is one.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ModelEntry:
     load: Callable[[], Any]
     files: Callable[[], list[Path]]
     place: str
+    on_gpu: bool = False
 
     def find_fault(self) -> str:
         """What is missing and what to do, in words; empty when all files are there."""
@@ -86,6 +89,7 @@ def _make_network_entry(name: str) -> ModelEntry:
         load,
         lambda: [files.locate(name), locate(LANDMARK_FILE)],
         files.PLACES[name],
+        on_gpu=True,
     )
 
 

@@ -15,6 +15,7 @@ from pipeline.hand.joints import Side
 from pipeline.pose.augmentation import ONE_PASS, PASSES, Measurement, measure_hand
 from pipeline.pose.protocols import Detection, Detector, Estimator
 from pipeline.pose.regions import Region, bound_points, compute_overlap, get_area
+from pipeline.results import PoseGuess
 
 MIN_SCORE = 0.5
 """Below this confidence a followed hand is lost."""
@@ -53,6 +54,7 @@ class Tracklet:
     sigma_px : list of ndarray (21,)
         NaN where only one pass was made.
     score, right : list of float
+    guess : list of PoseGuess or None
     """
 
     frames: list[int] = field(default_factory=list)
@@ -60,6 +62,7 @@ class Tracklet:
     sigma_px: list[np.ndarray] = field(default_factory=list)
     score: list[float] = field(default_factory=list)
     right: list[float] = field(default_factory=list)
+    guess: list[PoseGuess | None] = field(default_factory=list)
 
     def add(self, frame: int, measured: Measurement) -> None:
         """Append a frame."""
@@ -68,6 +71,7 @@ class Tracklet:
         self.sigma_px.append(measured.sigma_px)
         self.score.append(measured.score)
         self.right.append(measured.right)
+        self.guess.append(measured.guess)
 
     @property
     def last_box_px(self) -> np.ndarray:

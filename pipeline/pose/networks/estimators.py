@@ -38,20 +38,6 @@ from pipeline.results import PoseGuess
 
 
 @dataclass(frozen=True)
-class HandEstimates(Estimates):
-    """`Estimates` with the hand model's pose.
-
-    Attributes
-    ----------
-    guess : PoseGuess
-        Of N hands, absolute, each in the frame of its own crop's camera; of a left hand the mirrored right
-        hand's.
-    """
-
-    guess: PoseGuess
-
-
-@dataclass(frozen=True)
 class Reconstruction:
     """Hands in a whole picture.
 
@@ -130,7 +116,12 @@ class NetworkEstimator:
         self.runner = runner or Runner(TITLES[name], lambda: load_network(name))
         self._landmarks = LandmarkNetwork()
 
-    def estimate(self, crops_bgr: np.ndarray, side: Side) -> HandEstimates:
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of this run (`Runner.notes`)."""
+        return self.runner.notes
+
+    def estimate(self, crops_bgr: np.ndarray, side: Side) -> Estimates:
         """Joints in crops (N, 256, 256, 3) uint8 BGR of a hand of ``side``, with the hand model's pose.
 
         ``score`` and ``right`` are MediaPipe's, of the hand where the network placed it.
@@ -141,7 +132,7 @@ class NetworkEstimator:
         if side == "left":
             points_px[..., 0] = PICTURE_PX - 1 - points_px[..., 0]
         score, right = self._look_for_hands(crops_bgr, points_px)
-        return HandEstimates(points_px, score, right, _get_guess(answer))
+        return Estimates(points_px, score, right, _get_guess(answer))
 
     def reconstruct(self, image_bgr: np.ndarray, regions: Sequence[Region], side: Side) -> Reconstruction:
         """Hands of one side in regions of a whole picture (H, W, 3) uint8 BGR, cut as published.

@@ -10,13 +10,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from pipeline.errors import Cancelled, ModelError, PoseError, VideoError
 from pipeline.pose import estimate, registry
+from pipeline.pose.crew import Crew
 from pipeline.pose.estimate import SEGMENT_FRAMES, estimate_view, split
 from pipeline.pose.protocols import Detection, Estimates
 from pipeline.pose.regions import Region
 from pipeline.progress import Reporter
+from pipeline.results import PoseGuess, RunFolder, read_view, write_view
 from pipeline.session import Session, SessionSettings
 from pipeline.video import VideoWriter, read_frames
 
@@ -154,6 +157,87 @@ def test_a_frame_that_the_tracker_lost_is_measured_in_its_bridged_box(discs, mon
     (lost,) = np.flatnonzero(track.box_state == "interpolated")
     assert np.abs(track.keypoints_px[lost].mean(axis=0) - get_place(lost)).max() < 0.3
     assert track.score[lost] > 0.5
+
+
+class PosingEstimator(DiscEstimator):
+    """Has a hand model, whose first shape value is where the disc lies from the left, in px of the crop."""
+
+    name = "posing"
+
+    def __init__(self):
+        self.notes = ["The GPU has too little memory for 64 crops at once: now 32."]
+
+    def estimate(self, crops_bgr, side):
+        answer = super().estimate(crops_bgr, side)
+        guess = PoseGuess.make_blank(len(crops_bgr))
+        for row, points in enumerate(answer.points_px):
+            shape = np.r_[points[:, 0].mean(), np.zeros(9)]
+            guess.put(row, PoseGuess(shape, np.eye(3), np.broadcast_to(np.eye(3), (15, 3, 3))))
+        return Estimates(answer.points_px, answer.score, answer.right, guess)
+
+
+@pytest.fixture
+def posing(monkeypatch):
+    made: list[tuple[registry.Role, Any]] = [("detector", DiscDetector), ("estimator", PosingEstimator)]
+    entries = tuple(
+        registry.ModelEntry("disc", role, "", "", load, lambda: [], "", on_gpu=True) for role, load in made
+    )
+    monkeypatch.setattr(registry, "MODELS", entries)
+
+
+def test_a_networks_pose_goes_into_the_track_and_its_file_of_the_frames_with_a_hand(posing, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 80, hidden={*range(20, 23), *range(50, 56)})
+    tracks = run_discs(tmp_path / "front.mp4")
+    guess = tracks["right"].guess
+    assert guess is not None
+    seen = np.isfinite(tracks["right"].keypoints_px).all(axis=(1, 2))
+    assert seen.sum() == 80 - 9
+    for values in vars(guess).values():
+        assert np.isfinite(values[seen]).all()
+        assert np.isnan(values[~seen]).all()
+    assert guess.betas[seen, 0] == pytest.approx(112, abs=6)  # the disc is in the middle of each crop
+    run = RunFolder(tmp_path / "run")
+    write_view(run, "front", tracks)
+    read = read_view(run, "front")["right"].guess
+    assert read is not None
+    np.testing.assert_allclose(read.betas, guess.betas, rtol=1e-6)
+    np.testing.assert_array_equal(read.hand_pose, guess.hand_pose)
+
+
+def test_without_a_hand_model_there_is_no_pose(discs, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 20)
+    assert run_discs(tmp_path / "front.mp4")["right"].guess is None
+
+
+def test_what_a_network_has_to_say_is_a_warning_of_the_run_said_once(posing, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 20)
+    report = Reporter()
+    run_discs(tmp_path / "front.mp4", report)
+    assert report.warnings == ["The GPU has too little memory for 64 crops at once: now 32."]
+
+
+@pytest.mark.parametrize(("device", "workers"), [("cpu", 3), ("cuda", 1), ("mps", 1)])
+def test_a_gpu_is_one_process(posing, monkeypatch, device, workers):
+    monkeypatch.setattr("pipeline.pose.networks.runner.choose_device", lambda: torch.device(device))
+    assert Crew("disc", "disc", 3).workers == workers
+
+
+def test_networks_that_know_no_gpu_take_every_core_though_there_is_one(discs, monkeypatch):
+    monkeypatch.setattr("pipeline.pose.networks.runner.choose_device", lambda: torch.device("cuda"))
+    assert Crew("disc", "disc", 3).workers == 3
+
+
+def _say_and_count(bench, piece):
+    bench.estimator.notes = [f"piece {piece}"]
+    bench.tick()
+    return piece
+
+
+def test_what_a_network_says_in_another_process_is_heard_here():
+    heard: list[str] = []
+    with Crew("mediapipe", "mediapipe", 2, heard.append) as crew:
+        assert crew.run(_say_and_count, [1, 2, 3], lambda done: None) == [1, 2, 3]
+    assert sorted(heard) == ["piece 1", "piece 2", "piece 3"]
 
 
 def test_no_hand_is_an_error_that_names_the_camera_and_what_to_do(discs, tmp_path):

@@ -14,7 +14,7 @@ from pipeline.pose.crops import cut
 from pipeline.pose.landmarks import MediaPipeDetector, MediaPipeEstimator
 from pipeline.pose.networks import estimators
 from pipeline.pose.networks.checkpoints import read_checkpoint
-from pipeline.pose.networks.estimators import HandEstimates, NetworkEstimator, load_network
+from pipeline.pose.networks.estimators import NetworkEstimator, load_network
 from pipeline.pose.networks.files import locate
 from pipeline.pose.networks.hamba import Hamba, HambaSize, read_size
 from pipeline.pose.networks.hamer import Hamer, HamerSize
@@ -107,7 +107,7 @@ def test_a_left_hand_is_measured_as_the_mirrored_right_one(estimator):
 
 def test_rotations_are_rotations_and_shapes_as_promised(estimator):
     found = estimator.estimate(np.zeros((2, 256, 256, 3), np.uint8), "right")
-    assert isinstance(found, HandEstimates)
+    assert found.guess is not None
     assert found.points_px.shape == (2, 21, 2)
     assert found.guess.betas.shape == (2, 10)
     assert found.guess.global_orient.shape == (2, 3, 3)
