@@ -264,7 +264,7 @@ def _check_cameras(session: Session) -> list[Finding]:
 
 def _check_calibration(session: Session, infos: dict[str, VideoInfo]) -> list[Finding]:
     if session.rig is not None:
-        return _check_rig(session, session.rig)
+        return [*_check_rig(session, session.rig, infos), *_note_unused_takes(session, session.rig)]
     if not session.calibration_videos:
         if len(session.cameras) == 1:
             return []
@@ -298,6 +298,19 @@ def _check_calibration(session: Session, infos: dict[str, VideoInfo]) -> list[Fi
     return findings
 
 
+def _note_unused_takes(session: Session, rig: Path) -> list[Finding]:
+    if not session.calibration_videos:
+        return []
+    return [
+        Finding(
+            "calibration",
+            "warning",
+            f"The checkerboard takes in calibration/ are left out, since there is {_inside(session, rig)}.",
+            f"Move {_inside(session, rig)} elsewhere if the cameras were calibrated anew.",
+        )
+    ]
+
+
 def _check_take(session: Session, name: str, take: VideoInfo, video: VideoInfo | None) -> list[Finding]:
     file = _inside(session, take.path)
     if name not in session.cameras:
@@ -307,40 +320,33 @@ def _check_take(session: Session, name: str, take: VideoInfo, video: VideoInfo |
         findings.append(
             Finding(file, "warning", f"{file} is cut off.", "Copy the file from the camera again.")
         )
-    if video is None:
-        return findings
-    shape, expected = (size[0] / size[1] for size in (take.size_px, video.size_px))
+    return findings if video is None else findings + _check_size(file, name, take.size_px, video.size_px)
+
+
+def _check_size(
+    file: str, name: str, calibrated_px: tuple[int, int], recorded_px: tuple[int, int]
+) -> list[Finding]:
+    """A lens holds for pictures of one shape; for another size of it, if the camera does not crop."""
+    if calibrated_px == recorded_px:
+        return []
+    what = (
+        f"{file} has camera {name} at {calibrated_px[0]}x{calibrated_px[1]}, but it recorded "
+        f"{recorded_px[0]}x{recorded_px[1]}: "
+    )
+    advice = "Film the checkerboard in the same mode of the camera as the recording."
+    shape, expected = (size[0] / size[1] for size in (calibrated_px, recorded_px))
     if abs(shape / expected - 1) > ASPECT_TOLERANCE:
-        findings.append(
-            Finding(
-                file,
-                "error",
-                f"{file} is {take.size_px[0]}x{take.size_px[1]}, but camera {name} recorded "
-                f"{video.size_px[0]}x{video.size_px[1]}: another shape of picture, so another lens.",
-                "Film the checkerboard in the same mode of the camera as the recording.",
-            )
-        )
-    elif take.size_px != video.size_px:
-        findings.append(
-            Finding(
-                file,
-                "warning",
-                f"{file} is {take.size_px[0]}x{take.size_px[1]}, but camera {name} recorded "
-                f"{video.size_px[0]}x{video.size_px[1]}: the lens is scaled, which holds only if the camera "
-                "does not crop.",
-                "Film the checkerboard in the same mode of the camera as the recording.",
-            )
-        )
-    return findings
+        return [Finding(file, "error", f"{what}another shape of picture, so another lens.", advice)]
+    scaled = "the lens is scaled, which holds only if the camera does not crop."
+    return [Finding(file, "warning", what + scaled, advice)]
 
 
-def _check_rig(session: Session, path: Path) -> list[Finding]:
+def _check_rig(session: Session, path: Path, infos: dict[str, VideoInfo]) -> list[Finding]:
     file = _inside(session, path)
     try:
         rig = read_rig_file(path)
     except RedysError as error:
-        advice = "Copy it once more from the run it came from." if path.suffix == ".json" else error.advice
-        return [Finding(file, "error", error.what, advice)]
+        return [Finding(file, "error", error.what, error.advice)]
     missing = [name for name in session.cameras if name not in rig.cameras]
     if missing:
         return [
@@ -357,4 +363,6 @@ def _check_rig(session: Session, path: Path) -> list[Finding]:
         what = f"{file}{called} is not known to be reliable: {' '.join(rig.reasons) or 'no reason is given.'}"
         advice = "Film a checkerboard with all cameras for numbers to rely on."
         findings.append(Finding(file, "warning", what, advice))
+    for name, video in infos.items():
+        findings += _check_size(file, name, rig.cameras[name].size_px, video.size_px)
     return findings

@@ -24,20 +24,20 @@ Reading executes nothing and is bounded: files are small or refused, nesting is 
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.errors import CalibrationError
+from pipeline.calibration.plausible import NEAREST_CAMERAS_MM, list_doubts, measure_distances_mm
+from pipeline.errors import CalibrationError, RunFolderError
 from pipeline.files import write_bytes
-from pipeline.results import Camera, Rig, read_rig, write_rig
+from pipeline.results import Camera, Rig, Verdict, read_rig, write_rig
 
 JSON_SUFFIX = ".json"
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -52,9 +52,6 @@ MAX_JSON_BYTES = 2**25
 MAX_FOREIGN_BYTES = 2**18
 """Sixty cameras take a tenth of it, and by indentation alone it cannot nest deep enough to harm a parser."""
 MAX_CAMERAS = 64
-
-NEAREST_CAMERAS_MM = 10.0
-"""No two cameras stand nearer: a rig whose cameras all do is in metres, or has no places at all."""
 
 ROTATION_TOLERANCE = 1e-4
 """Of ``R R^T``: files print R with five digits and more."""
@@ -75,10 +72,11 @@ def read_rig_file(path: Path) -> Rig:
     -------
     Rig
         Lengths in mm, the reference camera is the world. From YAML and TOML: source "file", verdict "check".
+        The verdict is "check" at best, too, where lenses or places are odd (`plausible.list_doubts`).
 
     Raises
     ------
-    CalibrationError, RunFolderError
+    CalibrationError
         No such format, too large, malformed, or not a rig: names the file, the camera and the field.
     """
     path = Path(path)
@@ -93,7 +91,16 @@ def read_rig_file(path: Path) -> Rig:
         raise CalibrationError(f"{path.name} is no rig of a known format.", _known_formats())
     for camera in rig.cameras.values():
         _check_camera(path, camera)
-    return rig
+    _check_distances(path, rig.cameras)
+    return add_doubts(rig, list_doubts(rig.cameras))
+
+
+def add_doubts(rig: Rig, doubts: Sequence[str]) -> Rig:
+    """The rig with more reasons, said once each; with any it is "reliable" no longer."""
+    if not doubts:
+        return rig
+    verdict: Verdict = "failed" if rig.verdict == "failed" else "check"
+    return replace(rig, verdict=verdict, reasons=tuple(dict.fromkeys((*rig.reasons, *doubts))))
 
 
 def write_rig_file(path: Path, rig: Rig) -> None:
@@ -174,7 +181,6 @@ def _assemble(path: Path, contents: _Contents) -> Rig:
         cameras[camera.name] = camera
     reasons = [f"The rig came from {contents.program}, which does not say how good the calibration was."]
     reasons += _read_unit(path, contents.unit)
-    _check_distances(path, cameras)
     reference, moved = _find_reference(path, cameras, contents.reference)
     if moved:
         from pipeline.calibration.rig import move_reference  # here, since it reads rigs by this file
@@ -271,14 +277,15 @@ def _find_reference(path: Path, cameras: Mapping[str, Camera], stated: Any) -> t
     return stated, stated not in at_home
 
 
-def _is_world(camera: Camera) -> bool:
-    return bool(np.allclose(camera.R, np.eye(3), rtol=0, atol=1e-12) and np.abs(camera.t_mm).max() < 1e-9)
+def _is_world(camera: Camera, tolerance: float = 1e-12) -> bool:
+    """Whether a camera's axes and place (in m) are the world's."""
+    is_there = np.abs(camera.t_mm).max() < 1e3 * tolerance
+    return bool(np.allclose(camera.R, np.eye(3), rtol=0, atol=tolerance) and is_there)
 
 
 def _check_distances(path: Path, cameras: Mapping[str, Camera]) -> None:
     """Refuse lengths in metres and files without places: they would pass as a rig far too small."""
-    centres = {name: -camera.R.T @ camera.t_mm for name, camera in cameras.items()}
-    apart = [float(np.linalg.norm(centres[a] - centres[b])) for a, b in itertools.combinations(centres, 2)]
+    apart = measure_distances_mm(cameras).values()
     if apart and max(apart) < NEAREST_CAMERAS_MM:
         raise CalibrationError(
             f"{path.name}: its cameras stand at most {max(apart):.2g} mm apart, which cameras cannot.",
@@ -348,8 +355,13 @@ def _read_json(path: Path) -> Rig:
         _read_bounded(path, MAX_JSON_BYTES)
     try:
         rig = read_rig(path)
+    except RunFolderError as error:  # whose advice is for a run folder
+        raise CalibrationError(
+            error.what, f"Copy {path.name} once more from the run it came from."
+        ) from error
     except (AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise CalibrationError(f"{path.name} is not a rig of this program.", _ADVICE) from error
+    _check_lists(path, rig)
     for what, value, known in (("verdict", rig.verdict, VERDICTS), ("source", rig.source, SOURCES)):
         if value not in known:
             raise CalibrationError(
@@ -358,7 +370,53 @@ def _read_json(path: Path) -> Rig:
     for name, camera in rig.cameras.items():
         if name != camera.name:
             raise CalibrationError(f"{path.name}: camera {name} is called {camera.name}, too.", _ADVICE)
+    if not _is_world(rig.cameras[rig.reference], ROTATION_TOLERANCE):
+        raise CalibrationError(
+            f"{path.name}: camera {rig.reference} is said to be the world, but has a place in another one.",
+            _ADVICE,
+        )
     return rig
+
+
+def _check_lists(path: Path, rig: Rig) -> None:
+    """That the lists of a JSON file hold what pages and reports take out of them."""
+    wrong = []
+    if not _are_dicts(rig.pairs, ("a", "b")) or not all(_is_pair(rig, pair) for pair in rig.pairs):
+        wrong.append("pairs")
+    if not all(isinstance(reason, str) for reason in rig.reasons):
+        wrong.append("reasons")
+    for name, camera in rig.cameras.items():
+        if not _are_dicts(camera.used, ("time_s", "rms_px")):
+            wrong.append(f"used of camera {name}")
+        if not _are_dicts(camera.refused, ("time_s", "reason")):
+            wrong.append(f"refused of camera {name}")
+        if not _is_grid(camera.coverage):
+            wrong.append(f"coverage of camera {name}")
+    if wrong:
+        raise CalibrationError(f"{path.name}: not as this program writes it: {', '.join(wrong)}.", _ADVICE)
+
+
+def _is_pair(rig: Rig, pair: dict[str, Any]) -> bool:
+    is_there = all(isinstance(pair[key], str) and pair[key] in rig.cameras for key in ("a", "b"))
+    return is_there and _is_number(pair.get("rms_px"))
+
+
+def _are_dicts(entries: Any, keys: tuple[str, ...]) -> bool:
+    if not isinstance(entries, list):
+        return False
+    return all(isinstance(entry, dict) and all(key in entry for key in keys) for entry in entries)
+
+
+def _is_number(value: Any) -> bool:
+    """A number, or null for what is not known."""
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _is_grid(rows: Any) -> bool:
+    """Whole numbers, row by row, all rows of one length."""
+    if not (isinstance(rows, list) and all(isinstance(row, list) for row in rows)):
+        return False
+    return len({len(row) for row in rows}) <= 1 and all(isinstance(n, int) for row in rows for n in row)
 
 
 # --- OpenCV --------------------------------------------------------------------------------------

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.calibration.focal import guess_focal
-from pipeline.calibration.formats import read_rig_file
-from pipeline.errors import CalibrationError, RedysError
+from pipeline.calibration.formats import add_doubts, read_rig_file
+from pipeline.errors import CalibrationError
 from pipeline.results import Camera, Rig
 from pipeline.session import Session
 from pipeline.video import probe
@@ -30,8 +32,8 @@ def scale_camera(camera: Camera, size_px: tuple[int, int]) -> Camera:
     Returns
     -------
     Camera
-        K and rms_px scaled; the pixel convention (centre of the first pixel at 0) is kept: a point u goes
-        to ``(u + 1/2) s - 1/2``.
+        K and the errors in px scaled; the pixel convention (centre of the first pixel at 0) is kept: a point
+        u goes to ``(u + 1/2) s - 1/2``.
 
     Raises
     ------
@@ -50,23 +52,41 @@ def scale_camera(camera: Camera, size_px: tuple[int, int]) -> Camera:
     K = np.diag([sx, sy, 1.0]) @ camera.K
     K[0, 2] += (sx - 1) / 2
     K[1, 2] += (sy - 1) / 2
-    return replace(camera, size_px=size_px, K=K, rms_px=camera.rms_px * (sx + sy) / 2)
+    scale = (sx + sy) / 2
+    return replace(
+        camera, size_px=size_px, K=K, rms_px=camera.rms_px * scale, left_out_px=camera.left_out_px * scale
+    )
 
 
 def move_reference(rig: Rig, reference: str) -> Rig:
-    """The same rig with another camera as its world."""
+    """The same rig with another camera as its world.
+
+    The expected errors, which are against the world, are those of both cameras together, taken as
+    independent; the turn's part in a place goes with the distance.
+    """
     if rig.reference == reference:
         return rig
     root = rig.cameras[reference]
+    away_mm = float(np.linalg.norm(root.t_mm))
     cameras = {}
     for name, camera in rig.cameras.items():
         R = camera.R @ root.R.T
-        cameras[name] = replace(camera, R=R, t_mm=camera.t_mm - R @ root.t_mm)
+        t_mm = camera.t_mm - R @ root.t_mm
+        sigma_deg = math.hypot(camera.sigma_deg, root.sigma_deg)
+        sigma_mm = math.hypot(camera.sigma_mm, root.sigma_mm, math.radians(sigma_deg) * away_mm)
+        cameras[name] = replace(camera, R=R, t_mm=t_mm, sigma_deg=sigma_deg, sigma_mm=sigma_mm)
+    home: dict[str, Any] = {"R": np.eye(3), "t_mm": np.zeros(3)}
+    if math.isfinite(root.sigma_deg):
+        home |= {"sigma_deg": 0.0, "sigma_mm": 0.0}
+    cameras[reference] = replace(root, **home)
     return replace(rig, reference=reference, cameras=cameras)
 
 
 def fit_to_session(rig: Rig, session: Session) -> Rig:
     """The rig for exactly the session's cameras, reference and picture sizes.
+
+    A camera that recorded at another size than it was calibrated at has its lens scaled, and makes the
+    verdict "check" at best: many cameras crop in one mode and not in the other, which nothing shows.
 
     Raises
     ------
@@ -80,14 +100,24 @@ def fit_to_session(rig: Rig, session: Session) -> Rig:
             "Name the videos after the rig's cameras, or calibrate again with all cameras.",
         )
     rig = move_reference(rig, session.settings.reference)
-    cameras = {}
+    cameras, doubts = {}, []
     for name in session.cameras:
-        camera = rig.cameras[name]
+        cameras[name] = camera = rig.cameras[name]
         if session.videos:
-            camera = scale_camera(camera, probe(session.videos[name]).size_px)
-        cameras[name] = camera
+            cameras[name] = scale_camera(camera, probe(session.videos[name]).size_px)
+        if cameras[name].size_px != camera.size_px:
+            doubts.append(say_scaled(name, camera.size_px, cameras[name].size_px))
     pairs = [pair for pair in rig.pairs if pair["a"] in cameras and pair["b"] in cameras]
-    return replace(rig, cameras=cameras, pairs=pairs)
+    return add_doubts(replace(rig, cameras=cameras, pairs=pairs), doubts)
+
+
+def say_scaled(name: str, calibrated_px: tuple[int, int], recorded_px: tuple[int, int]) -> str:
+    """What it means that a camera recorded at another size of the same shape than it was calibrated at."""
+    was, now = (f"{width}x{height}" for width, height in (calibrated_px, recorded_px))
+    return (
+        f"Camera {name} was calibrated at {was} and recorded at {now}: the lens is scaled, which holds only "
+        "if the camera does not crop."
+    )
 
 
 def reuse_rig(session: Session, path: Path) -> Rig:
@@ -98,12 +128,7 @@ def reuse_rig(session: Session, path: Path) -> Rig:
     CalibrationError
         As `fit_to_session`, or the file cannot be read.
     """
-    try:
-        rig = read_rig_file(path)
-    except RedysError as error:
-        advice = f"Copy {path.name} once more from the run it came from."
-        raise CalibrationError(error.what, advice if path.suffix == ".json" else error.advice) from error
-    return replace(fit_to_session(rig, session), source="file")
+    return replace(fit_to_session(read_rig_file(path), session), source="file")
 
 
 def nominal_rig(session: Session) -> Rig:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from pipeline.calibration.lens import LensFit
+from pipeline.calibration.plausible import is_monotonic, is_usual_focal
 from pipeline.results import Camera, Verdict
 from pipeline.session import Checkerboard
 
@@ -20,7 +21,6 @@ FEW_VIEWS = 8
 FEW_COMMON = 5
 LEAST_COVERAGE = 0.2
 FOCAL_SIGMA = 0.003
-FOCAL_RANGE = (0.4, 4.0)
 BASELINE_MM = (30.0, 5000.0)
 SQUARE_SPREAD = 0.005
 CONTRADICTED_SHARE = 0.25
@@ -155,12 +155,11 @@ def _judge_lens(camera: Camera, lens: LensFit) -> list[str]:
             f"Camera {name}: the focal length is uncertain by {100 * lens.focal_sigma_px / focal:.1f} %; "
             "show the board tilted more, and nearer."
         )
-    low, high = FOCAL_RANGE
-    if not low < focal / max(camera.size_px) < high:
+    if not is_usual_focal(camera):
         reasons.append(
             f"Camera {name}: a focal length of {focal:.0f} px is unusual for {camera.size_px[0]} px of width."
         )
-    if not _is_monotonic(camera):
+    if not is_monotonic(camera):
         reasons.append(
             f"Camera {name}: the lens distortion is not determined towards the picture's corners; "
             "show the board there too."
@@ -178,14 +177,6 @@ def name_worst_view(camera: Camera) -> str:
         f"Camera {camera.name}: the view at {worst['time_s']:.1f} s fits worst "
         f"({worst['rms_px']:.2f} px, usually {usual:.2f} px)."
     )
-
-
-def _is_monotonic(camera: Camera) -> bool:
-    """Whether the radial distortion rises all the way to the picture's corners."""
-    corner = np.array(camera.size_px) / 2 / [camera.K[0, 0], camera.K[1, 1]]
-    r = np.linspace(0, 1.05 * float(np.linalg.norm(corner)), 100)
-    k1, k2, _, _, k3 = camera.distortion
-    return bool((1 + 3 * k1 * r**2 + 5 * k2 * r**4 + 7 * k3 * r**6 > 0).all())
 
 
 def _judge_views(camera: Camera, views: list[np.ndarray]) -> list[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def make_camera(name: str, x_mm: float = 0.0) -> Camera:
 
 def calibrated(folder: Path, *cameras: str) -> Session:
     """The session with a rig for the cameras, so that calibration is no concern."""
-    rig = {name: make_camera(name) for name in cameras}
+    rig = {name: make_camera(name, 300.0 * place) for place, name in enumerate(cameras)}
     write_rig(folder / "rig.json", Rig(cameras[0], rig))
     return read_session(folder)
 
@@ -207,7 +208,9 @@ def test_a_take_of_another_picture_mode_is_named(tmp_path, plain, size, level):
     make(tmp_path, plain, "phone.mp4")
     film(tmp_path / "calibration" / "phone.mp4", size=size, fps=10)
     texts = of_level(check_session(read_session(tmp_path)), level)
-    assert any(f"calibration/phone.mp4 is {size[0]}x{size[1]}, but camera phone" in text for text in texts)
+    assert any(
+        f"calibration/phone.mp4 has camera phone at {size[0]}x{size[1]}, but" in text for text in texts
+    )
 
 
 def test_a_broken_checkerboard_take_is_an_error(tmp_path, plain):
@@ -238,6 +241,24 @@ def test_a_rig_of_any_format_is_named_and_doubted_where_nobody_vouches(tmp_path,
     errors = [finding for finding in check_session(read_session(tmp_path)) if finding.level == "error"]
     assert [finding.file for finding in errors] == [f"rig{suffix}"]
     assert errors[0].advice
+
+
+@pytest.mark.parametrize(("size", "level"), [((640, 480), "error"), ((1280, 720), "warning")])
+def test_a_rig_for_another_picture_mode_is_named(tmp_path, plain, size, level):
+    session = calibrated(make(tmp_path, plain, "front.mp4", "left.mp4"), "front", "left")
+    rig = {name: make_camera(name, 300.0 * place) for place, name in enumerate(session.cameras)}
+    K = np.array([[1200.0, 0, size[0] / 2], [0, 1200, size[1] / 2], [0, 0, 1]])
+    write_rig(tmp_path / "rig.json", Rig("front", {**rig, "left": replace(rig["left"], size_px=size, K=K)}))
+    texts = of_level(check_session(session), level)
+    assert len(texts) == 1
+    assert f"rig.json has camera left at {size[0]}x{size[1]}, but it recorded 854x480" in texts[0]
+
+
+def test_takes_beside_a_rig_are_said_to_be_left_out(tmp_path, plain):
+    names = ("front.mp4", "left.mp4", "calibration/front.mp4", "calibration/left.mp4")
+    session = calibrated(make(tmp_path, plain, *names), "front", "left")
+    (text,) = of_level(check_session(session), "warning")
+    assert "calibration/ are left out, since there is rig.json" in text
 
 
 def test_keypoints_of_another_shape_are_named(tmp_path):

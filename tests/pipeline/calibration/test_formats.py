@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 import time
 import tomllib
@@ -336,4 +337,66 @@ def test_a_rig_that_nobody_judged_is_to_be_checked_and_an_unknown_word_is_refuse
             read_rig_file(path)
     write_json(path, {**whole, "cameras": {**whole["cameras"], "left": whole["cameras"]["right"]}})
     with pytest.raises(CalibrationError, match="camera left is called right"):
+        read_rig_file(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("pairs",), None),
+        (("pairs",), [{"b": "left"}]),
+        (("pairs",), [{"a": ["front"], "b": "left"}]),
+        (("pairs",), [{"a": "front", "b": "nobody"}]),
+        (("pairs",), [{"a": "front", "b": "left", "rms_px": "small"}]),
+        (("reasons",), [1]),
+        (("cameras", "left", "used"), None),
+        (("cameras", "left", "refused"), [{"time_s": 1.0}]),
+        (("cameras", "left", "coverage"), [[1, 2], [3]]),
+    ],
+)
+def test_a_list_that_json_holds_wrong_is_named(tmp_path: Path, rig: Rig, place, value) -> None:
+    path = tmp_path / "rig.json"
+    write_rig_file(path, rig)
+    whole = read_json(path)
+    inner = whole
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    write_json(path, whole)
+    with pytest.raises(CalibrationError, match=rf"not as this program writes it: {place[-1]}"):
+        read_rig_file(path)
+
+
+@pytest.mark.parametrize("suffix", [".json", *FOREIGN])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size_px": (120, 68)}, "Camera left has a focal length"),
+        ({"size_px": (3840, 2160)}, "Camera left has .*an optical centre"),
+        ({"distortion": np.array([-2.0, 0, 0, 0, 0])}, "Camera left: the lens distortion turns back"),
+        ({"t_mm": np.zeros(3)}, "Cameras front and left stand 0.0 mm apart"),
+    ],
+)
+def test_an_odd_camera_makes_any_rig_one_to_be_checked(
+    tmp_path: Path, rig: Rig, suffix: str, change, words
+) -> None:
+    path = tmp_path / f"rig{suffix}"
+    write_rig_file(path, rig)
+    assert not re.search(words, " ".join(read_rig_file(path).reasons))
+    odd = {**rig.cameras, "left": replace(rig.cameras["left"], **change)}
+    write_rig_file(path, replace(rig, cameras=odd))
+    found = read_rig_file(path)
+    assert found.verdict == "check"
+    assert re.search(words, " ".join(found.reasons))
+
+
+def test_our_json_in_metres_or_of_another_world_is_refused(tmp_path: Path, rig: Rig) -> None:
+    path = tmp_path / "rig.json"
+    small = {name: replace(camera, t_mm=camera.t_mm / 1000) for name, camera in rig.cameras.items()}
+    write_rig_file(path, replace(rig, cameras=small))
+    with pytest.raises(CalibrationError, match="mm apart"):
+        read_rig_file(path)
+    away = {**rig.cameras, "front": replace(rig.cameras["front"], t_mm=np.array([50.0, 0, 0]))}
+    write_rig_file(path, replace(rig, cameras=away))
+    with pytest.raises(CalibrationError, match="camera front is said to be the world"):
         read_rig_file(path)

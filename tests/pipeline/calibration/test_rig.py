@@ -71,6 +71,36 @@ def test_another_reference_sees_the_same():
     np.testing.assert_allclose(moved.cameras["left"].R, np.eye(3), atol=1e-12)
 
 
+def test_errors_against_the_world_follow_it_to_another_reference():
+    cameras = {
+        name: replace(camera, sigma_deg=deg, sigma_mm=mm)
+        for (name, camera), deg, mm in zip(
+            make_rig_cameras().items(), (0.0, 0.3, 0.4), (0.0, 3.0, 4.0), strict=True
+        )
+    }
+    moved = move_reference(Rig("front", cameras), "left").cameras
+    assert (moved["left"].sigma_deg, moved["left"].sigma_mm) == (0.0, 0.0)
+    assert moved["front"].sigma_deg == pytest.approx(0.3)
+    assert moved["right"].sigma_deg == pytest.approx(0.5)
+    swing_mm = np.deg2rad(0.3) * np.linalg.norm(cameras["left"].t_mm)
+    assert moved["front"].sigma_mm == pytest.approx(np.hypot(3.0, swing_mm))
+
+
+def test_errors_that_are_not_known_stay_so_at_another_reference():
+    moved = move_reference(a_rig(), "left").cameras
+    assert all(np.isnan([camera.sigma_deg, camera.sigma_mm]).all() for camera in moved.values())
+
+
+def test_a_lens_scaled_to_another_mode_is_doubted_by_name(tmp_path):
+    session = make_session(tmp_path)
+    write_rig(session / "rig.json", a_rig())
+    scaled = calibrate(read_session(session), Reporter())
+    assert scaled.verdict == "check"
+    assert any("Camera left was calibrated at 640x360 and recorded at 320x180" in r for r in scaled.reasons)
+    write_rig(session / "rig.json", a_rig((320, 180)))
+    assert calibrate(read_session(session), Reporter()).verdict == "reliable"
+
+
 def test_a_saved_rig_is_used_again_at_the_videos_size(tmp_path):
     session = make_session(tmp_path)
     write_rig(session / "rig.json", a_rig())
