@@ -73,6 +73,12 @@ def _load_mediapipe_estimator() -> Estimator:
     return MediaPipeEstimator()
 
 
+def _load_wilor_detector() -> Detector:
+    from pipeline.pose.networks.detector import WilorDetector
+
+    return WilorDetector()
+
+
 def _make_network_entry(name: str) -> ModelEntry:
     """HaMeR, WiLoR or Hamba with the user's own weights."""
 
@@ -104,6 +110,16 @@ MODELS: tuple[ModelEntry, ...] = (
         _load_mediapipe_detector,
         lambda: [locate(PALM_FILE), locate(LANDMARK_FILE)],
         _WHEEL,
+    ),
+    ModelEntry(
+        "wilor",
+        "detector",
+        files.DETECTOR_TITLE,
+        files.DETECTOR_LICENCE,
+        _load_wilor_detector,
+        lambda: [files.locate_detector(), locate(LANDMARK_FILE)],
+        files.DETECTOR_PLACE,
+        on_gpu=True,
     ),
     ModelEntry(
         "mediapipe",

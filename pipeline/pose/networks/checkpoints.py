@@ -107,17 +107,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     ModelError
         The file is missing, is not whole, or holds what is not plain data; says which and what to do.
     """
-    if not path.is_file():
-        raise ModelError(f"{path} is missing.", "Put the file that the network's makers publish there.")
-    try:
-        with _Archive(path) as archive:
-            content = _Unpickler(archive).load()
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"{path} cannot be read as weights of a network ({error}).", DOWNLOAD_AGAIN
-        ) from error
+    content = read_content(path)
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds no names of weights.", DOWNLOAD_AGAIN)
     weights = content.get("state_dict", content)
@@ -130,6 +120,34 @@ def read_checkpoint(path: Path) -> Checkpoint:
             )
     config = content.get("hyper_parameters", {})
     return Checkpoint(path, dict(weights), config if isinstance(config, dict) else {})
+
+
+def read_content(path: Path, inert: tuple[str, ...] = ()) -> Any:
+    """What a file of PyTorch's holds; nothing of it is run.
+
+    Parameters
+    ----------
+    path : Path
+        As PyTorch 1.6 and later write it.
+    inert : tuple of str
+        Beginnings of the names of modules whose objects become `Inert`, beside those of training tools.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, is not whole, or refers to anything else.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} is missing.", "Put the file that the network's makers publish there.")
+    try:
+        with _Archive(path) as archive:
+            return _Unpickler(archive, inert).load()
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{path} cannot be read as weights of a network ({error}).", DOWNLOAD_AGAIN
+        ) from error
 
 
 def load_weights(network: nn.Module, title: str, checkpoint: Checkpoint) -> None:
@@ -251,23 +269,32 @@ class _Archive:
 # --- the pickle -----------------------------------------------------------------------------------
 
 
-class _Inert(dict[Any, Any]):
-    """Stands for an object of a training tool: holds what was put in, does nothing."""
+class Inert(dict[Any, Any]):
+    """Stands for an object of another program: holds what was put in, does nothing.
+
+    Attributes
+    ----------
+    state : Any
+        The object's own values, most often a dictionary by name.
+    """
+
+    state: Any = None
 
     def __hash__(self) -> int:  # type: ignore[override]
         return id(self)
 
     def __init__(self, *_: Any, **__: Any) -> None:
         super().__init__()
-        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
     def append(self, value: Any) -> None:
+        """Keep a value by its number."""
         self[len(self)] = value
 
     def extend(self, values: Any) -> None:
+        """Keep values by their numbers."""
         for value in values:
             self.append(value)
 
@@ -299,9 +326,9 @@ _REBUILDERS: dict[tuple[str, str], Any] = {
 class _Unpickler(pickle.Unpickler):
     """Builds plain data and tensors, and imports nothing."""
 
-    def __init__(self, archive: _Archive) -> None:
+    def __init__(self, archive: _Archive, inert: tuple[str, ...]) -> None:
         super().__init__(io.BytesIO(archive.read_pickle()), encoding="utf-8")
-        self._archive = archive
+        self._archive, self._inert = archive, inert
         self._pieces: dict[tuple[str, torch.dtype], torch.Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -314,7 +341,9 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and isinstance(vars(torch).get(name), torch.dtype):
             return vars(torch)[name]
         if module.partition(".")[0] in _INERT_PACKAGES or (module, name) in _INERT_NAMES:
-            return _Inert
+            return Inert
+        if module.startswith(self._inert):
+            return Inert
         raise ModelError(
             f"{self._archive.path} refers to {module}.{name}, which weights do not need; it was not opened.",
             "Weights are numbers. Take the file from the network's makers, not from elsewhere.",

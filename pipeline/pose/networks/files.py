@@ -28,6 +28,20 @@ PLACES = {
 }
 
 
+DETECTOR_TITLE = "WiLoR's hand detector"
+
+DETECTOR_LICENCE = "CC-BY-NC-ND 4.0; run by ultralytics, AGPL-3.0"
+
+DETECTOR_PLACE = (
+    "Download pretrained_models/detector.pt (about 52 MB) from WiLoR's page and put it into models/wilor/."
+)
+
+
+def locate_detector() -> Path:
+    """Where WiLoR's hand detector belongs."""
+    return Path(get_settings().models_dir) / "wilor" / "detector.pt"
+
+
 def locate(name: str) -> Path:
     """Where the weights of "hamer", "wilor" or "hamba" belong."""
     return Path(get_settings().models_dir) / name / FILES[name]

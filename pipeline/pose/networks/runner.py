@@ -26,6 +26,12 @@ def choose_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def leave_cores_to_others() -> None:
+    """One thread in a worker process: there is one a core, and threads on top get into each other's way."""
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)
+
+
 class Runner:
     """A network on a device. A GPU works in half precision, the CPU in single.
 
@@ -53,13 +59,12 @@ class Runner:
         self.name = name
         self.notes: list[str] = []
         self._load = load
-        if multiprocessing.parent_process() is not None:
-            torch.set_num_threads(1)  # a process per core; threads on top only get into each other's way
+        leave_cores_to_others()
         self.device = device or choose_device()
         try:
             self._prepare(self.device)
         except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             self._fall_back()
 
@@ -116,12 +121,12 @@ class Runner:
                 done += len(part)
                 continue
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                if self.device.type == "cpu" and _is_out_of_memory(error):
+                if self.device.type == "cpu" and is_out_of_memory(error):
                     raise PoseError(
                         f"The computer's memory does not suffice for {self.name}.",
                         "Close other programs, or set REDYS_WORKERS=1, and start again.",
                     ) from error
-                if self.device.type == "cpu" or not _is_out_of_memory(error):
+                if self.device.type == "cpu" or not is_out_of_memory(error):
                     raise
             # Outside the except: there the error would keep the memory of the failed batch.
             self._shrink(len(part))
@@ -143,8 +148,8 @@ class Runner:
         )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """MPS and the CPU say it in words only."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a failure is want of memory: MPS and the CPU say it in words only."""
     words = ("out of memory", "allocate memory", "not enough memory")
     return isinstance(error, torch.OutOfMemoryError) or any(one in str(error).lower() for one in words)
 
