@@ -438,6 +438,24 @@ class PoseGuess:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """A stretch of a track without measured points, too long to be bridged.
+
+    Attributes
+    ----------
+    from_s, to_s : float
+        The first missing frame's time, and that of the first frame with points again (or the end), by the
+        camera's own clock.
+    reason : str
+        In words: why most of its frames are missing.
+    """
+
+    from_s: float
+    to_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class ViewTrack:
     """One hand in one camera, frame by frame, in the camera's own time and full-image pixels.
 
@@ -459,6 +477,8 @@ class ViewTrack:
         Only from estimators with a hand model.
     size_px : (int, int)
         Width and height of the video's (upright) pictures.
+    gaps : tuple of Gap
+        In order of time.
     """
 
     time_s: np.ndarray
@@ -469,6 +489,7 @@ class ViewTrack:
     score: np.ndarray
     size_px: tuple[int, int]
     guess: PoseGuess | None = None
+    gaps: tuple[Gap, ...] = ()
 
 
 def write_view(run: RunFolder, camera: str, tracks: dict[Side, ViewTrack]) -> None:
@@ -487,6 +508,9 @@ def write_view(run: RunFolder, camera: str, tracks: dict[Side, ViewTrack]) -> No
             "sigma_px": track.sigma_px.astype(np.float32),
             "score": track.score.astype(np.float32),
             "size_px": np.array(track.size_px, dtype=np.int64),
+            "gap_from_s": np.array([gap.from_s for gap in track.gaps], dtype=np.float64),
+            "gap_to_s": np.array([gap.to_s for gap in track.gaps], dtype=np.float64),
+            "gap_reason": np.array([gap.reason for gap in track.gaps], dtype=str),
         }
         if track.guess is not None:
             fields |= {
@@ -523,8 +547,16 @@ def read_view(run: RunFolder, camera: str) -> dict[Side, ViewTrack]:
             score=arrays[prefix + "score"],
             size_px=(int(size[0]), int(size[1])),
             guess=guess,
+            gaps=_read_gaps(arrays, prefix),
         )
     return tracks
+
+
+def _read_gaps(arrays: dict[str, np.ndarray], prefix: str) -> tuple[Gap, ...]:
+    if prefix + "gap_from_s" not in arrays:  # a run of an earlier version
+        return ()
+    columns = (arrays[prefix + name].tolist() for name in ("gap_from_s", "gap_to_s", "gap_reason"))
+    return tuple(Gap(*row) for row in zip(*columns, strict=True))
 
 
 # --- hand_<side>.npz -----------------------------------------------------------------------------

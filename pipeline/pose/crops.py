@@ -12,8 +12,9 @@ from pipeline.pose.regions import Region
 MARGIN_PX = 8
 """Pixels around the crops that are enhanced with them, so that filters meet no false edge inside a crop."""
 
-OVERSAMPLING = 1.5
-"""An enhanced patch has at most this many pixels to a pixel of the finest crop: more is lost work."""
+OVERSAMPLING = 1.25
+"""An enhanced patch has at most this many pixels to a pixel of the finest crop: more is lost work. (On made
+sessions the error of the mean of the passes is the same within 0.1 px from 1 to 1.5.)"""
 
 
 def cut(image_bgr: np.ndarray, region: Region, crop_px: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,8 +32,8 @@ def cut_enhanced(
     """Crops (N, crop_px, crop_px, 3) of several regions from one enhanced patch, and their affines (N, 2, 3).
 
     The preset works once, on the upright patch that bounds all regions plus `MARGIN_PX`. A patch much
-    finer than the crops is first made smaller by area averaging (`OVERSAMPLING`). Preset ``minimal``
-    changes nothing, so there the crops come straight from the picture.
+    finer than the crops is first made smaller (`OVERSAMPLING`). Preset ``minimal`` changes nothing, so
+    there the crops come straight from the picture.
     """
     affines = np.stack([region.get_image_from_crop(crop_px) for region in regions])
     if preset == "minimal":
@@ -53,14 +54,29 @@ def _make_patch(
     margin = MARGIN_PX / scale
     low = np.clip(np.floor(corners.min(axis=0) - margin), 0, [width - 1, height - 1]).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0) + margin) + 1, low + 1, [width, height]).astype(int)
-    patch = image_bgr[low[1] : high[1], low[0] : high[0]]
-    size = np.maximum(np.round((high - low) * scale), 1).astype(int)
-    factors = size / (high - low)
-    if scale < 1:
-        patch = cv2.resize(patch, (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA)
+    patch, factors = _shrink(image_bgr[low[1] : high[1], low[0] : high[0]], scale)
     shift = (0.5 - low) * factors - 0.5
     patch_from_image = np.array([[factors[0], 0, shift[0]], [0, factors[1], shift[1]]])
     return enhance(np.ascontiguousarray(patch), preset), patch_from_image
+
+
+def _shrink(picture: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (H, W, 3) about ``scale`` times as large, and the exact factors (2,) along x and y.
+
+    Whole factors by averaging areas, the rest (less than twice) bilinear: nothing aliases, and it takes a
+    sixth of the time of averaging areas of broken sizes.
+    """
+    if scale >= 1:
+        return picture, np.ones(2)
+    whole = int(1 / scale)
+    height, width = picture.shape[:2]
+    if whole > 1 and min(height, width) >= whole:
+        # Areas are whole pixels: what is left over at the far edges, fewer than one area, is cut off.
+        height, width = height // whole * whole, width // whole * whole
+        small = (width // whole, height // whole)
+        picture = cv2.resize(picture[:height, :width], small, interpolation=cv2.INTER_AREA)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.array(size) / (width, height)
 
 
 def _chain(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:

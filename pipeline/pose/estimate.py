@@ -6,7 +6,6 @@ repaired frames are measured again in their new boxes.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ import numpy as np
 
 from pipeline.errors import PoseError
 from pipeline.hand.joints import N_JOINTS, Side
-from pipeline.pose.augmentation import PASSES, measure_hand
+from pipeline.pose.augmentation import ONE_PASS, PASSES, measure_hand
 from pipeline.pose.crew import Bench, Crew
 from pipeline.pose.protocols import Estimator
 from pipeline.pose.regions import Region, bound_points
 from pipeline.pose.registry import get_entry, require
-from pipeline.pose.repair import interpolate, repair_boxes
+from pipeline.pose.repair import MAX_GAP_S, interpolate, list_gaps, repair_boxes
+from pipeline.pose.segments import SEGMENT_FRAMES, Segment, split
 from pipeline.pose.tracking import (
     MIN_SCORE,
     HandTracker,
@@ -32,17 +32,10 @@ from pipeline.pose.tracking import (
     rank_by_size,
 )
 from pipeline.progress import Reporter
-from pipeline.results import PoseGuess, ViewTrack
+from pipeline.results import Gap, PoseGuess, ViewTrack
 from pipeline.session import Session
-from pipeline.video import probe, read_frames, read_times
+from pipeline.video import find_key_frames, probe, read_frames, read_times
 from settings import get_settings
-
-SEGMENT_FRAMES = 1200
-"""About 20 s at 60 fps: long against the seek and the detection that begin a segment, short against a
-recording, so that the processes end together."""
-
-MIN_SEGMENT_FRAMES = 60
-"""A process costs more to start than fewer frames cost to work."""
 
 MAX_SKIP = 120
 """Frames decoded for nothing rather than seeking anew, which decodes from a key frame on."""
@@ -50,23 +43,29 @@ MAX_SKIP = 120
 FIRST_SHARE = 0.95
 """Share of the stage's progress bar that following takes; the rest is the repaired frames."""
 
+MAX_NAMED_GAPS = 4
+"""A warning names so many gaps; the run's results list all."""
+
+Passes = Sequence[tuple[float, float]]
+
 
 @dataclass(frozen=True)
-class _Segment:
+class _Way:
+    """How a video is worked: the same for all its pieces."""
+
     path: Path
-    start: int
-    stop: int
     fps: float
     sides: tuple[Side, ...]
     preset: str
+    passes: Passes
+    one_thread: bool
 
 
 @dataclass(frozen=True)
 class _Repairs:
     """Frames of one stretch of the video that are measured again, and their regions (n, 4)."""
 
-    path: Path
-    preset: str
+    way: _Way
     side: Side
     frames: np.ndarray
     regions: np.ndarray
@@ -91,8 +90,12 @@ class _Arrays:
         )
 
 
-def estimate_view(session: Session, camera: str, report: Reporter, workers: int = 0) -> dict[Side, ViewTrack]:
+def estimate_view(
+    session: Session, camera: str, report: Reporter, workers: int = 0, passes: Passes = PASSES
+) -> dict[Side, ViewTrack]:
     """Find and measure the hand or hands in a camera's video: seven passes a frame.
+
+    The result is the same for any number of processes.
 
     Parameters
     ----------
@@ -104,6 +107,8 @@ def estimate_view(session: Session, camera: str, report: Reporter, workers: int 
         Hears of progress; cancelling ends the processes.
     workers : int
         Processes; 0 takes the setting, and that as many as there are cores.
+    passes : sequence of (scale, degrees)
+        Those of `pipeline.pose.augmentation`; with a single one sigma is NaN.
 
     Returns
     -------
@@ -127,16 +132,15 @@ def estimate_view(session: Session, camera: str, report: Reporter, workers: int 
     fps = float(info.fps)
     message = f"Finding the hand in camera {camera}"
     report.update(0.0, message)
-    wanted = _count_workers(workers, len(time_s))
-    crew = Crew(settings.detector, settings.estimator, wanted, report.warn)
+    segments = split(find_key_frames(path))
+    crew = Crew(settings.detector, settings.estimator, _count_workers(workers, len(segments)), report.warn)
     with crew:
-        segments = [
-            _Segment(path, start, stop, fps, settings.sides, settings.preset)
-            for start, stop in split(len(time_s), crew.workers)
-        ]
+        way = _Way(path, fps, settings.sides, settings.preset, passes, one_thread=crew.workers > 1)
         following = report.part(0.0, FIRST_SHARE)
         pieces = crew.run(
-            _follow, segments, lambda done: following.update(done / len(time_s), f"{message}, frame {done}")
+            _follow,
+            [(way, segment) for segment in segments],
+            lambda done: following.update(done / len(time_s), f"{message}, frame {done}"),
         )
         tracklets = [tracklet for piece in pieces for tracklet in piece]
         _explain_votes(tracklets, settings.sides, camera, report)
@@ -146,11 +150,14 @@ def estimate_view(session: Session, camera: str, report: Reporter, workers: int 
         estimator = crew.get_estimator()
         for side in settings.sides:
             arrays = _collect(chosen[side], len(time_s))
-            box, state, repairs = _plan_repairs(
-                arrays, time_s, estimator, _Segment(path, 0, 0, fps, (side,), settings.preset)
-            )
+            found = np.isfinite(arrays.keypoints_px).all(axis=(1, 2))
+            box, state, repairs = _plan_repairs(arrays, time_s, estimator, way, side)
             repairing = report.part(FIRST_SHARE, 1.0)
             _repair(crew, repairs, arrays, repairing, f"{message}, repairing its track")
+            measured = np.isfinite(arrays.keypoints_px).all(axis=(1, 2))
+            gaps = list_gaps(time_s, measured, found, state)
+            if measured.any():  # a hand that never is there is said already
+                _say_gaps(gaps, side, camera, report)
             tracks[side] = ViewTrack(
                 time_s=time_s,
                 box_px=box.astype(np.float32),
@@ -160,34 +167,30 @@ def estimate_view(session: Session, camera: str, report: Reporter, workers: int 
                 score=arrays.score.astype(np.float32),
                 size_px=info.size_px,
                 guess=arrays.guess if np.isfinite(arrays.guess.betas).any() else None,
+                gaps=gaps,
             )
     report.update(1.0, message)
     return tracks
 
 
-def split(n_frames: int, workers: int) -> list[tuple[int, int]]:
-    """Cut frames 0 to n into segments (start, stop) of like length: a multiple of ``workers``, each at
-    most about `SEGMENT_FRAMES` long.
-    """
-    rounds = max(round(n_frames / (workers * SEGMENT_FRAMES)), 1)
-    bounds = np.linspace(0, n_frames, workers * rounds + 1).round().astype(int)
-    return [(int(a), int(b)) for a, b in itertools.pairwise(bounds) if b > a]
-
-
-def _count_workers(workers: int, n_frames: int) -> int:
+def _count_workers(workers: int, n_segments: int) -> int:
     # Cores that this process may use; not every system can tell them from those that there are.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = workers or get_settings().workers or cores
-    return max(min(wanted, n_frames // MIN_SEGMENT_FRAMES), 1)
+    return max(min(workers or get_settings().workers or cores, n_segments), 1)
 
 
-def _follow(bench: Bench, segment: _Segment) -> list[Tracklet]:
+def _follow(bench: Bench, piece: tuple[_Way, Segment]) -> list[Tracklet]:
     """Follow every hand through a segment; runs in a worker process."""
-    tracker = HandTracker(bench.detector, bench.estimator, segment.sides, segment.preset, segment.fps)
-    for frame in read_frames(segment.path, segment.start, segment.stop):
+    way, segment = piece
+    tracker = HandTracker(bench.detector, bench.estimator, way.sides, way.preset, way.fps, ONE_PASS)
+    for frame in read_frames(way.path, segment.lead, segment.stop, one_thread=way.one_thread):
+        if frame.index < segment.start:
+            tracker.step(frame.index, frame.image)
+            continue
+        tracker.passes = way.passes
         tracker.step(frame.index, frame.image)
         bench.tick()
-    return tracker.tracklets
+    return [kept for tracklet in tracker.tracklets if (kept := tracklet.since(segment.start)).frames]
 
 
 def _explain_votes(
@@ -243,8 +246,21 @@ def _require_hands(
             )
 
 
+def _say_gaps(gaps: Sequence[Gap], side: Side, camera: str, report: Reporter) -> None:
+    """Warn of stretches without the hand."""
+    if not gaps:
+        return
+    named = [f"{gap.from_s:.2f} to {gap.to_s:.2f} s ({gap.reason})" for gap in gaps[:MAX_NAMED_GAPS]]
+    more = f", and {len(gaps) - len(named)} more" if len(gaps) > len(named) else ""
+    total_s = sum(gap.to_s - gap.from_s for gap in gaps)
+    report.warn(
+        f"Camera {camera}: the {side} hand is missing for {total_s:.2f} s in all, in stretches longer than "
+        f"{MAX_GAP_S * 1e3:.0f} ms: {', '.join(named)}{more}."
+    )
+
+
 def _plan_repairs(
-    arrays: _Arrays, time_s: np.ndarray, estimator: Estimator, segment: _Segment
+    arrays: _Arrays, time_s: np.ndarray, estimator: Estimator, way: _Way, side: Side
 ) -> tuple[np.ndarray, np.ndarray, list[_Repairs]]:
     """Repaired boxes (T, 4), their states (T,), and the frames to measure again.
 
@@ -259,7 +275,7 @@ def _plan_repairs(
         regions[frame] = estimator.frame_points(arrays.keypoints_px[frame]).to_array()
     regions[valid, 3] = np.unwrap(regions[valid, 3])
     regions = interpolate(time_s, regions, valid, repaired)
-    again = repaired | (valid & np.isnan(arrays.sigma_px).all(axis=1))
+    again = repaired | (valid & np.isnan(arrays.sigma_px).all(axis=1) & (len(way.passes) > 1))
     for values in (arrays.keypoints_px, arrays.sigma_px, arrays.score):
         values[~valid | again] = np.nan
     arrays.guess.put(~valid | again, None)
@@ -270,10 +286,7 @@ def _plan_repairs(
         for stretch in stretches
         for part in np.array_split(stretch, max(len(stretch) // SEGMENT_FRAMES, 1))
     ]
-    repairs = [
-        _Repairs(segment.path, segment.preset, segment.sides[0], part, regions[part]) for part in pieces
-    ]
-    return box, state, repairs
+    return box, state, [_Repairs(way, side, part, regions[part]) for part in pieces]
 
 
 def _repair(crew: Crew, repairs: list[_Repairs], arrays: _Arrays, report: Reporter, message: str) -> None:
@@ -293,12 +306,14 @@ def _measure_again(bench: Bench, piece: _Repairs) -> _Arrays:
     """
     found = _Arrays.make_blank(len(piece.frames))
     rows = {int(frame): row for row, frame in enumerate(piece.frames)}
-    for frame in read_frames(piece.path, int(piece.frames[0]), int(piece.frames[-1]) + 1):
+    way = piece.way
+    first, last = int(piece.frames[0]), int(piece.frames[-1])
+    for frame in read_frames(way.path, first, last + 1, one_thread=way.one_thread):
         row = rows.get(frame.index)
         if row is None:
             continue
         region = Region.from_array(piece.regions[row])
-        hand = measure_hand(frame.image, region, bench.estimator, piece.side, piece.preset, PASSES)
+        hand = measure_hand(frame.image, region, bench.estimator, piece.side, way.preset, way.passes)
         found.score[row] = hand.score
         if hand.score >= MIN_SCORE:
             found.keypoints_px[row], found.sigma_px[row] = hand.points_px, hand.sigma_px

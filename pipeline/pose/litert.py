@@ -20,6 +20,9 @@ from pipeline.errors import ModelError
 PALM_FILE = "mediapipe/modules/palm_detection/palm_detection_full.tflite"
 LANDMARK_FILE = "mediapipe/modules/hand_landmark/hand_landmark_full.tflite"
 
+MAX_BATCH = 3
+"""Longer batches leave the processor's cache: seven crops at once take 7 % longer than in pieces."""
+
 
 def locate(name: str) -> Path:
     """Path of a file of the installed mediapipe wheel.
@@ -42,8 +45,9 @@ def locate(name: str) -> Path:
 class Network:
     """A TFLite network on one thread, its batch dimension resized to what it is given.
 
-    One thread, because a process per core is faster than threads in one process. An interpreter is
-    kept for each batch size in use (one and seven), since resizing allocates everything anew.
+    One thread, because a process per core is faster than threads in one process. Long batches are worked
+    in pieces of `MAX_BATCH`. An interpreter is kept for each size in use, since resizing allocates
+    everything anew.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,6 +56,11 @@ class Network:
 
     def run(self, pictures: np.ndarray) -> list[np.ndarray]:
         """Outputs, each (N, ...) float32, for pictures (N, H, W, 3) float32 RGB 0 to 1."""
+        starts = range(0, len(pictures), MAX_BATCH)
+        pieces = [self._run_piece(pictures[start : start + MAX_BATCH]) for start in starts]
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+    def _run_piece(self, pictures: np.ndarray) -> list[np.ndarray]:
         interpreter = self._interpreters.get(len(pictures))
         if interpreter is None:
             interpreter = self._interpreters[len(pictures)] = self._prepare(pictures.shape)

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 
 from pipeline.pose.regions import get_area
+from pipeline.results import Gap
 
 MAX_GAP_S = 0.1
 """A hand moves on within a tenth of a second by less than a crop's margin; beyond it a box is a guess."""
@@ -15,6 +16,11 @@ WINDOW_S = 0.5
 """The median filter's window: long against a detector's slip, short against a hand's way along the keys."""
 
 MAD_FACTOR = 3.0
+
+NOT_FOUND = "no hand found"
+JUMPED_OFF = "the box jumped off"
+NOT_RECOGNISED = "no hand recognised where it should be"
+"""Reasons of gaps."""
 
 MIN_JUMP = 0.5
 """A centre nearer to the median than this share of the box's size (root of its area) is no outlier, however
@@ -100,3 +106,35 @@ def repair_boxes(time_s: np.ndarray, box_px: np.ndarray) -> tuple[np.ndarray, np
     state[valid] = "detected"
     state[bridged] = np.where(outlier[bridged], "outlier", "interpolated")
     return interpolate(time_s, box_px, valid, bridged), state
+
+
+def list_gaps(
+    time_s: np.ndarray, measured: np.ndarray, found: np.ndarray, state: np.ndarray
+) -> tuple[Gap, ...]:
+    """The stretches without measured points that are longer than `MAX_GAP_S`, and why they are.
+
+    Parameters
+    ----------
+    time_s : ndarray (T,)
+        Of the frames, ascending.
+    measured : ndarray (T,) bool
+        Where the track has points.
+    found : ndarray (T,) bool
+        Where a hand was found before the boxes were repaired.
+    state : ndarray (T,) str
+        Of the repaired boxes.
+    """
+    edges = np.flatnonzero(np.diff(np.r_[True, measured, True]))
+    step_s = float(np.median(np.diff(time_s))) if len(time_s) > 1 else 0.0
+    ends_s = np.r_[time_s, time_s[-1:] + step_s]
+    gaps = []
+    for first, after in zip(edges[::2], edges[1::2], strict=True):
+        rows = slice(first, after)
+        if ends_s[after] - ends_s[first] <= MAX_GAP_S + 1e-6:
+            continue
+        reasons = np.select(
+            [~found[rows], state[rows] == "none"], [NOT_FOUND, JUMPED_OFF], default=NOT_RECOGNISED
+        )
+        words, counts = np.unique(reasons, return_counts=True)
+        gaps.append(Gap(float(ends_s[first]), float(ends_s[after]), str(words[np.argmax(counts)])))
+    return tuple(gaps)

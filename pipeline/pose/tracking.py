@@ -73,6 +73,11 @@ class Tracklet:
         self.right.append(measured.right)
         self.guess.append(measured.guess)
 
+    def since(self, frame: int) -> Tracklet:
+        """The part of the tracklet from a frame on; maybe empty."""
+        before = sum(one < frame for one in self.frames)
+        return Tracklet(**{name: values[before:] for name, values in vars(self).items()})
+
     @property
     def last_box_px(self) -> np.ndarray:
         """Box (4,) in the last frame."""
@@ -107,6 +112,7 @@ class HandTracker:
     fps : float
         Frames a second, for the pauses between detections.
     passes : sequence of (scale, degrees)
+        May be changed between steps.
     """
 
     def __init__(
@@ -119,7 +125,7 @@ class HandTracker:
         passes: Sequence[tuple[float, float]] = PASSES,
     ) -> None:
         self._detector, self._estimator = detector, estimator
-        self._sides, self._preset, self._passes = sides, preset, passes
+        self._sides, self._preset, self.passes = sides, preset, passes
         self._search_frames = max(round(SEARCH_S * fps), 1)
         self._check_frames = max(round(CHECK_S * fps), 1)
         self._since_detection = 0
@@ -164,7 +170,7 @@ class HandTracker:
         self, tracklet: Tracklet, frame: int, image_bgr: np.ndarray, region: Region, wanted: bool
     ) -> bool:
         side: Side = "right" if not tracklet.frames or count_votes([tracklet], "right") >= 0.5 else "left"
-        passes = self._passes if wanted else ONE_PASS
+        passes = self.passes if wanted else ONE_PASS
         measured = measure_hand(image_bgr, region, self._estimator, side, self._preset, passes)
         if measured.score < MIN_SCORE:
             return False

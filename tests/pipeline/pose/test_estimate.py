@@ -1,6 +1,5 @@
 """The stage on whole videos: with networks that know the scene, and with the real ones in processes."""
 
-import itertools
 import json
 import multiprocessing
 from fractions import Fraction
@@ -13,9 +12,10 @@ import pytest
 import torch
 
 from pipeline.errors import Cancelled, ModelError, PoseError, VideoError
-from pipeline.pose import estimate, registry
+from pipeline.pose import registry, segments
+from pipeline.pose.augmentation import ONE_PASS
 from pipeline.pose.crew import Crew
-from pipeline.pose.estimate import SEGMENT_FRAMES, estimate_view, split
+from pipeline.pose.estimate import estimate_view
 from pipeline.pose.protocols import Detection, Estimates
 from pipeline.pose.regions import Region
 from pipeline.progress import Reporter
@@ -125,6 +125,9 @@ def test_a_short_loss_is_bridged_and_a_long_one_is_missing(discs, tmp_path):
     assert np.isnan(track.box_px[50:56]).all()
     assert np.isnan(track.keypoints_px[50:56]).all()
     assert np.isnan(track.score[50:56]).all()
+    (gap,) = track.gaps
+    assert (gap.from_s, gap.to_s) == pytest.approx((50 / 30, 56 / 30), abs=1e-3)
+    assert gap.reason == "no hand found"
     assert (track.box_state == "detected").sum() == 80 - 9
 
 
@@ -247,6 +250,33 @@ def test_no_hand_is_an_error_that_names_the_camera_and_what_to_do(discs, tmp_pat
     assert "front.mp4" in caught.value.advice
 
 
+def test_a_long_loss_is_a_warning_that_says_where_and_why(discs, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 80, hidden={*range(20, 23), *range(48, 57)})
+    report = Reporter()
+    run_discs(tmp_path / "front.mp4", report)
+    (warning,) = report.warnings
+    assert "Camera front: the right hand is missing for 0.30 s" in warning
+    assert "1.60 to 1.90 s (no hand found)" in warning
+
+
+def test_a_video_cut_into_segments_gives_what_it_gives_whole(discs, monkeypatch, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 90, hidden={*range(44, 52)})
+    whole = run_discs(tmp_path / "front.mp4")["right"]
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 15)
+    cut = run_discs(tmp_path / "front.mp4")["right"]
+    assert (cut.box_state == whole.box_state).all()
+    assert cut.gaps == whole.gaps
+    assert cut.keypoints_px == pytest.approx(whole.keypoints_px, abs=0.05, nan_ok=True)
+
+
+def test_one_pass_measures_each_frame_once_and_states_no_sigma(discs, tmp_path):
+    write_disc_video(tmp_path / "front.mp4", 40)
+    session = make_session(tmp_path / "front.mp4", detector="disc", estimator="disc")
+    track = estimate_view(session, "front", Reporter(), workers=1, passes=ONE_PASS)["right"]
+    assert np.isfinite(track.keypoints_px).all()
+    assert np.isnan(track.sigma_px).all()
+
+
 def test_a_hand_seldom_there_is_said(discs, tmp_path):
     write_disc_video(tmp_path / "front.mp4", 60, hidden=set(range(20, 60)))
     report = Reporter()
@@ -294,21 +324,9 @@ def test_a_file_that_is_no_video_is_refused(tmp_path):
         estimate_view(make_session(tmp_path / "front.mp4"), "front", Reporter())
 
 
-@pytest.mark.parametrize("n_frames", [1, 2, 59, 240, 1201, 10790, 216000])
-@pytest.mark.parametrize("workers", [1, 2, 7])
-def test_segments_cover_every_frame_once_and_are_no_longer_than_they_should_be(n_frames, workers):
-    segments = split(n_frames, workers)
-    frames = [frame for start, stop in segments for frame in (start, stop - 1)]
-    assert frames == sorted(frames)
-    assert segments[0][0] == 0
-    assert segments[-1][1] == n_frames
-    assert all(before[1] == after[0] for before, after in itertools.pairwise(segments))
-    assert max(stop - start for start, stop in segments) <= 1.5 * SEGMENT_FRAMES + 1
-
-
 def test_two_processes_end_cleanly_when_there_is_no_hand_and_when_cancelled(monkeypatch, tmp_path):
     path = tmp_path / "front.mp4"
-    monkeypatch.setattr(estimate, "MIN_SEGMENT_FRAMES", 20)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 20)
     n_frames = 40
     write_disc_video(path, n_frames)
     with pytest.raises(PoseError, match="camera front"):
@@ -325,7 +343,7 @@ def test_two_processes_find_the_signing_hand_as_one_does(monkeypatch, tmp_path):
     if not DATA.is_dir():
         pytest.skip("../shared/data is not there")
     folder = DATA / "signing-hand"
-    monkeypatch.setattr(estimate, "MIN_SEGMENT_FRAMES", 20)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 20)
     n_frames = 40
     path = tmp_path / "front.mp4"
     with VideoWriter(path, (620, 1080), Fraction(25), crf=16) as writer:
@@ -333,6 +351,9 @@ def test_two_processes_find_the_signing_hand_as_one_does(monkeypatch, tmp_path):
             writer.write(frame.image)
     report = Reporter()
     track = estimate_view(make_session(path), "front", report, workers=2)["right"]
+    alone = estimate_view(make_session(path), "front", Reporter(), workers=1)["right"]
+    for name in ("box_px", "keypoints_px", "sigma_px", "score"):
+        assert np.array_equal(getattr(track, name), getattr(alone, name), equal_nan=True), name
     expected = np.array(json.loads((folder / "asl_hand.full.json").read_text()))[:n_frames, :, :2]
     errors = np.linalg.norm(track.keypoints_px - expected, axis=2)
     assert np.isfinite(errors).all()
