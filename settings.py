@@ -67,6 +67,14 @@ class Settings(BaseSettings):
         ge=0,
         description="Processes for the networks; 0 takes as many as there are cores.",
     )
+    detector: str = Field(
+        default="mediapipe",
+        description="Finds hands where session.toml names no detector; the built-in one needs no weights.",
+    )
+    estimator: str = Field(
+        default="mediapipe",
+        description="Finds joints where session.toml names no estimator; see `python -m pipeline models`.",
+    )
     session_folders: Path | None = Field(
         default=None,
         description="Folder on the server whose sub-folders may be picked as recordings on /new.",

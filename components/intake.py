@@ -10,6 +10,7 @@ import flask
 from dash import html
 
 from components import ids
+from components.models import missing_models, model_select
 from components.rigs import say_rig
 from components.states import notice
 from pipeline.errors import RedysError, SessionError
@@ -69,6 +70,8 @@ def settings_form(tasks: tuple[str, ...]) -> html.Fieldset:
             dbc.Input(id=ids.NEW_REFERENCE, value=default.reference, maxLength=32),
             "The others are set against it.",
         ),
+        _field("Finds the hand", model_select(ids.NEW_DETECTOR, "detector", default.detector)),
+        _field("Finds the joints", model_select(ids.NEW_ESTIMATOR, "estimator", default.estimator)),
     ]
     checkerboard = [
         _field("Inner corners across", _number(ids.NEW_BOARD_COLUMNS, board.columns, 3, 40)),
@@ -84,6 +87,7 @@ def settings_form(tasks: tuple[str, ...]) -> html.Fieldset:
         [
             html.Legend("Settings"),
             html.Div(fields, className="form-grid"),
+            missing_models(),
             html.H2("Checkerboard"),
             html.P("For the takes in which a board is shown to all cameras at once.", className="hint"),
             html.Div(checkerboard, className="form-grid"),
@@ -293,6 +297,8 @@ def _settings(form: dict[str, Any]) -> dict[str, Any]:
         "task": (form.get("task") or "").strip() or None,
         "side": form.get("side"),
         "preset": form.get("preset"),
+        "detector": form.get("detector"),
+        "estimator": form.get("estimator"),
         "hand_length_mm": form.get("hand_length_mm"),
         # Not said unless it differs: a single camera of any name is its own reference.
         "reference": reference if reference not in ("", SessionSettings().reference) else None,

@@ -9,6 +9,7 @@ import dash
 from dash import html
 
 from components import routes
+from components.models import models_table
 from components.shell import INTENDED_USE
 from pipeline.version import PROGRAM_VERSION
 
@@ -62,6 +63,8 @@ def layout(**_: Any) -> Any:
                 "AGPL-3.0-or-later. The MANO hand model and the weights of some networks are licensed by "
                 "their makers to each user; the built-in hand and network need no further licence."
             ),
+            html.H2("Networks"),
+            models_table(),
             html.H2("Versions"),
             html.Table(
                 html.Tbody([_version("ReDys", PROGRAM_VERSION), *(_package(name) for name in PACKAGES)]),

@@ -110,6 +110,8 @@ _FORM = {
     "task": State(ids.NEW_TASK, "value"),
     "side": State(ids.NEW_SIDE, "value"),
     "preset": State(ids.NEW_PRESET, "value"),
+    "detector": State(ids.NEW_DETECTOR, "value"),
+    "estimator": State(ids.NEW_ESTIMATOR, "value"),
     "reference": State(ids.NEW_REFERENCE, "value"),
     "columns": State(ids.NEW_BOARD_COLUMNS, "value"),
     "rows": State(ids.NEW_BOARD_ROWS, "value"),

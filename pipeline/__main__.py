@@ -58,6 +58,7 @@ def _make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_baseline(commands)
     _add_rig(commands)
+    _add_models(commands)
     _add_hand_model(commands)
     return parser
 
@@ -70,6 +71,10 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("session", type=Path, help="folder with front.mp4, left.mp4, ...")
     parser.add_argument("--out", type=Path, help="run folder (default: SESSION/run)")
     parser.add_argument("--workers", type=int, default=0, help="processes for the networks (0: cores)")
+    for role in ("detector", "estimator"):
+        parser.add_argument(
+            f"--{role}", help=f"in place of the session's own {role}; the command models lists them"
+        )
     parser.add_argument(
         "--json-progress", action="store_true", help="print progress as one JSON object a line"
     )
@@ -80,13 +85,15 @@ def _run(options: argparse.Namespace) -> None:
     from pipeline.run import run_session
 
     out = options.out or options.session / "run"
+    asked = {"detector": options.detector, "estimator": options.estimator}
+    networks = {role: name for role, name in asked.items() if name}
     cancelled = _listen_for_signals()
     if options.json_progress:
-        run_session(options.session, out, _print_progress, cancelled.is_set, options.workers)
+        run_session(options.session, out, _print_progress, cancelled.is_set, options.workers, networks)
         _print_json(type="done", run=str(out))
         return
     with _Bar() as bar:
-        run_session(options.session, out, bar.show, cancelled.is_set, options.workers)
+        run_session(options.session, out, bar.show, cancelled.is_set, options.workers, networks)
     print(f"Done: {out}")
 
 
@@ -340,6 +347,33 @@ def _convert_rig(options: argparse.Namespace) -> None:
         for reason in rig.reasons:
             print(f"Note: {reason}")
     print(f"Done: {options.out}")
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+def _add_models(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "models", help="the networks: ready or what is missing, place, licence, SHA-256"
+    )
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.set_defaults(work=_show_models)
+
+
+def _show_models(options: argparse.Namespace) -> None:
+    from pipeline.pose.registry import list_models
+
+    models = list_models()
+    if options.json:
+        print(json.dumps(models, indent=2, ensure_ascii=False))
+        return
+    print(f"{'ROLE':11}{'NAME':11}{'READY':7}{'LICENCE'}")
+    for model in models:
+        ready = "yes" if model["ready"] else "no"
+        print(f"{model['role']:11}{model['name']:11}{ready:7}{model['licence']}")
+        notes = [model["title"], model["fault"] or model["place"]]
+        notes += [f"SHA-256 {digest} {name}" for name, digest in model["sha256"].items()]
+        print(*(f"{'':22}{note}" for note in notes), sep="\n")
 
 
 # --- hand-model ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.calibration.formats import read_rig_file
-from pipeline.errors import RedysError, SessionError
+from pipeline.errors import ModelError, RedysError, SessionError
 from pipeline.files import read_npz
 from pipeline.progress import Reporter
 from pipeline.session import Session
@@ -67,6 +67,7 @@ def check_session(session: Session) -> list[Finding]:
     findings += _check_keypoints(session)
     findings += _check_cameras(session)
     findings += _check_calibration(session, infos)
+    findings += _check_networks(session)
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(findings, key=lambda finding: order[finding.level])
 
@@ -365,4 +366,20 @@ def _check_rig(session: Session, path: Path, infos: dict[str, VideoInfo]) -> lis
         findings.append(Finding(file, "warning", what, advice))
     for name, video in infos.items():
         findings += _check_size(file, name, rig.cameras[name].size_px, video.size_px)
+    return findings
+
+
+def _check_networks(session: Session) -> list[Finding]:
+    """Whether the chosen detector and estimator can work; keypoints need neither."""
+    if not session.videos:
+        return []
+    from pipeline.pose.registry import get_entry, require
+
+    findings = []
+    chosen = session.settings
+    for role, name in (("detector", chosen.detector), ("estimator", chosen.estimator)):
+        try:
+            require(get_entry("detector" if role == "detector" else "estimator", name))
+        except ModelError as error:
+            findings.append(Finding("", "error", error.what, error.advice))
     return findings

@@ -22,8 +22,8 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +37,7 @@ from pipeline.version import PROGRAM_VERSION
 
 _PACKAGES = (
     "av", "ai-edge-litert", "mediapipe", "numpy", "opencv-python", "pandas",
-    "roma", "scipy", "smplx", "torch",
+    "roma", "scipy", "smplx", "torch", "ultralytics",
 )  # fmt: skip
 _LOG_EVERY_S = 2.0
 _LOCK_PATIENCE_S = 2.0
@@ -96,6 +96,7 @@ def run_session(
     listen: Callable[[RunProgress], None] = lambda progress: None,
     is_cancelled: Callable[[], bool] = lambda: False,
     workers: int = 0,
+    networks: Mapping[str, str] | None = None,
 ) -> RunFolder:
     """Work a session folder into a run folder.
 
@@ -111,6 +112,8 @@ def run_session(
         Asked at every checkpoint; when it answers True the run stops and keeps what is finished.
     workers : int
         Processes for the networks; 0 takes the setting.
+    networks : mapping, optional
+        ``detector`` and ``estimator`` in place of the session's own choice.
 
     Raises
     ------
@@ -120,6 +123,8 @@ def run_session(
         The person asked to stop.
     """
     session = read_session(session_path)
+    if networks:
+        session = replace(session, settings=session.settings.model_copy(update=dict(networks)))
     folder = RunFolder(Path(out))
     _require_apart(session, folder)
     with _lock(folder):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import SessionError
 from pipeline.hand.joints import SIDES, Side
+from settings import get_settings
 
 RIG_FILES = ("rig.json", "rig.toml", "rig.yaml", "rig.yml")
 """A rig solved before, in one of the formats of `pipeline.calibration.formats`; a session has one at most."""
@@ -48,8 +49,8 @@ class SessionSettings(BaseModel):
     side: Literal["right", "left", "both"] = "right"
     reference: str = "front"
     preset: Preset = "standard"
-    detector: str = "mediapipe"
-    estimator: str = "mediapipe"
+    detector: str = Field(default_factory=lambda: get_settings().detector)
+    estimator: str = Field(default_factory=lambda: get_settings().estimator)
     checkerboard: Checkerboard = Checkerboard()
     hand_length_mm: Number | None = Field(default=None, gt=80, lt=280)
     """Wrist crease to the middle finger's tip, by ruler: gives the scale where no checkerboard does."""

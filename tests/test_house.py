@@ -115,6 +115,21 @@ def test_the_web_process_serves_every_page_without_torch_or_opencv(tmp_path: Pat
     assert loaded == "[]"
 
 
+def test_the_lists_of_networks_are_made_without_loading_one(tmp_path: Path) -> None:
+    out = run_python(
+        f"BLOCKED = {HEAVY!r}{BLOCK}"
+        "from app import make_app\n"
+        "app = make_app()\n"
+        "from components import intake\n"
+        "from pages import about\n"
+        "said = str(about.layout()) + str(intake.settings_form(()))\n"
+        "print([name for name in ('HaMeR', 'Hamba', 'WiLoR', 'MediaPipe') if name not in said])\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n",
+        tmp_path,
+    )
+    assert out.splitlines()[-2:] == ["[]", "[]"]
+
+
 def test_the_pipeline_runs_without_the_web(tmp_path: Path) -> None:
     blocked = (*sorted(WEB_ONLY), "records", "components", "pages", "app", "sqlalchemy")
     out = run_python(

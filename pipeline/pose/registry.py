@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from pipeline.errors import ModelError
-from pipeline.files import hash_file
+from pipeline.pose.digests import hash_weights, recall_digest
 from pipeline.pose.litert import LANDMARK_FILE, PALM_FILE, locate
 from pipeline.pose.networks import files
 from pipeline.pose.protocols import Detector, Estimator
@@ -59,6 +59,13 @@ class ModelEntry:
         except ModelError as error:
             return str(error)
         return f"{missing[0]} is missing. {self.place}" if missing else ""
+
+    def list_files(self) -> list[Path]:
+        """Those of its files that are there."""
+        try:
+            return [path for path in self.files() if path.is_file()]
+        except ModelError:
+            return []
 
 
 def _load_mediapipe_detector() -> Detector:
@@ -149,7 +156,7 @@ def get_entry(role: Role, name: str) -> ModelEntry:
     hint = f" Did you mean {near[0]}?" if near else ""
     raise ModelError(
         f"There is no {role} {name}.{hint}",
-        f"Set {role} in session.toml to one of: {', '.join(entries)}.",
+        f"Choose one of: {', '.join(entries)} ({role} in session.toml, --{role}, REDYS_{role.upper()}).",
     )
 
 
@@ -186,14 +193,28 @@ def describe_models(detector: str, estimator: str) -> list[dict[str, Any]]:
                 "name": entry.name,
                 "title": entry.title,
                 "licence": entry.licence,
-                "sha256": {path.name: hash_file(path) for path in entry.files()},
+                "sha256": {path.name: hash_weights(path) for path in entry.files()},
             }
         )
     return described
 
 
-def list_models() -> list[dict[str, Any]]:
-    """Every network of the registry: role, name, title, licence, place, ready, fault (empty when ready)."""
+def list_models(read_files: bool = True) -> list[dict[str, Any]]:
+    """Every network of the registry, for people and pages.
+
+    Parameters
+    ----------
+    read_files : bool
+        Work out digests that are not known yet, which reads gigabytes; otherwise these are None.
+
+    Returns
+    -------
+    list of dict
+        ``role``, ``name``, ``title``, ``licence``, ``place`` (where its files come from and go), ``ready``,
+        ``fault`` (what is missing and what to do; empty when ready), ``sha256`` (of the files that are
+        there, by name).
+    """
+    digest = hash_weights if read_files else recall_digest
     return [
         {
             "role": entry.role,
@@ -203,6 +224,7 @@ def list_models() -> list[dict[str, Any]]:
             "place": entry.place,
             "ready": not entry.find_fault(),
             "fault": entry.find_fault(),
+            "sha256": {path.name: digest(path) for path in entry.list_files()},
         }
         for entry in MODELS
     ]

@@ -18,6 +18,7 @@ from pipeline.progress import Reporter
 from pipeline.results import Camera, Rig, write_rig
 from pipeline.session import Session, read_session
 from pipeline.video import VideoWriter
+from settings import get_settings
 
 SIZE = (854, 480)
 
@@ -313,3 +314,19 @@ def test_checking_needs_neither_torch_nor_opencv():
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_networks_that_cannot_work_are_said_before_the_run(plain, tmp_path, monkeypatch):
+    monkeypatch.setenv("REDYS_MODELS_DIR", str(tmp_path / "models"))
+    get_settings.cache_clear()
+    try:
+        toml = 'detector = "wilr"\nestimator = "hamba"'
+        make(tmp_path, plain, "front.mp4", toml=toml)
+        said = [one for one in check_session(read_session(tmp_path)) if one.level == "error"]
+    finally:
+        get_settings.cache_clear()
+    assert [one.what.partition(":")[0] for one in said[-2:]] == [
+        "There is no detector wilr. Did you mean wilor?",
+        "The estimator hamba cannot be used",
+    ]
+    assert "hamba.ckpt is missing" in said[-1].what

@@ -30,7 +30,7 @@ def test_the_rig_rests_on_the_videos_for_it_is_for_their_picture_sizes(session):
 def test_finding_the_hand_rests_on_the_camera_s_own_video_and_on_the_networks(session, monkeypatch):
     stage = get_stage(session, "pose:left")
     assert stage.inputs == ("left.mp4",)
-    monkeypatch.setattr(registry, "hash_file", lambda path: "another network")
+    monkeypatch.setattr(registry, "hash_weights", lambda path: "another network")
     assert get_stage(session, "pose:left").settings != stage.settings
 
 
