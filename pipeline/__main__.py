@@ -56,6 +56,7 @@ def _make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_synth(commands)
     _add_evaluate(commands)
+    _add_overlay(commands)
     _add_baseline(commands)
     _add_rig(commands)
     _add_models(commands)
@@ -258,6 +259,28 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(evaluation.to_text())
     if options.json:
         write_json(options.json, evaluation.to_json())
+
+
+# --- overlay -------------------------------------------------------------------------------------
+
+
+def _add_overlay(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("overlay", help="write each camera's video with the hand drawn in")
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--out", type=Path, help="folder for front.mp4, ... (default: RUN/overlay)")
+    parser.add_argument("--session", type=Path, help="folder of the recordings (default: beside the run)")
+    parser.set_defaults(work=_overlay)
+
+
+def _overlay(options: argparse.Namespace) -> None:
+    from pipeline.pose.overlay import write_overlays
+    from pipeline.results import RunFolder
+
+    cancelled = _listen_for_signals()
+    report = Reporter("overlay", _make_plain_listener(), cancelled.is_set)
+    out = options.out or options.run / "overlay"
+    for path in write_overlays(RunFolder(options.run), out, options.session, report):
+        print(f"Done: {path}")
 
 
 # --- baseline ------------------------------------------------------------------------------------
