@@ -48,7 +48,7 @@ _CHECK_SENTENCES: Final = {
     "good": "What the cameras saw of the hand fits where the calibration puts them.",
     "doubtful": "What the cameras saw of the hand fits the calibration less well than it should.",
     "moved": "A camera no longer stands as it was calibrated: the numbers of this recording are wrong by it.",
-    "unknown": "The hand was not seen well enough by several cameras at once to tell.",
+    "unknown": "This recording cannot tell whether the cameras still stand as they were calibrated.",
 }
 
 FORMATS: Final = (
@@ -56,6 +56,14 @@ FORMATS: Final = (
     (".yaml", "OpenCV (YAML), lenses and places"),
     (".toml", "aniposelib (TOML), lenses and places"),
 )
+
+UNSAID: Final = "–"
+"""In a cell of which nothing is known."""
+
+LEAST_ERROR: Final = 0.001
+
+MOST_CELLS: Final = 4096
+"""Of a coverage that is drawn; this program's have 144."""
 
 STEPS: Final = ((1, "#C6DBEF", "1 to 4"), (5, "#6BAED6", "5 to 14"), (15, "#08519C", "15 and more"))
 """Least number of corners in a cell, its colour (one hue, so that it holds in grey print), and words."""
@@ -91,8 +99,7 @@ def _self_calibrated(rig: Rig) -> html.Div:
     """No board was filmed: what that costs, in figures."""
     others = [camera for camera in rig.cameras.values() if camera.name != rig.reference]
     errors = [
-        f"camera {camera.name} ± {say_number(camera.sigma_deg, 2)} degrees and "
-        f"± {say_number(camera.sigma_mm, 0)} mm"
+        f"camera {camera.name} ± {say_error(camera.sigma_deg)} degrees and ± {say_error(camera.sigma_mm)} mm"
         for camera in others
     ]
     return notice(
@@ -101,7 +108,7 @@ def _self_calibrated(rig: Rig) -> html.Div:
             "No checkerboard was filmed: lenses and places were worked out from the hand that all cameras "
             "saw, and every length hangs on the size of the hand."
         ),
-        html.P(f"Expected error: {'; '.join(errors)}; lengths ± {say_number(100 * rig.scale_sigma, 1)} %."),
+        html.P(f"Expected error: {'; '.join(errors)}; lengths {_with_sign(100 * rig.scale_sigma)} %."),
     )
 
 
@@ -136,51 +143,71 @@ def check_badge(verdict: str) -> html.Span:
 
 
 def _camera_table(rig: Rig) -> html.Div:
+    """A row a camera; columns of which nothing is known are left out, and so are their explanations."""
+    found = {name: _describe_camera(camera, rig) for name, camera in rig.cameras.items()}
     heads = [
-        "Camera", "Picture, px", "Focal length, px", "Distortion k1, k2", "Stands at x, y, z, mm",
-        "Turned by", "Error", "Left out", "Expected error", "Cells with corners", "Frames",
-    ]  # fmt: skip
-    rows = [_camera_row(camera, rig) for camera in rig.cameras.values()]
+        head for head in next(iter(found.values())) if any(cells[head] != UNSAID for cells in found.values())
+    ]
+    rows = [
+        [html.Th(name, scope="row"), *(html.Td(cells[head]) for head in heads)]
+        for name, cells in found.items()
+    ]
+    points = "the hand's points" if rig.source == "hand" else "the board's corners"
+    notes = {
+        "Stands at x, y, z, mm": f"Places are seen from camera {rig.reference}: x to its right, y down, "
+        "z forward.",
+        "Error": f"Error: distance of {points} from where the calibration puts them.",
+        "Left out": "Left out: the same where the other cameras alone place the board.",
+        "Expected error": f"Expected error: of direction and place against camera {rig.reference}.",
+    }
+    told = [notes[head] for head in heads if head in notes]
     return html.Div(
         [
             html.H3("Each camera"),
-            _table("Each camera", heads, rows),
-            html.P(
-                f"Places are seen from camera {rig.reference}: x to its right, y down, z forward. "
-                "Error: distance of the board's corners from where the calibration puts them. Left out: the "
-                "same where the other cameras alone place the board. A dash: not known.",
-                className="plot-note",
-            ),
+            _table("Each camera", ["Camera", *heads], rows),
+            html.P(" ".join([*told, "A dash: not known."]), className="plot-note"),
         ]
     )
 
 
-def _camera_row(camera: Camera, rig: Rig) -> list[Any]:
+def _describe_camera(camera: Camera, rig: Rig) -> dict[str, str]:
+    """What is known of a camera, by column."""
     fx, fy = camera.K[0, 0], camera.K[1, 1]
     focal = f"{fx:.1f}" if math.isclose(fx, fy, rel_tol=1e-6) else f"{fx:.1f}, {fy:.1f}"
     home = camera.name == rig.reference
     place = ", ".join(say_number(float(length), 1) for length in find_centre_mm(camera))
-    expected = f"{say_number(camera.sigma_deg, 3)}°, {say_number(camera.sigma_mm, 2)} mm"
+    expected = f"{say_error(camera.sigma_deg)}°, {say_error(camera.sigma_mm)} mm"
     known = math.isfinite(camera.sigma_deg) or math.isfinite(camera.sigma_mm)
     share = 100 * measure_coverage(camera)
     counted = bool(camera.used or camera.refused)
-    return [
-        html.Th(camera.name, scope="row"),
-        html.Td(f"{camera.size_px[0]} × {camera.size_px[1]}"),
-        html.Td(focal),
-        html.Td(", ".join(say_number(float(value), 3) for value in camera.distortion[:2])),
-        html.Td("origin" if home else place),
-        html.Td("–" if home else f"{measure_turn_deg(camera):.1f}°"),
-        html.Td(_with_unit(camera.rms_px, "px")),
-        html.Td(_with_unit(camera.left_out_px, "px")),
-        html.Td(expected if known and not home else "–"),
-        html.Td(f"{share:.0f} %" if math.isfinite(share) else "–"),
-        html.Td(f"{len(camera.used)} used, {len(camera.refused)} refused" if counted else "–"),
-    ]
+    return {
+        "Picture, px": f"{camera.size_px[0]} × {camera.size_px[1]}",
+        "Focal length, px": focal,
+        "Distortion k1, k2": ", ".join(say_number(float(value), 3) for value in camera.distortion[:2]),
+        "Stands at x, y, z, mm": "origin" if home else place,
+        f"Turned from {rig.reference}": UNSAID if home else f"{measure_turn_deg(camera):.1f}°",
+        "Error": _with_unit(camera.rms_px, "px"),
+        "Left out": _with_unit(camera.left_out_px, "px"),
+        "Expected error": expected if known and not home else UNSAID,
+        "Cells with corners": f"{share:.0f} %" if math.isfinite(share) else UNSAID,
+        "Frames": f"{len(camera.used)} used, {len(camera.refused)} refused" if counted else UNSAID,
+    }
+
+
+def say_error(value: float) -> str:
+    """An expected error to two digits that count; one too small to print is not printed as none."""
+    if 0 < value < LEAST_ERROR:
+        return f"under {LEAST_ERROR}"
+    return say_number(value, 3 if value < 0.1 else 2 if value < 1 else 1 if value < 10 else 0)
+
+
+def _with_sign(value: float) -> str:
+    said = say_error(value)
+    return said if said.startswith("under") else f"± {said}"
 
 
 def _with_unit(value: float, unit: str) -> str:
-    return f"{say_number(value, 2)} {unit}" if math.isfinite(value) else "–"
+    return f"{say_number(value, 2)} {unit}" if math.isfinite(value) else UNSAID
 
 
 def _table(label: str, heads: list[str], rows: list[list[Any]]) -> html.Div:
@@ -206,8 +233,8 @@ def _figures(rig: Rig) -> html.Dl | None:
         error = say_number(rig.square_error_mm, 3, signed=True)
         spread = f" ± {say_number(rig.square_spread_mm, 3)}" if math.isfinite(rig.square_spread_mm) else ""
         found.append(("Square of the board, measured minus stated", f"{error}{spread} mm"))
-    if math.isfinite(rig.scale_sigma):
-        found.append(("Expected error of every length", f"± {say_number(100 * rig.scale_sigma, 2)} %"))
+    if math.isfinite(rig.scale_sigma) and rig.source != "hand":  # else said above
+        found.append(("Expected error of every length", f"{_with_sign(100 * rig.scale_sigma)} %"))
     if not found:
         return None
     return html.Dl([html.Div([html.Dt(term), html.Dd(text)]) for term, text in found], className="figures")
@@ -253,7 +280,7 @@ def _refused(rig: Rig) -> html.Details | None:
 
 def _coverage(rig: Rig) -> html.Div | None:
     """A picture a camera: where in it the board's corners were accepted."""
-    shown = [camera for camera in rig.cameras.values() if camera.coverage]
+    shown = [camera for camera in rig.cameras.values() if 0 < _count_cells(camera) <= MOST_CELLS]
     if not shown:
         return None
     figures = [
@@ -278,6 +305,11 @@ def _coverage(rig: Rig) -> html.Div | None:
             ),
         ]
     )
+
+
+def _count_cells(camera: Camera) -> int:
+    """Cells of a camera's coverage; a file from elsewhere may have none, or any number."""
+    return sum(len(row) for row in camera.coverage)
 
 
 def draw_coverage(camera: Camera) -> str:

@@ -144,5 +144,5 @@ def print_conversion(path: Path, out: Path) -> None:
     try:
         write_rig_file(out, read_rig_file(path))
     except RedysError as error:
-        what, advice = error.what, error.advice
+        what, advice = error.what.replace(str(path), path.name), error.advice  # the folder is not theirs
     print(json.dumps({"what": what, "advice": advice}))

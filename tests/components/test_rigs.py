@@ -27,6 +27,7 @@ from components.rigs import (
     draw_coverage,
     rig_report,
     say_coverage,
+    say_error,
     say_rig,
 )
 from components.status import DARK
@@ -97,8 +98,35 @@ def test_a_rig_from_the_hand_says_so_with_its_expected_errors() -> None:
     text = read_text(rig_report(make_rig(source="hand", scale_sigma=0.03, cameras=cameras, verdict="check")))
     assert "Self-calibrated from the hand" in text
     assert "camera left ± 0.90 degrees and ± 14 mm" in text
-    assert "lengths ± 3.0 %" in text
+    assert text.count("± 3.0 %") == 1
+    assert "distance of the hand's points" in text
+    assert "board's corners" not in text
     assert "Self-calibrated" not in read_text(rig_report(make_rig()))
+
+
+def test_an_expected_error_has_two_digits_and_is_never_printed_as_none() -> None:
+    said = [say_error(value) for value in (0.0, 4e-4, 0.0186, 0.31, 5.94, 27.2, 147.9, float("nan"))]
+    assert said == ["0.000", "under 0.001", "0.019", "0.31", "5.9", "27", "148", "–"]
+    tiny = replace(make_rig().cameras["left"], sigma_deg=4e-4, sigma_mm=0.0186)
+    rig = make_rig(scale_sigma=1e-6, cameras={**make_rig().cameras, "left": tiny})
+    text = read_text(rig_report(rig))
+    assert "under 0.001°, 0.019 mm" in text
+    assert "± under 0.001 %" not in text
+    assert "Expected error of every length under 0.001 %" in text
+
+
+def test_columns_of_which_nothing_is_known_are_left_out_with_their_explanations() -> None:
+    text = read_text(rig_report(Rig("front", make_rig_cameras((640, 360)), source="file", verdict="check")))
+    assert "Focal length, px" in text
+    for head in ("Left out", "Expected error", "Cells with corners", "Frames"):
+        assert head not in text
+
+
+def test_a_hand_that_calibrated_the_cameras_is_not_said_to_have_been_seen_badly() -> None:
+    why = "The cameras' places were worked out from this very hand: it cannot check them."
+    text = read_text(rig_report(make_rig(source="hand"), RigCheck("unknown", {}, (why,))))
+    assert why in text
+    assert "not seen well enough" not in text
 
 
 @pytest.mark.parametrize("verdict", CHECK_WORDS)
@@ -143,6 +171,14 @@ counts = st.integers(0, 200)
 grids = st.integers(1, 9).flatmap(
     lambda columns: st.lists(st.lists(counts, min_size=columns, max_size=columns), min_size=1, max_size=9)
 )
+
+
+@pytest.mark.parametrize("grid", [[[], []], [[1] * 100] * 100])
+def test_a_coverage_that_cannot_be_drawn_leaves_the_rest_of_the_report(grid: list[list[int]]) -> None:
+    odd = replace(make_rig().cameras["left"], coverage=grid)
+    text = read_text(rig_report(make_rig(cameras={**make_rig().cameras, "left": odd})))
+    assert "0.21 px" in text
+    assert "Where the checkerboard was" not in text
 
 
 @given(grids, st.sampled_from([(1920, 1080), (1080, 1920), (640, 640)]))

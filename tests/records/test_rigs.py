@@ -136,6 +136,17 @@ def test_a_file_that_is_no_rig_is_refused_in_words_and_leaves_nothing(
     assert not list(records.settings.data_dir.glob("rigs/*"))
 
 
+@pytest.mark.parametrize("text", ['{"cameras": {"front"', "[1, 2]", '{"cameras": {"front": {}}}'])
+def test_a_broken_file_is_named_as_the_person_knows_it(records: Records, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    with pytest.raises(CalibrationError) as caught:
+        records.rigs.add(path, "Lab")
+    assert "broken.json" in caught.value.what
+    assert str(tmp_path) not in str(caught.value)
+    assert "run the pipeline" not in caught.value.advice
+
+
 def test_a_rig_that_is_used_lies_in_the_session_and_the_recording_knows_it(
     records: Records, add: Add, tmp_path: Path
 ) -> None:
