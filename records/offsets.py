@@ -30,6 +30,9 @@ MAX_OFFSET_S = 86_400.0
 DECIMALS = 6
 """Microseconds: a sample of sound is 20 to 60 of them."""
 
+_GONE = "The folder of this recording cannot be opened"
+_PUT_BACK = "Put it back to where it was, or add the recording again."
+
 
 def read_offsets(recording: RecordingRow) -> tuple[Session, dict[str, float]]:
     """The session of a recording and the offsets in s that a person has set, by camera.
@@ -39,6 +42,8 @@ def read_offsets(recording: RecordingRow) -> tuple[Session, dict[str, float]]:
     pipeline.errors.SessionError
         The session folder is gone or not what it should be.
     """
+    if not recording.folder.is_dir():
+        raise SessionError(f"{_GONE} ({recording.folder}).", _PUT_BACK)
     session = read_session(recording.folder)
     return session, dict(session.settings.offset_s)
 
@@ -166,10 +171,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise SessionError(
-            f"The folder of this recording cannot be opened ({error.strerror}).",
-            "Put it back to where it was, or add the recording again.",
-        ) from error
+        raise SessionError(f"{_GONE} ({error.strerror}).", _PUT_BACK) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -163,6 +163,10 @@ def test_a_folder_that_is_gone_is_said_in_words(add: Add, records: Records, tmp_
     recording.folder.rename(tmp_path / "elsewhere")
     with pytest.raises(SessionError, match="cannot be opened"):
         set_offsets(records, recording.id, {"left": 0.1})
+    with pytest.raises(SessionError, match="cannot be opened") as caught:
+        read_offsets(recording)
+    assert str(recording.folder) in caught.value.what
+    assert "Put it back" in caught.value.advice
 
 
 def test_two_who_set_two_cameras_at_once_are_both_heard(add: Add, records: Records) -> None:
