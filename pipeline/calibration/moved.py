@@ -9,6 +9,10 @@ The networks' errors differ from joint to joint and stay the same in time. So it
 frames, that count as independent for the turn's standard error, and a small gain of the fit says nothing:
 with the true rig the best turn of a camera takes away up to a ninth of the cost (`GOOD_GAIN`).
 
+Whatever the cause, views whose points do not meet cannot be measured by: where a camera's points lie a good
+part of the hand's length from where the others put them, the rig is doubted even if no turn explains it
+(another lens, a camera turned over or pushed nearer, names exchanged, a wrong clock).
+
 What can be seen: a turn of 1 degree up, down or sideways, and a shift to the side, up or down by 2 % of the
 distance, which looks the same (with a network's points sideways only as a doubt, and without telling which
 camera; `benchmarks/hand_sync.py` prints the table). What cannot: a turn about the line of sight below about 4
@@ -25,8 +29,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from pipeline.calibration.bundle import measure_hands
 from pipeline.fusion.triangulate import triangulate
-from pipeline.hand.joints import Side
+from pipeline.hand.joints import JOINTS, Side
 from pipeline.results import Camera, CameraCheck, CheckVerdict, Rig, RigCheck, SyncResult, ViewTrack
 from pipeline.sync.reprojection import Geometry, get_essential
 
@@ -44,6 +49,12 @@ GOOD_DEG = 0.3
 SIGMAS = 4.0
 SAME_GAIN = 0.04
 """Two cameras whose turns explain nearly the same cannot be told apart."""
+FAR_SHARE = 0.07
+FAR_SHARE_OF_TWO = 0.05
+"""Of the hand's length in the picture: 13 and 9 mm. With the true rig the embedded network's points lie 0.03
+from where the others put them, with two cameras 0.014 from the epipolar line."""
+LOST_SHARE = 0.2
+"""No network is so far off."""
 LEAST_POINTS = 300
 LEAST_JOINTS = 8
 LEAST_SHARE = 0.5
@@ -54,6 +65,8 @@ PRIOR_DEG = 2.0
 PRIOR_OFFSET_S = 0.02
 LEAST_SCALE_PX = 0.3
 _ROUNDS = 12
+
+_ORDER = ("unknown", "good", "doubtful", "moved")
 
 Names = tuple[str, ...]
 
@@ -96,9 +109,9 @@ def check_rig(rig: Rig, sync: SyncResult, views: dict[str, dict[Side, ViewTrack]
     gains = {name: 1 - fit.cost(scale_px) / still.cost(scale_px) for name, fit in turns.items()}
     verdicts, accused = _judge(system, turns, gains, scale_px)
     cameras = {name: _describe(rig, seen, name, turns[name], verdicts[name]) for name in names}
-    worst = max(verdicts.values(), key=("unknown", "good", "doubtful", "moved").index)
     reasons = tuple(_say(group, names, verdicts, cameras) for group in accused)
-    return RigCheck(worst, cameras, reasons)
+    worst = max(verdicts.values(), key=_ORDER.index)
+    return _doubt_distances(RigCheck(worst, cameras, reasons), seen)
 
 
 def _refuse(names: Names) -> RigCheck:
@@ -150,6 +163,39 @@ def _describe(rig: Rig, seen: _Seen, name: str, fit: _Fit, verdict: CheckVerdict
     return CameraCheck(
         verdict if n_points else "unknown", error_px, expected_px, fit.turn_deg, fit.turn_sigma_deg, n_points
     )
+
+
+def _doubt_distances(check: RigCheck, seen: _Seen) -> RigCheck:
+    """The check, worse where the points lie too far apart for any true rig, whatever a turn explains."""
+    shares = {name: check.cameras[name].error_px / _hand_px(seen, name) for name in seen.names}
+    worst = max(shares, key=lambda name: np.nan_to_num(shares[name]))
+    share, error_px = shares[worst], check.cameras[worst].error_px
+    far = FAR_SHARE if len(shares) > 2 else FAR_SHARE_OF_TWO
+    verdict: CheckVerdict = "moved" if share >= LOST_SHARE else "doubtful" if share >= far else "good"
+    if _ORDER.index(verdict) <= _ORDER.index(check.verdict):
+        return check
+    # The worst camera spoils the others' distances; of two either may be the one.
+    accused = seen.names if len(seen.names) == 2 else (worst,)
+    cameras = {
+        name: replace(camera, verdict=verdict) if name in accused else camera
+        for name, camera in check.cameras.items()
+    }
+    reason = (
+        f"The views' points of the hand do not meet: camera {worst}'s lie {error_px:.0f} px from where the "
+        f"others put them, {share:.0%} of the hand's length. The calibration is not of these videos, or a "
+        "camera was zoomed, turned over or moved far, or a clock is wrong. Calibrate again."
+    )
+    return RigCheck(verdict, cameras, (*check.reasons, reason))
+
+
+def _hand_px(seen: _Seen, name: str) -> float:
+    """Usual length of the hand in a camera's picture, in px; NaN if it is never seen."""
+    own = seen.names.index(name)
+    hands = seen.points[own].reshape(1, -1, len(JOINTS), 2) * seen.focal_px[own]
+    hands = hands[:, np.isfinite(hands).all(axis=(0, 3)).sum(axis=1) >= LEAST_JOINTS]
+    sizes = np.sqrt(np.abs(np.linalg.det(measure_hands(hands))))
+    sizes = sizes[np.isfinite(sizes)]
+    return float(np.median(sizes)) if len(sizes) else float("nan")
 
 
 def _say(

@@ -129,6 +129,37 @@ def test_a_small_shift_towards_the_hand_cannot_be_seen(truth, biased):
     assert check.verdict == "good"
 
 
+@pytest.mark.parametrize("others", [("front", "right"), ("front",)])
+@pytest.mark.parametrize(
+    ("degrees", "mm", "zoom", "verdict"),
+    [
+        ((0, 0, 180.0), (0, 0, 0), 1.0, "moved"),
+        ((0, 0, 0), (0, 0, -350.0), 1.0, "moved"),
+        ((0, 0, 0), (0, 0, 0), 1.3, "doubtful"),
+    ],
+    ids=["turned over", "pushed to half the distance", "another lens"],
+)
+def test_what_no_turn_explains_is_seen_by_points_that_do_not_meet(
+    truth, biased, others, degrees, mm, zoom, verdict
+):
+    rig = move(truth.rig, "left", degrees, mm)
+    K = np.diag([zoom, zoom, 1.0]) @ rig.cameras["left"].K
+    K[:2, 2] = rig.cameras["left"].K[:2, 2]
+    rig = replace(rig, cameras={**rig.cameras, "left": replace(rig.cameras["left"], K=K)})
+    check = check_rig(rig, keep(truth.sync, *others, "left"), biased)
+    assert check.verdict == check.cameras["left"].verdict == verdict
+    assert "do not meet" in check.reasons[-1]
+    assert "camera left" in check.reasons[-1] or len(others) == 1
+
+
+def test_names_that_were_exchanged_are_at_least_doubted(truth, biased):
+    left, right = truth.rig.cameras["left"], truth.rig.cameras["right"]
+    wrong = {"left": replace(right, name="left"), "right": replace(left, name="right")}
+    rig = replace(truth.rig, cameras={**truth.rig.cameras, **wrong})
+    assert check_rig(rig, truth.sync, biased).verdict != "good"
+    assert check_rig(rig, keep(truth.sync, "front", "left"), biased).verdict != "good"
+
+
 def test_a_left_hand_judges_as_well():
     truth = get_truth(7, "left")
     views = make_views(truth)
