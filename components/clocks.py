@@ -33,7 +33,7 @@ WAVEFORMS_SCHEMA_VERSION = 1
 """Of ``web/sound.json`` (`pipeline.sync.waveforms`, which opens videos and stays out of the web process)."""
 
 _INDEX = {"reference", "rate_hz", "peaks_per_s", "match", "cameras"}
-_FILES = ("sound", "peaks", "match")
+_FILES = ("sound", "peaks", "match", "fit")
 _PLAIN = ("name", "file", "n", "duration_s", "sound_s", "peak", "source")
 _FROM_SOUND = ("offset_s", "sigma_s", "drift_ppm", "confidence", "verdict", "reasons")
 _ENTRY = {*_FILES, *_PLAIN, *_FROM_SOUND}
@@ -53,7 +53,7 @@ class CameraClock:
         Of the video.
     sound_s, peak : float
         Length and largest sample of the sound; 0 without.
-    sound, peaks, match : str or None
+    sound, peaks, match, fit : str or None
         Names of the files in ``web``.
     measured : dict or None
         What the sound told when last asked: offset_s, sigma_s, drift_ppm, confidence, verdict, reasons.
@@ -76,6 +76,7 @@ class CameraClock:
     sound: str | None = None
     peaks: str | None = None
     match: str | None = None
+    fit: str | None = None
     measured: dict[str, Any] | None = None
     used: dict[str, Any] | None = None
     manual_s: float | None = None
@@ -87,7 +88,8 @@ class CameraClock:
 class Clocks:
     """All of a recording's clocks, and the run whose sound is shown.
 
-    ``run_id`` is None, and every camera without files, where no run has listened yet.
+    ``run_id`` is None, and every camera without files, where no run has left its sound; ``used`` may be known
+    all the same, from a run of an older version of the program.
     """
 
     reference: str
@@ -114,7 +116,7 @@ def read_clocks(recording: RecordingRow) -> Clocks:
     heard = [(run, index) for run in runs if (index := _read_index(run)) is not None]
     heard = [(run, index) for run, index in heard if _names(index) == list(session.cameras)]
     if not heard:
-        return Clocks(session.settings.reference, _unheard(session, manual_s))
+        return Clocks(session.settings.reference, _unheard(session, manual_s, runs))
     run, index = heard[0]
     used = _read_used(run)
     cameras = []
@@ -160,10 +162,15 @@ def _names(index: dict[str, Any]) -> list[str]:
     return [camera["name"] for camera in index["cameras"]]
 
 
-def _unheard(session: Session, manual_s: dict[str, float]) -> tuple[CameraClock, ...]:
+def _unheard(
+    session: Session, manual_s: dict[str, float], runs: tuple[RunRow, ...]
+) -> tuple[CameraClock, ...]:
+    """The clocks where no sound can be shown: what the newest run with the same cameras worked with."""
     files = session.videos or session.keypoints
+    found = (used for run in runs if (used := _read_used(run)))
+    used = next((clocks for clocks in found if set(clocks) == set(session.cameras)), {})
     return tuple(
-        CameraClock(name=name, file=files[name].name, n=n, manual_s=manual_s.get(name))
+        CameraClock(name=name, file=files[name].name, n=n, used=used.get(name), manual_s=manual_s.get(name))
         for n, name in enumerate(session.cameras)
     )
 

@@ -21,8 +21,8 @@ LEAD = (
     "camera is off; where it does not tell for certain, the offset can be set here by eye and ear."
 )
 HEAR_FIRST = (
-    "No run has listened to this recording's cameras yet, so there is no sound to show. "
-    "The offset can be typed all the same, or start a run first."
+    "No run has kept this recording's sound yet, so there is none to show. "
+    "An offset can be typed all the same; the next run keeps the sound."
 )
 
 

@@ -21,6 +21,9 @@ const SAME_S = 5e-7;
 const OWN_PEAK_S = 0.02;
 const NUDGES_MS = [-10, -1, -0.1, 0.1, 1, 10];
 const MOST_S = 86400;
+const PATIENCE_MS = 15000;
+/* What one arrow key moves, in the close-up and in the field. */
+const stepOf = (event) => (event.ctrlKey ? 1e-4 : event.shiftKey ? 1e-2 : 1e-3);
 
 const benches = new Map();
 
@@ -63,6 +66,12 @@ function sayOffset(offset) {
   return `${sayNumber(offset, 4, true)} s`;
 }
 
+/* A number as people type it: with a comma, or with the minus sign that the pages print. */
+export function readNumber(text) {
+  const plain = text.trim().replace("−", "-").replace(",", ".");
+  return /^[+-]?(\d+\.?\d*|\.\d+)$/.test(plain) ? Number(plain) : NaN;
+}
+
 function sayDifference(seconds) {
   if (Math.abs(seconds) < SAME_S) return "none";
   return Math.abs(seconds) < 1 ? `${sayNumber(1000 * seconds, 2, true)} ms` : sayOffset(seconds);
@@ -98,6 +107,7 @@ class Bench {
     this.chosen = new Map(); // camera -> offset in s, also of those that are not shown
     this.over = false;
     this.loop = false;
+    this.silence = "";
     this.listening = new Listening(this.settings.rate_hz, () => this.#showListening());
     this.#build();
   }
@@ -135,10 +145,14 @@ class Bench {
     return clock ? clock.offset_s + this.#driftToMiddle(camera, clock) : null;
   }
 
+  /* What the last run worked with, in the middle of the recording; null where it had nothing. */
+  #used(camera) {
+    const clock = camera.used;
+    return clock && clock.offset_s !== null ? clock.offset_s + this.#driftToMiddle(camera, clock) : null;
+  }
+
   #startOffset(camera) {
-    if (camera.manual_s !== null) return camera.manual_s;
-    if (camera.used && camera.used.offset_s !== null) return camera.used.offset_s + this.#driftToMiddle(camera, camera.used);
-    return this.measured(camera);
+    return camera.manual_s ?? this.#used(camera) ?? this.measured(camera);
   }
 
   get canHear() {
@@ -189,8 +203,8 @@ class Bench {
       if (camera.match && !this.matches.has(camera.name)) {
         const shift = this.#driftToMiddle(camera, camera.measured);
         const span = [-camera.sound_s, this.reference.sound_s];
-        const url = `${this.settings.base}/${camera.match}`;
-        this.matches.set(camera.name, await Match.load(url, this.settings, shift, span, this.abort.signal));
+        const urls = [camera.match, camera.fit].map((name) => `${this.settings.base}/${name}`);
+        this.matches.set(camera.name, await Match.load(urls, this.settings, shift, span, this.abort.signal));
       }
       if (camera !== this.camera) return;
       if (this.offset === null) { // nobody knows: the highest peak is a place to start from
@@ -257,13 +271,20 @@ class Bench {
   }
 
   #type() {
-    const value = this.input.valueAsNumber;
+    const value = readNumber(this.input.value);
     if (Number.isFinite(value) && Math.abs(value) <= MOST_S) {
       this.setOffset(value, { typed: true });
       return;
     }
     this.fault = "Give the offset in seconds, such as 0.184 or -1.25.";
     this.#showOffset();
+  }
+
+  #stepInField(event) {
+    const sign = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    if (!sign || this.offset === null || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    this.setOffset(this.offset + sign * stepOf(event));
   }
 
   /* The rivals and the measured one, by offset; a peak that is the measured one has its exact place. */
@@ -428,15 +449,17 @@ class Bench {
         make("label", { class: "clock-ears" }, make("span", { text: "Ears" }), ears),
         this.soundNote),
       make("details", { class: "clock-keys" }, make("summary", { text: "Keys" }),
-        make("p", { text: "With the close-up in focus: ← → move the camera's sound by 1 ms, with Shift by 10 ms, with Ctrl by 0.1 ms. + − zoom, as does the wheel. Space plays and stops. Page Up and Page Down move the cursor, as do ← → in the whole recording. N chooses the next peak." })));
+        make("p", { text: "With the close-up in focus: ← → move the camera's sound by 1 ms, with Shift by 10 ms, with Ctrl by 0.1 ms. + − zoom, as does the wheel. Space plays and stops. Page Up and Page Down move the cursor, as do ← → in the whole recording. N chooses the next peak. In the field for the offset ↑ ↓ do what they do in the close-up." })));
   }
 
   #makeOffset() {
     const error = make("p", { class: "clock-error", id: "clock-error", role: "alert" });
     this.errorText = error;
     this.input = make("input", {
-      type: "number", step: "any", class: "form-control", id: "clock-seconds", inputmode: "decimal", autocomplete: "off",
-      min: String(-MOST_S), max: String(MOST_S), "aria-describedby": "clock-meaning clock-error", oninput: () => this.#type(),
+      // Text: where the browser's language has a point, a number field would turn "0,5" into 5 without a word.
+      type: "text", class: "form-control", id: "clock-seconds", autocomplete: "off",
+      "aria-describedby": "clock-meaning clock-error", oninput: () => this.#type(),
+      onkeydown: (event) => this.#stepInField(event),
     });
     this.nudges = NUDGES_MS.map((ms) => button(`${ms > 0 ? "+" : "−"}${Math.abs(ms)}`, () => {
       this.setOffset(this.offset + ms / 1000);
@@ -478,7 +501,7 @@ class Bench {
     const again = this.settings.run_id ? "Use this offset and run again" : "Use this offset and run";
     this.useButton = button(again, () => this.#send(this.offset), { class: "btn btn-primary" });
     this.removeButton = button("Remove the manual offset", () => this.#send(null));
-    this.useNote = make("p", { class: "hint" });
+    this.useNote = make("p", { class: "hint", role: "status" });
     return make("div", {}, make("div", { class: "clock-tools" }, this.useButton, this.removeButton), this.useNote);
   }
 
@@ -488,17 +511,24 @@ class Bench {
     this.sending = true;
     this.listening.stop();
     this.#showOffset();
+    this.silence = "";
     const done = new MutationObserver(() => {
       done.disconnect();
+      clearTimeout(this.waiting);
       this.sending = false;
+      this.silence = "";
       this.#showOffset();
       answer.scrollIntoView({ block: "nearest" });
     });
     done.observe(answer, { childList: true, subtree: true, characterData: true });
     const request = { recording_id: this.settings.recording_id, camera: this.camera.name, offset_s: offset, request: `${Date.now()}-${Math.random()}` };
     window.dash_clientside.set_props(this.settings.store, { data: request });
-    // Without an answer (a lost connection) it can be tried again.
-    setTimeout(() => { this.sending = false; if (this.element.isConnected) this.#showOffset(); }, 15000);
+    this.waiting = setTimeout(() => {
+      if (!this.element.isConnected) return;
+      this.sending = false;
+      this.silence = "The server has not answered, so it is not known whether the offset was taken. Look at the connection, then try again.";
+      this.#showOffset();
+    }, PATIENCE_MS);
   }
 
   /* --- showing ------------------------------------------------------------------------------- */
@@ -524,7 +554,7 @@ class Bench {
     this.why.replaceChildren(...(list.length ? [make("p", { text: "What is doubtful about this clock:" }), make("ul", {}, ...list)] : []));
     this.stage.hidden = this.fits.hidden = !this.canHear;
     const silent = [reference, camera].filter((one) => !one.sound).map((one) => `camera ${one.name} (${one.file})`);
-    const none = this.settings.base ? `There is no sound of ${silent.join(" and ")}. The offset can only be typed.` : "";
+    const none = this.settings.base ? `There is no sound of ${silent.join(" and ")}. The offset can only be typed.` : "There is no sound to show.";
     this.#say(this.canHear ? "" : none, "");
     this.input.value = this.offset === null ? "" : this.offset.toFixed(5);
     this.fault = "";
@@ -557,7 +587,9 @@ class Bench {
     this.removeButton.disabled = Boolean(locked || this.sending);
     this.removeButton.hidden = camera.manual_s === null;
     const kept = "What was found in each camera's pictures is kept; the common clock and all that follows is worked out again.";
-    this.useNote.textContent = locked || (this.sending ? "Sending …" : this.settings.run_id ? kept : "");
+    const note = locked || (this.sending ? "Sending …" : this.silence || (this.settings.run_id ? kept : ""));
+    if (this.useNote.textContent !== note) this.useNote.textContent = note; // else it would be read out at every step
+    this.useNote.className = note && note === this.silence ? "clock-error" : "hint";
     if (unknown) return;
     const text = `${sayNumber(offset, 4, true)} seconds, confidence ${sayConfidence(this.confidence)}`;
     for (const [name, value] of [["valuenow", offset.toFixed(5)], ["valuetext", text], ["valuemin", (-camera.sound_s).toFixed(3)], ["valuemax", this.reference.sound_s.toFixed(3)]]) {
@@ -582,9 +614,8 @@ class Bench {
     } else {
       row("Measured by sound", camera.source === "manual" ? "not asked, since the clock is set by hand" : "not known");
     }
-    if (camera.used && camera.used.offset_s !== null) {
-      row("Used in the last run", `${sayOffset(camera.used.offset_s)}, ${SOURCES[camera.used.source] ?? camera.used.source}`);
-    }
+    const used = this.#used(camera);
+    if (used !== null) row("Used in the last run", `${sayOffset(used)}, ${SOURCES[camera.used.source] ?? camera.used.source}`);
     const drift = 2 * this.#driftToMiddle(camera, camera.measured);
     if (Math.abs(drift) >= 5e-4) {
       row("Drift", `${sayNumber(1000 * drift, 1, true)} ms over the recording. A clock set by hand has none: these offsets hold in the middle.`);
@@ -602,19 +633,19 @@ class Bench {
     this.nextButton.textContent = peaks.length ? `Next peak (${peak >= 0 ? `${peak + 1} of ${peaks.length}` : `${peaks.length} in all`})` : "Next peak";
     const good = this.#countHigh();
     const many = good === MOST_PEAKS ? `At least ${good}` : good;
-    const several = `${many} offsets have a confidence of ${RELIABLE} or more, so that number does not tell which is right. `;
+    const several = `${many} offsets have a confidence of ${RELIABLE} or more, so that number does not tell which is right. The fit, 1.00 at the best, has no such ceiling. `;
     this.fitsLead.textContent = `${good > 1 ? several : ""}A bar of music that comes again fits at several offsets. Compare the peaks by eye and ear, at the beginning and at the end.`;
     const shown = peaks.map((one) => `${one.place}`).join() + this.camera.name;
     if (this.shownPeaks !== shown) { // drawn anew at each step they would take the focus away
       this.shownPeaks = shown;
       this.list.replaceChildren(...peaks.map((one, number) => {
         const made = button("", () => this.choosePeak(number), { class: "btn btn-outline-secondary clock-peak" });
-        made.append(make("span", { text: sayOffset(one.place) }), badge(rate(one.confidence, good).level, sayConfidence(one.confidence)), one.isMeasured ? "measured" : "");
+        made.append(make("span", { text: sayOffset(one.place) }), badge(rate(one.confidence, good).level, sayConfidence(one.confidence)), make("span", { text: `fit ${one.fit.toFixed(2)}` }), one.isMeasured ? "measured" : "");
         return make("li", {}, made);
       }));
     }
     [...this.list.children].forEach((item, number) => item.firstChild.setAttribute("aria-pressed", String(number === peak)));
-    const words = peaks.map((one) => `${sayOffset(one.place)} (${sayConfidence(one.confidence)})`).join("; ");
+    const words = peaks.map((one) => `${sayOffset(one.place)} (${sayConfidence(one.confidence)}, fit ${one.fit.toFixed(2)})`).join("; ");
     this.curve.setAttribute("aria-label", `Confidence of every offset. The highest peaks: ${words}. The list below has them as buttons.`);
   }
 
@@ -846,8 +877,7 @@ class Bench {
 
   #pressKey(event) {
     if (event.altKey || event.metaKey) return;
-    const step = event.ctrlKey ? 1e-4 : event.shiftKey ? 1e-2 : 1e-3;
-    const move = (sign) => () => this.setOffset(this.offset + sign * step);
+    const move = (sign) => () => this.setOffset(this.offset + sign * stepOf(event));
     const actions = { ArrowLeft: move(-1), ArrowRight: move(1), ArrowDown: move(-1), ArrowUp: move(1) };
     if (!event.ctrlKey) {
       Object.assign(actions, {

@@ -9,6 +9,7 @@ export const CHECK = 0.3;
 const CLEARANCE_S = 0.1;
 const TOP_SHARE = 0.7; // a hill goes on while it is this high
 export const MOST_PEAKS = 12;
+const NEAR_S = 0.02; // the fit is sharper than the hill of confidence that it belongs to
 const REFINE_S = 2e-3;
 const REFINE_LENGTH_S = 12;
 const MOST_REACH_S = 0.25;
@@ -79,22 +80,24 @@ export class Track {
   }
 }
 
-/* How well each offset fits (0 to 1), for a camera; `shift` is what its drift adds in the middle. */
+/* Two ratings of each offset (0 to 1) for a camera: the confidence, which reaches its ceiling at many offsets of
+ * music, and the fit, which is 1 at the best alone. `shift` is what its drift adds in the middle. */
 export class Match {
-  constructor(values, settings, shift, span) {
+  constructor(values, fits, settings, shift, span) {
     this.values = values;
     this.first = settings.first_s + shift;
     this.step = settings.step_s;
     this.span = span; // offsets at which both were recording at once
     this.peaks = findPeaks(values, this.step).map((peak) => ({
       offset: this.first + peak.index * this.step, confidence: peak.value / 255, reach: peak.reach * this.step,
+      fit: highestNear(fits, peak.index, peak.reach + Math.round(NEAR_S / this.step)) / 255,
     }));
   }
 
-  static async load(url, settings, shift, span, signal) {
-    const values = new Uint8Array(await get(url, signal));
-    if (values.length < 3) throw new Error("how well offsets fit came incomplete");
-    return new Match(values, settings, shift, span);
+  static async load(urls, settings, shift, span, signal) {
+    const [values, fits] = await Promise.all(urls.map(async (url) => new Uint8Array(await get(url, signal))));
+    if (values.length < 3 || fits.length !== values.length) throw new Error("how well offsets fit came incomplete");
+    return new Match(values, fits, settings, shift, span);
   }
 
   /* Confidence at an offset; null where it was not rated. */
@@ -112,6 +115,10 @@ export class Match {
     for (let k = first; k <= last; k += 1) if (this.values[k] > high) high = this.values[k];
     return high / 255;
   }
+}
+
+function highestNear(values, index, reach) {
+  return values.subarray(Math.max(0, index - reach), index + reach + 1).reduce((high, value) => Math.max(high, value), 0);
 }
 
 /* The hills of a curve: {index, value, reach}, from left to right, the highest of them where there are many.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from fractions import Fraction
@@ -310,7 +311,17 @@ def test_what_is_typed_is_taken_or_refused_in_words(page: Page, site: Site) -> N
     assert offset_of(page) == -2.5
     expect(use).to_be_enabled()
     expect(page.locator(".clock-readout")).to_contain_text("11.50 s")  # 14 s less 2.5 s: what both recorded
-    for text in ("", "1e9"):
+    for text, taken in (("-2,75", -2.75), ("−2.5 ", -2.5), (".5", 0.5)):  # a comma, the pages' own minus sign
+        typed.fill("")
+        typed.press_sequentially(text)
+        assert offset_of(page) == taken
+        expect(page.locator("#clock-error")).to_be_empty()
+    typed.press("ArrowUp")
+    typed.press("Shift+ArrowUp")
+    typed.press("Control+ArrowDown")
+    assert offset_of(page) == pytest.approx(0.5109, abs=1e-9)
+    expect(typed).to_have_value("0.51090")
+    for text in ("", "1e9", "1,000.5", "-", "99999"):
         typed.fill(text)
         expect(page.locator("#clock-error")).to_contain_text("in seconds")
         expect(typed).to_have_attribute("aria-invalid", "true")
@@ -321,6 +332,43 @@ def test_what_is_typed_is_taken_or_refused_in_words(page: Page, site: Site) -> N
     typed.fill("0.184")
     expect(page.locator("#clock-error")).to_be_empty()
     expect(use).to_be_enabled()
+
+
+def test_a_used_offset_is_said_for_the_same_moment_as_the_measured_one(page: Page, site: Site) -> None:
+    open_clocks(page, site)
+    said = page.evaluate(
+        """async () => {
+          const bench = (await import("/assets/modules/clocks.mjs")).getBench("clocks");
+          const { measured } = bench.camera;
+          measured.drift_ppm = 1000; // 7 ms in the middle of 14 s
+          bench.camera.used = { ...measured, source: "audio" };
+          bench.setOffset(bench.measured());
+          const rows = [...document.querySelectorAll(".clock-readout > div")].map((row) => row.innerText);
+          const find = (term) => rows.find((row) => row.startsWith(term));
+          return [find("Measured by sound"), find("Used in the last run")];
+        }"""
+    )
+    numbers = [re.search(r"[+−][\d.]+ s", row) for row in said]
+    assert numbers[0] is not None
+    assert numbers[1] is not None
+    assert numbers[0].group() == numbers[1].group()
+
+
+def test_the_fit_tells_a_bar_that_comes_again_from_hills_of_confidence_without_one(
+    page: Page, site: Site
+) -> None:
+    open_clocks(page, site)
+    expect(page.locator(".clock-fits")).to_contain_text("has no such ceiling")
+    found = {}
+    for text in page.locator(".clock-peaks button").all_inner_texts():
+        match = re.search(r"([+−][\d.]+) s.*fit ([\d.]+)", text, re.DOTALL)
+        assert match is not None
+        found[float(match[1].replace("−", "-"))] = float(match[2])
+    repeats = {offset for offset in found if abs((offset - TRUE_S + 0.1) % BAR_S - 0.1) < 0.05}
+    assert all(found[offset] > 0.9 for offset in repeats), found
+    assert found.keys() - repeats, "there is nothing to tell apart"
+    assert all(found[offset] < 0.5 for offset in found.keys() - repeats), found
+    assert max(fit for offset, fit in found.items() if abs(offset - TRUE_S) < 0.05) == 1.0
 
 
 def test_next_peak_goes_through_the_rivals_of_a_bar_that_comes_again(page: Page, site: Site) -> None:
@@ -545,6 +593,19 @@ def test_an_offset_is_kept_a_run_started_and_both_taken_back(page: Page, site: S
     page.wait_for_url(site.report(1), timeout=20_000)
     assert path.read_text().strip() == 'subject = "P-clocks"  # not a name\n# the end'
     wait_for_end(site)
+
+
+def test_a_server_that_does_not_answer_is_said(page: Page, site: Site, watch: Any) -> None:
+    page.clock.install()
+    open_clocks(page, site, which=1)
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Use this offset and run again").click()
+    expect(page.locator(".clock-use")).to_contain_text("Sending")
+    page.clock.run_for(16_000)
+    expect(page.locator(".clock-use")).to_contain_text("has not answered")
+    expect(page.get_by_role("button", name="Use this offset and run again")).to_be_enabled()
+    watch.errors.clear()  # the browser logs the request that was cut
+    assert read_session(site.log.parent / "change").settings.offset_s == {}
 
 
 def test_a_folder_that_is_gone_is_said_on_the_page(page: Page, site: Site) -> None:

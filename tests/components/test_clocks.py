@@ -45,7 +45,7 @@ def listen(
         told = asdict(clocks.get(name, CameraSync(0.0, source="reference" if n == 0 else "audio")))
         told = {key: None if value != value else value for key, value in told.items()}
         sound = None if name == "right" else f"sound_{n}.flac"
-        files = {"sound": sound, "peaks": sound, "match": sound if n else None}
+        files = {"sound": sound, "peaks": sound, "match": sound if n else None, "fit": None}
         size = {"duration_s": 100.0, "sound_s": 100.0 if sound else 0.0, "peak": 0.5}
         cameras.append({"n": n, "name": name, "file": f"{name}.mp4", **size, **files, **told})
     match = {"first_s": -60.0, "step_s": 0.001, "n": 120001}
@@ -90,6 +90,21 @@ def test_without_any_sound_a_clock_can_still_be_typed(records: Records, recordin
     assert [camera["name"] for camera in told["cameras"]] == ["front", "left", "right"]
     listen(records, recording, schema=99)  # of another version of the program
     assert settings_of(recording)["run_id"] is None
+
+
+def test_a_run_that_kept_no_sound_tells_what_it_worked_with(
+    records: Records, recording: RecordingRow
+) -> None:
+    run = listen(records, recording)
+    cameras = {"front": CameraSync(0.0, source="reference"), "left": MEASURED, "right": CameraSync(0.3)}
+    write_sync(run.folder / "sync.json", SyncResult("front", cameras))
+    (run.folder / "web" / "sound.json").unlink()
+    told = settings_of(recording)
+    assert told["run_id"] is None
+    assert [camera["used"] and camera["used"]["offset_s"] for camera in told["cameras"]] == [0.0, 1.25, 0.3]
+    others = {name: clock for name, clock in cameras.items() if name != "right"}
+    write_sync(run.folder / "sync.json", SyncResult("front", others))  # of other cameras than there are now
+    assert [camera["used"] for camera in settings_of(recording)["cameras"]] == [None] * 3
 
 
 def test_a_broken_index_is_said_and_names_the_file(records: Records, recording: RecordingRow) -> None:
