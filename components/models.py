@@ -38,19 +38,21 @@ def missing_models() -> html.Details | None:
 
 def models_table() -> html.Div:
     """Every network: its role, whether it is ready, its licence and its files' SHA-256."""
-    head = html.Tr([html.Th(name, scope="col") for name in ("Network", "Ready", "Licence", "SHA-256")])
+    head = html.Tr([html.Th(name, scope="col") for name in ("Network", "Files", "Licence of the weights")])
     rows = [_row(model) for model in list_models(read_files=False)]
-    table = html.Table([html.Thead(head), html.Tbody(rows)], className="table models")
+    table = html.Table([html.Thead(head), html.Tbody(rows)], className="table")
     return html.Div(table, className="table-scroll", tabIndex=0, role="group", **_LABEL)
 
 
 def _row(model: dict[str, Any]) -> html.Tr:
-    name = html.Th(
-        [model["title"], html.Div(f"{model['role']} {model['name']}", className="hint")], scope="row"
-    )
-    ready: Any = "Ready" if model["ready"] else ["Files missing", html.Div(model["place"], className="hint")]
+    name = [model["title"], html.Div(f"{model['role']} {model['name']}", className="hint")]
     digests = [
-        html.Div([f"{file} ", html.Code(digest) if digest else "(not read yet)"])
+        html.Li([f"{file}: ", html.Code(digest, className="text-reset") if digest else "not read yet"])
         for file, digest in model["sha256"].items()
     ]
-    return html.Tr([name, html.Td(ready), html.Td(model["licence"]), html.Td(digests)])
+    files = [
+        html.Strong("Ready" if model["ready"] else "Missing"),
+        html.Div(model["place"]),
+        html.Details([html.Summary("SHA-256"), html.Ul(digests)], className="hint text-break"),
+    ]
+    return html.Tr([html.Th(name, scope="row"), html.Td(files), html.Td(model["licence"])])
