@@ -207,7 +207,14 @@ def test_a_mirrored_picture_gives_the_same_right_hand_for_the_left_one(estimator
 
 
 def test_the_seven_passes_go_through_it(estimator):
-    measured = measure_hand(make_picture(), Region(200, 150, 160, 0.0), estimator, "left", "minimal", PASSES)
+    region = Region(200, 150, 160, 0.0)
+    measured = measure_hand(make_picture(), region, estimator, "left", "minimal", PASSES)
+    # The pose is the upright pass's, whose crop's axes are the picture's.
+    crop = cut(make_picture(), region, estimator.input_px)[0]
+    alone = estimator.estimate(crop[None], "left").guess
+    assert measured.guess is not None
+    for name, value in vars(measured.guess).items():
+        np.testing.assert_allclose(value, getattr(alone, name)[0], atol=1e-5)
     assert measured.points_px.shape == (21, 2)
     assert np.isfinite(measured.sigma_px).all()
 
