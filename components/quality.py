@@ -8,6 +8,7 @@ from typing import Any, Final
 from dash import dcc, html
 
 from components import routes
+from components.attributes import aria
 from components.status import level_icon, say_number, verdict_badge
 from pipeline.measures.levels import BETWEEN, BEYOND, WITHIN
 from pipeline.measures.summary import QualityReport, Summary
@@ -122,7 +123,6 @@ def _camera_table(quality: QualityReport, recording_id: str | None, notes: dict[
     ]  # fmt: skip
     body: list[Any] = []
     for camera in quality.cameras:
-        offset = f"{1000 * camera.offset_s:+.2f} ± {say_number(1000 * camera.offset_sigma_s, 2)} ms"
         clock: list[Any] = [verdict_badge(camera.sync_verdict)]
         if camera.camera in notes:
             clock.append(html.Div(notes[camera.camera], className="quiet"))
@@ -139,7 +139,7 @@ def _camera_table(quality: QualityReport, recording_id: str | None, notes: dict[
                     html.Td(f"{100 * camera.valid_share:.0f} %"),
                     html.Td(f"{say_number(camera.reprojection_px, 1)} px"),
                     html.Td(f"{say_number(camera.calibration_rms_px, 2)} px"),
-                    html.Td(offset.replace("-", "−") if math.isfinite(camera.offset_s) else "–"),
+                    html.Td(_say_offset(camera.offset_s, camera.offset_sigma_s)),
                     html.Td(f"{say_number(camera.drift_ppm, 1, signed=True)} ppm"),
                     html.Td(clock, title="; ".join(camera.reasons) or None),
                 ]
@@ -149,4 +149,14 @@ def _camera_table(quality: QualityReport, recording_id: str | None, notes: dict[
     table = html.Table(
         [html.Thead(html.Tr([html.Th(word, scope="col") for word in head])), rows], className="numbers"
     )
-    return html.Div(table, className="table-scroll")
+    return html.Div(
+        table, className="table-scroll", tabIndex=0, role="region", **aria(label="Quality by camera")
+    )
+
+
+def _say_offset(offset_s: float, sigma_s: float) -> str:
+    """A clock's offset in one piece; one that a person set has no error that is known."""
+    if not math.isfinite(offset_s):
+        return "–"
+    error = f" ± {say_number(1000 * sigma_s, 2)}" if math.isfinite(sigma_s) else ""
+    return f"{say_number(1000 * offset_s, 2, signed=True)}{error} ms".replace(" ", "\N{NO-BREAK SPACE}")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,16 @@ def test_a_report_leads_to_the_clock_of_a_camera_in_doubt(summary: Summary) -> N
     assert f'/recording/{"a" * 32}/clocks\\"' in json.dumps(shown)
     assert "+4.30 ms" in shown
     assert "/clocks" not in read_text(quality_box(summary))
+
+
+def test_an_offset_without_a_known_error_is_printed_without_one(summary: Summary) -> None:
+    first, *others = summary.quality.cameras
+    by_hand = replace(first, offset_s=0.2345, offset_sigma_s=NAN)
+    measured = replace(first, camera="other", offset_s=-1.20618, offset_sigma_s=6.4e-5)
+    quality = replace(summary.quality, cameras=(by_hand, measured, *others))
+    shown = read_text(quality_box(replace(summary, quality=quality))).replace("\N{NO-BREAK SPACE}", " ")
+    assert '"+234.50 ms"' in shown
+    assert '"−1206.18 ± 0.06 ms"' in shown
 
 
 @pytest.mark.parametrize(("stage", "leads"), [("sound", True), ("sync", True), ("pose:left", False)])
