@@ -231,14 +231,15 @@ def _check(context: Context) -> list[Path]:
 
 
 def _sound(context: Context) -> list[Path]:
-    from pipeline.sync.cameras import require_overlap, synchronise
+    from pipeline.sync.cameras import get_spans_s, require_overlap, synchronise
     from pipeline.sync.waveforms import write_waveforms
 
     session, run = context.session, context.run
     sync = synchronise(session, context.report.part(0.0, 0.6))
     write_sync(run.sound_json, sync)
     waveforms = write_waveforms(session, sync, run.web, context.report.part(0.6, 1.0))
-    require_overlap(sync, session.videos)  # last: the page that sets offsets is the way out of this
+    # Last, since the page that sets offsets is the way out of this.
+    require_overlap(sync, get_spans_s(session.videos))
     return [run.sound_json, *waveforms]
 
 

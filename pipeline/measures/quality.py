@@ -193,6 +193,11 @@ def _limit_cameras(
         reasons.append(_join("Where the cameras stand is doubtful", rig.reasons))
     if rig_check.verdict == "doubtful":
         reasons.append(_join("Whether the cameras still stand so is doubtful", rig_check.reasons))
+    if rig.source == "file" and rig_check.verdict == "unknown" and len(cameras) > 1:
+        reasons.append(
+            "Whether the cameras still stand as they were calibrated could not be checked: too little of the "
+            "hand was seen by two cameras at once."
+        )
     return reasons
 
 

@@ -10,9 +10,7 @@ known well enough to take it away, and it is below what the hand can tell.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +20,7 @@ from pipeline.errors import SyncError
 from pipeline.hand.joints import Side
 from pipeline.progress import Reporter
 from pipeline.results import CameraSync, Rig, RigCheck, SyncResult, ViewTrack
+from pipeline.sync.cameras import require_overlap
 from pipeline.sync.motion import MotionOffset, find_offset_by_motion
 from pipeline.sync.reprojection import Geometry, Refined, is_better
 
@@ -103,7 +102,7 @@ def align(
         if name in doubted or cameras[name].source != camera.source:
             report.warn(f"Synchronisation of camera {name}: {' '.join(cameras[name].reasons)}")
     sync = replace(sound, cameras=cameras, source=_common_source(cameras))
-    _require_overlap(sync, views)
+    require_overlap(sync, _get_spans_s(views))
     report.update(0.7, "Checking that the cameras stand where the calibration says")
     # Where the hand contradicts a clock, the rig is judged by the hand's: the two doubts are kept apart.
     clocks = replace(sync, cameras={**cameras, **doubted})
@@ -315,23 +314,7 @@ def _common_source(cameras: dict[str, CameraSync]) -> str:
     return next((kind for kind in ("audio", "hand", "none", "manual") if kind in sources), "reference")
 
 
-def _require_overlap(sync: SyncResult, views: dict[str, dict[Side, ViewTrack]]) -> None:
-    """Stop where an offset from the hand leaves two cameras without a common instant."""
-    spans = {name: _span(sync, name, tracks.values()) for name, tracks in views.items() if tracks}
-    for first, second in itertools.combinations(spans, 2):
-        if "hand" not in (sync.cameras[first].source, sync.cameras[second].source):
-            continue
-        (start_a, end_a), (start_b, end_b) = spans[first], spans[second]
-        if min(end_a, end_b) <= max(start_a, start_b):
-            raise SyncError(
-                f"Cameras {first} and {second} did not record together: {first} ran from {start_a:.1f} to "
-                f"{end_a:.1f} s, {second} from {start_b:.1f} to {end_b:.1f} s on the clock of "
-                f"{sync.reference}.",
-                "Check that the files are of one take, and give offset_s in session.toml.",
-            )
-
-
-def _span(sync: SyncResult, name: str, tracks: Iterable[ViewTrack]) -> tuple[float, float]:
-    ends = next(iter(tracks)).time_s[[0, -1]]
-    start_s, end_s = sync.to_reference_s(name, np.asarray(ends, dtype=float))
-    return float(start_s), float(end_s)
+def _get_spans_s(views: dict[str, dict[Side, ViewTrack]]) -> dict[str, tuple[float, float]]:
+    """First and last frame of each camera on its own clock, in s; a single picture spans nothing."""
+    times = {name: next(iter(tracks.values())).time_s for name, tracks in views.items() if tracks}
+    return {name: (float(time_s[0]), float(time_s[-1])) for name, time_s in times.items() if len(time_s) > 1}

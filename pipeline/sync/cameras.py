@@ -91,10 +91,15 @@ def synchronise_videos(
     return SyncResult(reference, ordered, closure.worst_s, _common_source(cameras))
 
 
-def require_overlap(sync: SyncResult, videos: dict[str, Path]) -> None:
+def require_overlap(sync: SyncResult, spans_s: dict[str, tuple[float, float]]) -> None:
     """Stop where two cameras on one clock did not record at the same time.
 
-    Cameras whose offset is not known (NaN) are left out.
+    Parameters
+    ----------
+    sync : SyncResult
+        The clocks; cameras whose offset is not known (NaN) are left out.
+    spans_s : dict of (float, float)
+        By camera, when it began and ended on its own clock, in s.
 
     Raises
     ------
@@ -102,10 +107,10 @@ def require_overlap(sync: SyncResult, videos: dict[str, Path]) -> None:
         Names the two cameras and says when each ran.
     """
     spans = {}
-    for name in videos if len(videos) > 1 else ():
+    for name, ends_s in spans_s.items():
         if math.isfinite(sync.cameras[name].offset_s):
-            ends = sync.to_reference_s(name, np.array([0.0, probe(videos[name]).duration_s]))
-            spans[name] = (float(ends[0]), float(ends[1]))
+            start_s, end_s = sync.to_reference_s(name, np.array(ends_s, dtype=float))
+            spans[name] = (float(start_s), float(end_s))
     for first, second in itertools.combinations(spans, 2):
         (start_a, end_a), (start_b, end_b) = spans[first], spans[second]
         if min(end_a, end_b) <= max(start_a, start_b):
@@ -113,8 +118,13 @@ def require_overlap(sync: SyncResult, videos: dict[str, Path]) -> None:
                 f"Cameras {first} and {second} did not record together: {first} ran from {start_a:.1f} to "
                 f"{end_a:.1f} s, {second} from {start_b:.1f} to {end_b:.1f} s on the clock of "
                 f"{sync.reference}.",
-                "Check that the files are of one take, and the offset_s in session.toml if there is one.",
+                "Check that the files are of one take, and their offset_s in session.toml, or give it there.",
             )
+
+
+def get_spans_s(videos: dict[str, Path]) -> dict[str, tuple[float, float]]:
+    """When each video begins and ends on its own clock, in s."""
+    return {name: (0.0, probe(path).duration_s) for name, path in videos.items()}
 
 
 def travel_time_s(rig: Rig, hand_mm: np.ndarray) -> dict[str, float]:

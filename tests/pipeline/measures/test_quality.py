@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 
 from pipeline.hand.joints import SIDES
 from pipeline.measures.measure import measure_hand
@@ -86,6 +87,26 @@ def test_a_camera_that_may_have_moved_limits_it_and_one_that_stands_says_nothing
     assert not any("stand" in reason for reason in good.reasons)
 
 
+@pytest.mark.parametrize(
+    ("source", "verdict", "is_said"),
+    [("file", "unknown", True), ("file", "good", False), ("checkerboard", "unknown", False)],
+)
+def test_a_kept_rig_that_could_not_be_checked_is_not_passed_in_silence(track, source, verdict, is_said):
+    hand, frames = track(6.0), len(track(6.0).time_s)
+    camera = Camera("front", SIZE_PX, np.eye(3), np.zeros(5), np.eye(3), np.zeros(3), 0.1)
+    names = ("front", "left")
+    quality = assess_quality(
+        SyncResult("front", {name: CameraSync(0.0) for name in names}),
+        Rig("front", {name: dataclasses.replace(camera, name=name) for name in names}, source=source),
+        {name: {"right": make_view(frames, 1.0)} for name in names},
+        {"right": dataclasses.replace(hand, residual_px=np.zeros((1, frames, 21)))},
+        {"right": measure_hand(hand, "right", None).kinematics},
+        RigCheck(verdict),
+    )
+    assert any("could not be checked" in reason for reason in quality.reasons) == is_said
+    assert not (is_said and quality.verdict == "passed")
+
+
 def scaled(hand, factor, rig_source="checkerboard", **settings):
     """The quality of a hand whose rig is off by a factor, with the session's settings."""
     camera = Camera("front", SIZE_PX, np.eye(3), np.zeros(5), np.eye(3), np.zeros(3), 0.1)
@@ -113,6 +134,6 @@ def test_a_hand_far_too_long_doubts_the_board_s_squares(track):
 
 
 def test_a_hand_of_another_length_than_by_ruler_limits_the_recording(track):
-    quality = scaled(track(6.0), 1.0, hand_length_mm=200.0)
+    quality = scaled(track(6.0), 1.0, hand_length_mm=220.0)
     assert quality.verdict == "limited"
-    assert any("200 mm by ruler" in reason for reason in quality.reasons)
+    assert any("220 mm by ruler" in reason for reason in quality.reasons)

@@ -225,6 +225,12 @@ def test_files_that_only_a_third_camera_joins_are_refused(truth):
         align(silent, truth.rig, views, Reporter())
 
 
+def test_keypoints_that_a_given_offset_sets_apart_are_refused(truth, sound):
+    given = tell(sound, right=CameraSync(100.0, float("nan"), source="manual"))
+    with pytest.raises(SyncError, match="front and right did not record together"):
+        align(given, truth.rig, make_views(truth), Reporter())
+
+
 def test_a_moved_camera_is_warned_of(truth, sound, views):
     camera = truth.rig.cameras["right"]
     by = cv2.Rodrigues(np.deg2rad([3.0, 0.0, 0.0]))[0]

@@ -15,7 +15,7 @@ from pipeline.progress import Reporter
 from pipeline.results import Camera, Rig, RunFolder, SyncResult, read_sync, write_sync
 from pipeline.session import Session, read_session
 from pipeline.sync import cameras
-from pipeline.sync.cameras import require_overlap, synchronise, synchronise_videos, travel_time_s
+from pipeline.sync.cameras import get_spans_s, require_overlap, synchronise, synchronise_videos, travel_time_s
 from pipeline.sync.sound import find_offset
 from tests.pipeline.sync.made_sound import SECONDS, TRUE, film, hear
 
@@ -101,7 +101,7 @@ def test_a_camera_without_usable_sound_is_left_open_and_the_others_go_on(three_c
     assert_found(result, "right")
     assert np.isnan(result.closure_s)
     assert report.warnings == [f"Sound does not tell when camera left started. {reason}"]
-    require_overlap(result, session.videos)  # an unknown clock contradicts nobody
+    require_overlap(result, get_spans_s(session.videos))  # an unknown clock contradicts nobody
     write_sync(tmp_path / "sound.json", result)
     assert_unknown(read_sync(tmp_path / "sound.json"), "left")
 
@@ -145,7 +145,7 @@ def test_given_offsets_that_leave_no_common_time_name_the_cameras(tmp_path):
         film(tmp_path / f"{name}.mp4", None, 2.0)
     session, result, _ = listen(tmp_path, "[offset_s]\nleft = 1.5\nright = -1.5\n")
     with pytest.raises(SyncError, match=r"left and right did not record together"):
-        require_overlap(result, session.videos)
+        require_overlap(result, get_spans_s(session.videos))
 
 
 def test_one_camera_is_on_its_own_clock(tmp_path):
@@ -166,7 +166,7 @@ def test_keypoints_say_nothing_of_the_clocks(tmp_path):
     assert (result.cameras["right"].offset_s, result.cameras["right"].source) == (0.2, "manual")
     assert result.cameras["front"].source == "reference"
     assert len(report.warnings) == 1
-    require_overlap(result, session.videos)
+    require_overlap(result, get_spans_s(session.videos))
 
 
 # --- triangles
