@@ -260,7 +260,7 @@ def _pick_one_side(chains: list[list[Tracklet]], side: Side) -> list[Tracklet]:
     if is_one_hand(everything):
         return everything
     sure = [chain for chain in chains if count_votes(chain, side) >= 0.5]
-    picked = [one for chain in sure for one in chain]
+    picked = _keep_one_person(sure)
     taken = _get_frames(picked)
     for chain in chains:
         if chain not in sure and count_votes(chain, side) >= UNSURE and not _collides(chain, taken):
@@ -269,16 +269,30 @@ def _pick_one_side(chains: list[list[Tracklet]], side: Side) -> list[Tracklet]:
 
 
 def _share_out(chains: list[list[Tracklet]]) -> dict[Side, list[Tracklet]]:
-    shared: dict[Side, list[Tracklet]] = {"right": [], "left": []}
+    shared: dict[Side, list[list[Tracklet]]] = {"right": [], "left": []}
     chains = sorted(chains, key=lambda one: -abs(count_votes(one, "right") - 0.5) * len(_get_frames(one)))
     for chain in chains:
         votes = count_votes(chain, "right")
         side: Side = "right" if votes >= 0.5 else "left"
         other: Side = "left" if side == "right" else "right"
-        if _collides(chain, _get_frames(shared[side])) and UNSURE <= votes <= 1 - UNSURE:
+        taken = {frame for known in shared[side] for frame in _get_frames(known)}
+        if _collides(chain, taken) and UNSURE <= votes <= 1 - UNSURE:
             side = other
-        shared[side] += chain
-    return shared
+        shared[side].append(chain)
+    return {side: _keep_one_person(chains) for side, chains in shared.items()}
+
+
+def _keep_one_person(chains: list[list[Tracklet]]) -> list[Tracklet]:
+    """Of the chains of one side those of the largest hand, and those that are there when it is not.
+
+    A hand that is mostly there at the same time is another person's. It is left out altogether: else it would
+    step in wherever the first is lost.
+    """
+    kept: list[Tracklet] = []
+    for chain in sorted(chains, key=lambda one: -_sum_area(one)):
+        if not _collides(chain, _get_frames(kept)):
+            kept += chain
+    return kept
 
 
 def _get_frames(tracklets: Sequence[Tracklet]) -> set[int]:
@@ -291,10 +305,14 @@ def _collides(chain: Sequence[Tracklet], taken: set[int]) -> bool:
     return len(frames & taken) > len(frames) / 2
 
 
+def _sum_area(tracklets: Sequence[Tracklet]) -> float:
+    return sum(float(get_area(one.boxes_px).sum()) for one in tracklets)
+
+
 def rank_by_size(tracklets: Sequence[Tracklet]) -> list[Tracklet]:
     """Largest first, by the summed area of the boxes.
 
     Seed 000 section 5 takes the largest box per hand type in each frame. Summed over the track it cannot
     swap between two hands of like size, and a false alarm of a frame or two does not displace the hand.
     """
-    return sorted(tracklets, key=lambda one: -float(get_area(one.boxes_px).sum()))
+    return sorted(tracklets, key=lambda one: -_sum_area([one]))

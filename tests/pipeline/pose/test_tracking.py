@@ -208,3 +208,18 @@ def test_an_unsure_hand_beside_a_sure_one_of_its_side_is_the_other_side():
 def test_the_largest_hand_of_a_side_comes_first_but_a_false_alarm_does_not():
     near, far, alarm = make(range(100), size=200), make(range(100), x=700), make(range(2), x=900, size=600)
     assert rank_by_size([far, alarm, near]) == [near, far, alarm]
+
+
+def test_another_persons_hand_does_not_step_in_where_the_first_is_lost():
+    before, after = make(range(40), size=200), make(range(60, 100), size=200)
+    other = make(range(100), x=700)
+    assert assign_sides([before, other, after], ("right",), FPS) == {"right": [before, after]}
+    left = make(range(100), x=1200, right=0.1)
+    chosen = assign_sides([before, other, after, left], ("right", "left"), FPS)
+    assert chosen == {"right": [before, after], "left": [left]}
+
+
+def test_a_hand_that_comes_back_elsewhere_is_taken_again():
+    before, after = make(range(40)), make(range(70, 100), x=900)
+    guest = make(range(90, 100), x=400, size=80)
+    assert assign_sides([before, guest, after], ("right",), FPS) == {"right": [before, after]}
