@@ -13,7 +13,7 @@ from multiprocessing.connection import wait as wait_for
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from pipeline.errors import Cancelled, PoseError
+from pipeline.errors import Cancelled, PoseError, RedysError
 from pipeline.pose.protocols import Detector, Estimator
 from pipeline.pose.registry import get_entry, load_detector, load_estimator
 from pipeline.processes import leave_interrupts_to_parent
@@ -35,7 +35,8 @@ class Bench:
     tick: Callable[[], None] = field(repr=False)
 
 
-_bench: Bench | None = None
+_bench: Bench | RedysError | None = None
+"""In a worker process: what it works with, or why it cannot."""
 
 
 def _set_up(detector: str, estimator: str, ticks: Any, stop: Any) -> None:
@@ -50,7 +51,12 @@ def _set_up(detector: str, estimator: str, ticks: Any, stop: Any) -> None:
         if stop.is_set():
             raise Cancelled
 
-    _bench = Bench(load_detector(detector), load_estimator(estimator), tick)
+    try:
+        _bench = Bench(load_detector(detector), load_estimator(estimator), tick)
+    except (
+        RedysError
+    ) as error:  # raised here it would break the pool and be lost; the first piece of work says it
+        _bench = error
 
 
 def _use_one_thread() -> None:
@@ -74,6 +80,8 @@ def _end_with_parent() -> None:
 
 
 def _do(work: Callable[[Bench, Any], Result], piece: Any) -> tuple[Result, list[str]]:
+    if isinstance(_bench, RedysError):
+        raise _bench
     assert _bench is not None
     return work(_bench, piece), _take_notes(_bench.detector, _bench.estimator)
 

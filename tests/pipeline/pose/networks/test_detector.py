@@ -1,5 +1,6 @@
 """WiLoR's detector as the pipeline meets it; the weights are drawn, so what is found is told to it."""
 
+import multiprocessing
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.errors import ModelError, PoseError
+from pipeline.pose.crew import Crew
 from pipeline.pose.landmarks import MediaPipeDetector, MediaPipeEstimator
 from pipeline.pose.networks.detector import WilorDetector
 from pipeline.pose.networks.files import locate_detector
@@ -113,6 +115,32 @@ def test_its_boxes_begin_tracks_of_the_largest_hand_of_a_side(detector):
     passes = [np.isfinite(one.sigma_px[-1]).all() for one in tracker.tracklets]
     assert passes == [area == max(areas) for area in areas]
     assert any(one is tracker.tracklets[int(np.argmax(areas))] for one in chosen)
+
+
+def look(bench, piece):
+    return len(bench.detector.detect(np.zeros((90, 160, 3), np.uint8)))
+
+
+def test_it_works_in_several_processes(models):
+    write_detector(locate_detector(), make_detector())
+    with Crew("wilor", "mediapipe", 2) as crew:
+        assert crew.run(look, [1, 2, 3], lambda done: None) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_weights_that_are_damaged_are_said_from_whichever_process_finds_them_so(models, workers):
+    write_detector(locate_detector(), make_detector())
+    whole = locate_detector().read_bytes()
+    locate_detector().write_bytes(whole[: len(whole) // 2])
+
+    def run():
+        with Crew("wilor", "mediapipe", workers) as crew:
+            crew.run(look, [1, 2], lambda done: None)
+
+    with pytest.raises(ModelError, match=r"detector\.pt is not a whole file") as caught:
+        run()
+    assert "Download it again" in caught.value.advice
+    assert multiprocessing.active_children() == []
 
 
 class Crowded(torch.nn.Module):
