@@ -412,11 +412,16 @@ def _is_number(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
+_MOST_CELLS = 10_000
+
+
 def _is_grid(rows: Any) -> bool:
-    """Whole numbers, row by row, all rows of one length."""
-    if not (isinstance(rows, list) and all(isinstance(row, list) for row in rows)):
+    """Whole numbers, row by row, all rows of one length and none empty; or nothing at all."""
+    if not (isinstance(rows, list) and all(isinstance(row, list) and row for row in rows)):
         return False
-    return len({len(row) for row in rows}) <= 1 and all(isinstance(n, int) for row in rows for n in row)
+    if len({len(row) for row in rows}) > 1 or sum(map(len, rows)) > _MOST_CELLS:
+        return False
+    return all(isinstance(n, int) for row in rows for n in row)
 
 
 # --- OpenCV --------------------------------------------------------------------------------------

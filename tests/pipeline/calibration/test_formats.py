@@ -352,6 +352,8 @@ def test_a_rig_that_nobody_judged_is_to_be_checked_and_an_unknown_word_is_refuse
         (("cameras", "left", "used"), None),
         (("cameras", "left", "refused"), [{"time_s": 1.0}]),
         (("cameras", "left", "coverage"), [[1, 2], [3]]),
+        (("cameras", "left", "coverage"), [[], []]),
+        (("cameras", "left", "coverage"), [[1] * 1000] * 500),
     ],
 )
 def test_a_list_that_json_holds_wrong_is_named(tmp_path: Path, rig: Rig, place, value) -> None:
