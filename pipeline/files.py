@@ -18,6 +18,8 @@ import numpy as np
 
 from pipeline.errors import RunFolderError
 
+_UNFINISHED = ".unfinished-"
+
 
 @contextlib.contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
@@ -35,7 +37,9 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f"{_UNFINISHED}{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -50,6 +54,13 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes were writing anywhere in a folder; nobody else may be writing there."""
+    for path in Path(folder).rglob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError):  # it harms nobody
+            path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

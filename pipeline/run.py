@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline.errors import Cancelled, RedysError, RunFolderError, SessionError
-from pipeline.files import hash_file, hash_json, read_json, write_json
+from pipeline.files import hash_file, hash_json, read_json, remove_unfinished, write_json
 from pipeline.progress import Progress, Reporter
 from pipeline.results import SCHEMA_VERSION, RunFolder
 from pipeline.session import Session, read_session
@@ -128,6 +128,7 @@ def run_session(
     folder = RunFolder(Path(out))
     _require_apart(session, folder)
     with _lock(folder):
+        remove_unfinished(folder.path)
         stages = list_stages(session)
         record = _open_record(folder, session, stages)
         meter = _Meter(stages, listen)

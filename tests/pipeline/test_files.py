@@ -126,6 +126,21 @@ def test_a_broken_json_file_is_named(tmp_path, text):
         files.read_json(tmp_path / "run.json")
 
 
+def test_what_a_killed_process_was_writing_is_swept_away_and_nothing_else(tmp_path):
+    path = tmp_path / "web" / "a.json"
+    files.write_json(path, {"whole": 1})
+    (tmp_path / ".lock").touch()
+    child = os.fork()
+    if child == 0:
+        with files.replace_atomically(path):
+            os._exit(9)
+    os.waitpid(child, 0)
+    assert len(names(tmp_path / "web")) == 2
+    files.remove_unfinished(tmp_path)
+    assert names(tmp_path / "web") == ["a.json"]
+    assert names(tmp_path) == [".lock", "web"]
+
+
 def test_a_missing_file_is_named(tmp_path):
     for read in (files.read_json, files.read_npz):
         with pytest.raises(RunFolderError, match=r"a\.x is missing"):
