@@ -110,6 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--session", type=Path, required=True)
     parser.add_argument("--camera", default="front")
+    parser.add_argument("--preset", default="standard", help="minimal is what MediaPipe itself does: nothing")
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
@@ -119,9 +120,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"{options.camera}.mp4"
         repeat(source.videos[options.camera], options.times, path)
-        session = Session(Path(scratch), source.settings, {options.camera: path})
-        n_frames = probe(path).n_frames
-        print(f"{n_frames} frames, {probe(path).size_px[0]}x{probe(path).size_px[1]}, one pass", flush=True)
+        settings = source.settings.model_copy(update={"preset": options.preset})
+        session = Session(Path(scratch), settings, {options.camera: path})
+        info = probe(path)
+        n_frames, size = info.n_frames, "x".join(map(str, info.size_px))
+        print(f"{n_frames} frames, {size}, one pass, preset {options.preset}", flush=True)
         ours, peers = [], []
         with MemoryWatch() as watch:
             for _ in range(options.rounds):
