@@ -163,13 +163,16 @@ class HandTracker:
 
     def _follow(self, tracklet: Tracklet, frame: int, image_bgr: np.ndarray, wanted: bool) -> None:
         region = self._estimator.frame_points(tracklet.points_px[-1])
-        if not self._measure(tracklet, frame, image_bgr, region, wanted):
+        side: Side = "right" if count_votes([tracklet], "right") >= 0.5 else "left"
+        if not self._measure(tracklet, frame, image_bgr, region, side, wanted):
             self._live.remove(tracklet)
 
     def _measure(
-        self, tracklet: Tracklet, frame: int, image_bgr: np.ndarray, region: Region, wanted: bool
+        self, tracklet: Tracklet, frame: int, image_bgr: np.ndarray, region: Region, side: Side, wanted: bool
     ) -> bool:
-        side: Side = "right" if not tracklet.frames or count_votes([tracklet], "right") >= 0.5 else "left"
+        """Add a frame to a tracklet that seems to be a hand of ``side``; False if no hand is there."""
+        if wanted and len(self._sides) == 1:
+            side = self._sides[0]  # networks that know one side only take the other for a strange posture
         passes = self.passes if wanted else ONE_PASS
         measured = measure_hand(image_bgr, region, self._estimator, side, self._preset, passes)
         if measured.score < MIN_SCORE:
@@ -200,7 +203,7 @@ class HandTracker:
             wanted = detection.side in self._sides or (len(self._sides) == 1 and bool(missing))
             tracklet = Tracklet()
             region = self._estimator.frame_detection(detection)
-            if not self._measure(tracklet, frame, image_bgr, region, wanted):
+            if not self._measure(tracklet, frame, image_bgr, region, detection.side, wanted):
                 continue
             # The estimator may have been drawn to a hand that is followed already.
             others = [one.last_box_px for one in self._live]

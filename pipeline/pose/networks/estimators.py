@@ -17,7 +17,7 @@ import torch
 from pipeline.hand.joints import Side
 from pipeline.pose.crops import cut
 from pipeline.pose.landmarks import INPUT_PX as LANDMARK_PX
-from pipeline.pose.landmarks import LandmarkNetwork, frame_landmarks
+from pipeline.pose.landmarks import LandmarkNetwork, MediaPipeEstimator, frame_landmarks
 from pipeline.pose.networks.checkpoints import Checkpoint, load_weights, read_checkpoint
 from pipeline.pose.networks.files import TITLES, locate
 from pipeline.pose.networks.framing import (
@@ -108,7 +108,7 @@ class NetworkEstimator:
     nominal_crop = (
         "twice the hand's box, lengthened to 3 wide by 4 high, the square of its longer side, upright"
     )
-    sigma_scale = 1.6
+    sigma_scale = MediaPipeEstimator.sigma_scale
     """Not measured: that of MediaPipe's estimator, until made sessions are worked with the real weights."""
 
     def __init__(self, name: str, runner: Runner | None = None) -> None:

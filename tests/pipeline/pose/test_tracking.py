@@ -48,7 +48,7 @@ class Scene:
 
     def __init__(self, *hands, detectable=lambda frame: True):
         self.hands, self.detectable = hands, detectable
-        self.detections, self.passes = 0, []
+        self.detections, self.passes, self.shown = 0, [], []
 
     def detect(self, image):
         self.detections += 1
@@ -71,6 +71,7 @@ class Scene:
     def measure(self, image, region, estimator, side, preset, passes):
         frame = int(image[0, 0, 0])
         self.passes.append((frame, len(passes)))
+        self.shown.append(side)
         near = [
             hand
             for hand in self.hands
@@ -127,6 +128,18 @@ def test_both_hands_get_all_passes_where_both_are_wanted(monkeypatch):
     chosen = assign_sides(tracklets, ("right", "left"), FPS)
     assert chosen["right"][0].points_px[0][:, 0].mean() == pytest.approx(200)
     assert chosen["left"][0].points_px[0][:, 0].mean() == pytest.approx(900)
+
+
+def test_from_its_first_frame_on_a_hand_is_shown_to_the_network_as_the_side_it_is(monkeypatch):
+    scene = Scene(Hand(200, right=0.1), Hand(600))
+    run(monkeypatch, scene, 4, sides=("right", "left"))
+    assert scene.shown == ["left", "right"] * 4
+
+
+def test_where_one_side_is_wanted_the_only_hand_is_shown_as_that_side_whatever_the_votes(monkeypatch):
+    scene = Scene(Hand(200, right=lambda frame: 0.9 if frame == 0 else 0.1))
+    run(monkeypatch, scene, 6)
+    assert set(scene.shown) == {"right"}
 
 
 def test_two_tracks_that_slide_onto_one_hand_become_one(monkeypatch):
