@@ -16,13 +16,21 @@ from pipeline.version import PROGRAM_VERSION
 dash.register_page(__name__, path=routes.ABOUT, title="About - ReDys")
 
 STEPS = (
-    ("Clocks", "The sound of the cameras brings their clocks together, to a fraction of a frame."),
+    (
+        "Clocks",
+        "The sound of the cameras brings their clocks together, to a fraction of a frame; without sound the "
+        "hand's own motion does, less exactly.",
+    ),
     (
         "Pictures",
         "Each picture of the hand is denoised, evened out in light and sharpened as the preset says.",
     ),
     ("Hand in each view", "A network finds 21 joints, seven times over; their spread is the uncertainty."),
-    ("Cameras", "Takes of a checkerboard give each camera's lens and place."),
+    (
+        "Cameras",
+        "Takes of a checkerboard, or a rig kept from before, give each camera's lens and place; without "
+        "either the hand itself does, far less exactly. Each recording checks whether the cameras have moved.",
+    ),
     ("One hand", "A hand model is fitted to all views and all frames at once; it gives joints in mm."),
     ("Measures", "Joint angles, speed, acceleration and jerk, held against a reference."),
 )
