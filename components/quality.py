@@ -123,7 +123,8 @@ def _camera_table(quality: QualityReport, recording_id: str | None, notes: dict[
     ]  # fmt: skip
     body: list[Any] = []
     for camera in quality.cameras:
-        clock: list[Any] = [verdict_badge(camera.sync_verdict)]
+        is_reference = camera.sync_source == "reference"
+        clock: list[Any] = ["the reference" if is_reference else verdict_badge(camera.sync_verdict)]
         if camera.camera in notes:
             clock.append(html.Div(notes[camera.camera], className="quiet"))
         if recording_id and camera.sync_verdict != "reliable":
@@ -139,8 +140,8 @@ def _camera_table(quality: QualityReport, recording_id: str | None, notes: dict[
                     html.Td(f"{100 * camera.valid_share:.0f} %"),
                     html.Td(f"{say_number(camera.reprojection_px, 1)} px"),
                     html.Td(f"{say_number(camera.calibration_rms_px, 2)} px"),
-                    html.Td(_say_offset(camera.offset_s, camera.offset_sigma_s)),
-                    html.Td(f"{say_number(camera.drift_ppm, 1, signed=True)} ppm"),
+                    html.Td("–" if is_reference else _say_offset(camera.offset_s, camera.offset_sigma_s)),
+                    html.Td("–" if is_reference else f"{say_number(camera.drift_ppm, 1, signed=True)} ppm"),
                     html.Td(clock, title="; ".join(camera.reasons) or None),
                 ]
             )

@@ -29,7 +29,7 @@ STEPS = (
     (
         "Cameras",
         "Takes of a checkerboard, or a rig kept from before, give each camera's lens and place; without "
-        "either the hand itself does, far less exactly. Each recording checks whether the cameras have moved.",
+        "either the hand itself does, far less exactly. Each run checks whether the cameras have moved.",
     ),
     ("One hand", "A hand model is fitted to all views and all frames at once; it gives joints in mm."),
     ("Measures", "Joint angles, speed, acceleration and jerk, held against a reference."),

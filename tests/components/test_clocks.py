@@ -188,6 +188,14 @@ def test_a_report_leads_to_the_clock_of_a_camera_in_doubt(summary: Summary) -> N
     assert "/clocks" not in read_text(quality_box(summary))
 
 
+def test_the_reference_camera_has_no_offset_to_itself(summary: Summary) -> None:
+    first, *others = summary.quality.cameras
+    quality = replace(summary.quality, cameras=(replace(first, sync_source="reference"), *others))
+    shown = read_text(quality_box(replace(summary, quality=quality))).replace("\N{NO-BREAK SPACE}", " ")
+    assert "the reference" in shown
+    assert "0.00 ms" not in shown
+
+
 def test_an_offset_without_a_known_error_is_printed_without_one(summary: Summary) -> None:
     first, *others = summary.quality.cameras
     by_hand = replace(first, offset_s=0.2345, offset_sigma_s=NAN)
