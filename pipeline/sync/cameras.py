@@ -18,6 +18,7 @@ from pipeline.sync.sound import (
     SHORTEST_SOUND_S,
     SILENCE_RMS,
     OffsetEstimate,
+    find_drift,
     find_offset,
     is_match,
     rms_level,
@@ -34,9 +35,10 @@ CLOSURE_SIGMAS = 4.0
 def synchronise(session: Session, report: Reporter) -> SyncResult:
     """Bring all cameras of a session onto the reference camera's clock, as far as sound tells.
 
-    An offset in ``session.toml`` wins over the measured one. A camera of which sound tells nothing (no
-    track, silence, nothing in common with the reference's, keypoints instead of a video) has the offset NaN,
-    the verdict "failed" and the source "none", and its reasons name the file; the others go on.
+    An offset in ``session.toml`` wins over the measured one; the drift is still the sound's, where the two
+    sound alike at that offset. A camera of which sound tells nothing (no track, silence, nothing in common
+    with the reference's, keypoints instead of a video) has the offset NaN, the verdict "failed" and the
+    source "none", and its reasons name the file; the others go on.
 
     Raises
     ------
@@ -68,8 +70,9 @@ def synchronise_videos(
         if (known := _given(name, reference, manual_offset_s or {})) is not None
     }
     asked = [name for name in sorted(videos) if name not in given]
-    tracks, silent = _read_tracks(videos, [reference, *asked] if asked else [], report.part(0.0, 0.3))
-    cameras = dict(given)
+    others = [name for name in videos if name != reference]
+    tracks, silent = _read_tracks(videos, [reference, *others] if others else [], report.part(0.0, 0.3))
+    cameras = {name: _with_drift(camera, name, reference, tracks) for name, camera in given.items()}
     for name in asked:
         reasons = tuple(silent[one] for one in (reference, name) if one in silent)
         if reasons:
@@ -162,6 +165,14 @@ def _given(name: str, reference: str, manual_offset_s: dict[str, float]) -> Came
             offset_s=manual_offset_s[name], sigma_s=unknown, confidence=unknown, source="manual"
         )
     return None
+
+
+def _with_drift(camera: CameraSync, name: str, reference: str, tracks: dict[str, np.ndarray]) -> CameraSync:
+    """A clock that a person has set, with the drift that its sound tells at that offset, if it does."""
+    if camera.source != "manual" or not {name, reference} <= tracks.keys():
+        return camera
+    drift_ppm = find_drift(tracks[reference], tracks[name], camera.offset_s)
+    return replace(camera, drift_ppm=drift_ppm) if math.isfinite(drift_ppm) else camera
 
 
 def _unknown(reasons: tuple[str, ...], confidence: float = float("nan")) -> CameraSync:

@@ -200,6 +200,33 @@ def find_offset(reference: np.ndarray, target: np.ndarray, rate_hz: int = RATE_H
     return _judge(estimate, line.offset_s, (reference, target))
 
 
+def find_drift(reference: np.ndarray, target: np.ndarray, offset_s: float, rate_hz: int = RATE_HZ) -> float:
+    """Drift of a target's clock whose offset a person has set, in ppm.
+
+    Parameters
+    ----------
+    reference, target : ndarray (N,), (M,)
+        As for `find_offset`, neither silent.
+    offset_s : float
+        The offset in use; 20 ms off at most, or the sounds will not be found to match there.
+    rate_hz : int
+        Sampling rate of both, in Hz.
+
+    Returns
+    -------
+    float
+        NaN where the two do not sound alike at that offset.
+    """
+    plain = [_high_pass(samples, rate_hz) for samples in (reference, target)]
+    sharp = [_flatten(samples, rate_hz) for samples in plain]
+    lines = []
+    for polarity in (1, -1):
+        turned = [[tracks[0], polarity * tracks[1]] for tracks in (sharp, plain)]
+        lines.append(_fit_line(turned[0], turned[1], offset_s, rate_hz))
+    line = max(lines, key=lambda one: one.match)
+    return line.drift_ppm if is_match(line) else float("nan")
+
+
 def _judge(
     estimate: OffsetEstimate, line_offset_s: float, tracks: tuple[np.ndarray, np.ndarray]
 ) -> OffsetEstimate:
@@ -259,7 +286,7 @@ def _list_faults(name: str, samples: np.ndarray) -> list[str]:
     return faults
 
 
-def is_match(estimate: OffsetEstimate) -> bool:
+def is_match(estimate: OffsetEstimate | _Line) -> bool:
     """Whether the two heard the same. The confidence does not tell: unrelated music reaches 0.8."""
     is_agreed = estimate.match >= AGREED_MATCH_SCORE and estimate.agreement >= AGREED_SHARE
     return estimate.match >= MATCH_SCORE or is_agreed

@@ -148,6 +148,16 @@ def test_given_offsets_that_leave_no_common_time_name_the_cameras(tmp_path):
         require_overlap(result, get_spans_s(session.videos))
 
 
+def test_a_clock_that_a_person_set_keeps_the_drift_that_its_sound_tells_there(three_cameras, tmp_path):
+    copy(three_cameras, tmp_path, "front", "left", "right")
+    _, measured, _ = listen(tmp_path)
+    _, result, _ = listen(tmp_path, "[offset_s]\nleft = 1.2376\nright = 3.0\n")
+    assert result.cameras["left"].offset_s == 1.2376
+    assert result.cameras["left"].drift_ppm == pytest.approx(measured.cameras["left"].drift_ppm, abs=1.0)
+    assert result.cameras["left"].drift_ppm == pytest.approx(TRUE["left"][1], abs=20.0)
+    assert result.cameras["right"].drift_ppm == 0.0  # nothing sounds alike at the offset that was set
+
+
 def test_one_camera_is_on_its_own_clock(tmp_path):
     film(tmp_path / "phone.mp4", None, 1.0)
     _, result, _ = listen(tmp_path)
