@@ -100,7 +100,7 @@ def _make_network_entry(name: str) -> ModelEntry:
         files.TITLES[name],
         files.LICENCES[name],
         load,
-        lambda: [files.locate(name), locate(LANDMARK_FILE)],
+        lambda: [*files.list_files(name), locate(LANDMARK_FILE)],
         files.PLACES[name],
         on_gpu=True,
     )

@@ -9,6 +9,9 @@ from settings import get_settings
 FILES = {"hamer": "hamer.ckpt", "wilor": "wilor_final.ckpt", "hamba": "hamba.ckpt"}
 """The published names of the weights, each in ``models/<name>/``."""
 
+CONFIG_FILE = "model_config.yaml"
+"""Published beside Hamba's weights, and read where these do not hold their configuration."""
+
 TITLES = {"hamer": "HaMeR", "wilor": "WiLoR", "hamba": "Hamba"}
 
 _MANO = "; holds MANO, whose licence is non-commercial and by registration"
@@ -45,3 +48,11 @@ def locate_detector() -> Path:
 def locate(name: str) -> Path:
     """Where the weights of "hamer", "wilor" or "hamba" belong."""
     return Path(get_settings().models_dir) / name / FILES[name]
+
+
+def list_files(name: str) -> list[Path]:
+    """On what the answers of "hamer", "wilor" or "hamba" hang: the weights, there or not, and, where it is
+    there, Hamba's configuration beside them."""
+    weights = locate(name)
+    config = weights.with_name(CONFIG_FILE)
+    return [weights, config] if name == "hamba" and config.is_file() else [weights]

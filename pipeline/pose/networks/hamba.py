@@ -18,6 +18,7 @@ from torch.nn import functional
 from pipeline.errors import ModelError
 from pipeline.hand.joints import BONES, N_JOINTS
 from pipeline.pose.networks.checkpoints import Checkpoint
+from pipeline.pose.networks.files import CONFIG_FILE
 from pipeline.pose.networks.hand_layer import Decoders, HandAnswer, HandLayer, HandNetwork
 from pipeline.pose.networks.scan import scan
 from pipeline.pose.networks.vit import MAP_HEIGHT, MAP_WIDTH, Mlp, Vit, VitSize
@@ -27,6 +28,18 @@ N_SCANS = 4
 
 _WAYS = tuple(zip(*sorted(BONES + tuple((child, parent) for parent, child in BONES)), strict=True))
 """Both ways along each bone, (to, from), in the order of the published weights."""
+
+
+_TOLD_BY = {
+    "op.in_proj.weight": 2,
+    "op.out_proj.weight": 2,
+    "op.A_logs": 2,
+    "op.dt_projs_weight": 3,
+    "mlp.fc1.weight": 2,
+}
+"""The weights of a block whose shapes tell the network's size, and how many axes they have."""
+
+_SAMPLINGS = ("bilinear", "nearest", "bicubic")
 
 
 @dataclass(frozen=True)
@@ -82,14 +95,14 @@ def read_size(checkpoint: Checkpoint, vit: VitSize | None = None) -> HambaSize:
     Raises
     ------
     ModelError
-        Neither says whether joints outside the picture are clipped, which no shape tells.
+        Neither says whether joints outside the picture are clipped, which no shape tells; or they name a
+        sampling that there is not.
     """
     shapes = {name: tuple(value.shape) for name, value in checkpoint.weights.items()}
     block = "initRegression.dec_vssm.layers.0.blocks.0."
-    if not shapes.keys() >= {block + "op.in_proj.weight", block + "mlp.fc1.weight", block + "op.A_logs"}:
+    if any(len(shapes.get(block + name, ())) != axes for name, axes in _TOLD_BY.items()):
         return HambaSize(vit or VitSize())  # another network; loading says what differs
     inner, width = shapes[block + "op.out_proj.weight"][::-1]
-    sampling = _find_choice(checkpoint, "GRID_SAMPLE_MODE")
     return HambaSize(
         vit=vit or VitSize(),
         width=width,
@@ -101,7 +114,7 @@ def read_size(checkpoint: Checkpoint, vit: VitSize | None = None) -> HambaSize:
         first_blocks=_count_blocks(shapes, "initRegression.dec_vssm."),
         graph_blocks=_count_blocks(shapes, "mano_head.dec_gcn_vssm."),
         clip_joints=_is_clipped(checkpoint),
-        sampling=str(sampling or "bilinear").lower(),
+        sampling=_choose_sampling(checkpoint),
     )
 
 
@@ -121,17 +134,29 @@ def _is_clipped(checkpoint: Checkpoint) -> bool:
     if choice not in ("true", "false"):
         raise ModelError(
             f"{checkpoint.path} does not say whether CLIP_JOINT2D is true, and its answers hang on that.",
-            f"Put model_config.yaml, which its makers publish with it, into {checkpoint.path.parent}.",
+            f"Put {CONFIG_FILE}, which its makers publish with it, into {checkpoint.path.parent}.",
         )
     return choice == "true"
+
+
+def _choose_sampling(checkpoint: Checkpoint) -> str:
+    choice = str(_find_choice(checkpoint, "GRID_SAMPLE_MODE") or _SAMPLINGS[0]).lower()
+    if choice not in _SAMPLINGS:
+        raise ModelError(
+            f"The configuration of {checkpoint.path} has GRID_SAMPLE_MODE {choice:.40}, which there is not.",
+            f"Put {CONFIG_FILE} and the weights there as their makers publish them.",
+        )
+    return choice
 
 
 def _find_choice(checkpoint: Checkpoint, name: str) -> object:
     """A setting from the checkpoint's configuration or from ``model_config.yaml`` beside it, else None."""
     value = checkpoint.find_setting(name)
-    path = checkpoint.path.with_name("model_config.yaml")
+    path = checkpoint.path.with_name(CONFIG_FILE)
     if value is None and path.is_file():
-        match = re.search(rf"^\s*{name}\s*:\s*['\"]?(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        # What is looked for is ASCII; a comment in another encoding is nobody's fault.
+        text = path.read_text(encoding="utf-8", errors="replace")
+        match = re.search(rf"^\s*{name}\s*:\s*['\"]?(\w+)", text, re.MULTILINE)
         value = match[1] if match else None
     return value
 

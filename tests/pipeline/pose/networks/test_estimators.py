@@ -291,6 +291,39 @@ def test_hambas_choices_are_read_from_the_file_beside_it_or_asked_for(tmp_path):
         assert read_size(read_checkpoint(tmp_path / "a.ckpt"), VIT).clip_joints is clipped
 
 
+BLOCK = "initRegression.dec_vssm.layers.0.blocks.0."
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop(BLOCK + "op.out_proj.weight"),
+        lambda state: state.pop(BLOCK + "op.dt_projs_weight"),
+        lambda state: state.update({BLOCK + "op.A_logs": torch.zeros(16)}),
+    ],
+)
+def test_weights_that_only_begin_as_hambas_are_refused_in_words(change, tmp_path):
+    state = dict(make_network("hamba").state_dict())
+    change(state)
+    torch.save({"state_dict": state}, tmp_path / "a.ckpt")
+    with pytest.raises(ModelError, match="does not hold the weights of Hamba"):
+        load_network("hamba", tmp_path / "a.ckpt")
+
+
+def test_a_sampling_that_there_is_not_is_refused(tmp_path):
+    config = {"cfg": {"MODEL": {"CLIP_JOINT2D": True, "GRID_SAMPLE_MODE": "cubic"}}}
+    state = make_network("hamba").state_dict()
+    torch.save({"state_dict": state, "hyper_parameters": config}, tmp_path / "a.ckpt")
+    with pytest.raises(ModelError, match="GRID_SAMPLE_MODE cubic"):
+        read_size(read_checkpoint(tmp_path / "a.ckpt"), VIT)
+
+
+def test_a_configuration_with_a_comment_in_another_encoding_is_read(tmp_path):
+    torch.save({"state_dict": make_network("hamba").state_dict()}, tmp_path / "a.ckpt")
+    (tmp_path / "model_config.yaml").write_bytes("# für Hände\nCLIP_JOINT2D: true\n".encode("latin-1"))
+    assert read_size(read_checkpoint(tmp_path / "a.ckpt"), VIT).clip_joints is True
+
+
 # --- the hand inside --------------------------------------------------------------------------------
 
 
@@ -331,5 +364,22 @@ def test_the_registry_says_where_missing_weights_go_and_hashes_those_that_are_th
         assert described["sha256"][locate(name).name] == hashlib.sha256(locate(name).read_bytes()).hexdigest()
         monkeypatch.setattr(estimators, "_make", lambda *_: make_network(name))
         assert load_estimator(name).name == name
+    finally:
+        get_settings.cache_clear()
+
+
+def test_hambas_configuration_is_part_of_what_a_run_says_it_worked_with(tmp_path, monkeypatch):
+    """Its answers hang on it: another configuration is another network."""
+    monkeypatch.setenv("REDYS_MODELS_DIR", str(tmp_path))
+    get_settings.cache_clear()
+    try:
+        locate("hamba").parent.mkdir()
+        torch.save({"state_dict": make_network("hamba").state_dict()}, locate("hamba"))
+        digests = [describe_models("mediapipe", "hamba")[1]["sha256"]]
+        for clipped in ("true", "false"):
+            locate("hamba").with_name("model_config.yaml").write_text(f"CLIP_JOINT2D: {clipped}\n")
+            digests.append(describe_models("mediapipe", "hamba")[1]["sha256"])
+        assert [one.get("model_config.yaml") for one in digests][0] is None
+        assert digests[1]["model_config.yaml"] != digests[2]["model_config.yaml"]
     finally:
         get_settings.cache_clear()
