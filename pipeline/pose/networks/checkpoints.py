@@ -7,6 +7,7 @@ else is refused. The bytes are mapped, not copied: processes that read the same 
 
 from __future__ import annotations
 
+import functools
 import io
 import mmap
 import pickle
@@ -335,7 +336,7 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) in _PLAIN_NAMES:
             return _PLAIN_NAMES[module, name]
         if (module, name) in _REBUILDERS:
-            return _REBUILDERS[module, name]
+            return functools.partial(_REBUILDERS[module, name])  # a file may set attributes of what it gets
         if module in ("torch", "torch.storage") and name in _DTYPES:
             return _StorageKind(_DTYPES[name])
         if module == "torch" and isinstance(vars(torch).get(name), torch.dtype):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pipeline.errors import ModelError
-from pipeline.pose.networks.checkpoints import load_weights, read_checkpoint
+from pipeline.pose.networks.checkpoints import _rebuild_tensor, load_weights, read_checkpoint
 from pipeline.pose.networks.hand_layer import drop_training_parts
 
 
@@ -215,3 +215,12 @@ def test_writing_to_the_weights_leaves_the_file_alone(tmp_path):
     before = path.read_bytes()
     read_checkpoint(path).weights["one.weight"].fill_(7.0)
     assert path.read_bytes() == before
+
+
+def test_a_file_cannot_change_what_reads_it(tmp_path):
+    setting = b"\x80\x02ctorch._utils\n_rebuild_tensor\nN}X\x0c\x00\x00\x00__defaults__(K\x01ts\x86b."
+    with zipfile.ZipFile(tmp_path / "a.ckpt", "w") as archive:
+        archive.writestr("a/data.pkl", setting)
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_checkpoint(tmp_path / "a.ckpt")
+    assert _rebuild_tensor.__defaults__ is None
