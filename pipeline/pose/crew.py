@@ -13,7 +13,7 @@ from multiprocessing.connection import wait as wait_for
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from pipeline.errors import Cancelled, PoseError, RedysError
+from pipeline.errors import Cancelled, PoseError
 from pipeline.pose.protocols import Detector, Estimator
 from pipeline.pose.registry import get_entry, load_detector, load_estimator
 from pipeline.processes import leave_interrupts_to_parent
@@ -35,7 +35,7 @@ class Bench:
     tick: Callable[[], None] = field(repr=False)
 
 
-_bench: Bench | RedysError | None = None
+_bench: Bench | Exception | None = None
 """In a worker process: what it works with, or why it cannot."""
 
 
@@ -53,10 +53,8 @@ def _set_up(detector: str, estimator: str, ticks: Any, stop: Any) -> None:
 
     try:
         _bench = Bench(load_detector(detector), load_estimator(estimator), tick)
-    except (
-        RedysError
-    ) as error:  # raised here it would break the pool and be lost; the first piece of work says it
-        _bench = error
+    except Exception as error:
+        _bench = error  # raised here it would break the pool and be lost; the first piece of work says it
 
 
 def _use_one_thread() -> None:
@@ -80,7 +78,7 @@ def _end_with_parent() -> None:
 
 
 def _do(work: Callable[[Bench, Any], Result], piece: Any) -> tuple[Result, list[str]]:
-    if isinstance(_bench, RedysError):
+    if isinstance(_bench, Exception):
         raise _bench
     assert _bench is not None
     return work(_bench, piece), _take_notes(_bench.detector, _bench.estimator)

@@ -64,7 +64,12 @@ class WilorDetector:
             )
         self._input_px = file.input_px
         self._network = build_yolo(file, DETECTOR_TITLE)
-        self._move(device or choose_device())
+        try:
+            self._move(device or choose_device())
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._fall_back()
         self._landmarks = LandmarkNetwork()
 
     def detect(self, image_bgr: np.ndarray) -> list[Detection]:
@@ -93,11 +98,14 @@ class WilorDetector:
                         f"The computer's memory does not suffice for {DETECTOR_TITLE}.",
                         "Close other programs, or set REDYS_WORKERS=1, and start again.",
                     ) from error
-            self._move(torch.device("cpu"))
-            self.notes.append(
-                f"The GPU has too little memory for {DETECTOR_TITLE}: the CPU goes on with it. "
-                "Close what else uses the GPU and start again."
-            )
+            self._fall_back()
+
+    def _fall_back(self) -> None:
+        self._move(torch.device("cpu"))
+        self.notes.append(
+            f"The GPU has too little memory for {DETECTOR_TITLE}: the CPU goes on with it. "
+            "Close what else uses the GPU and start again."
+        )
 
     def _move(self, device: torch.device) -> None:
         self._device, self._network = device, self._network.to(device)

@@ -69,7 +69,10 @@ class Runner:
             self._fall_back()
 
     def _prepare(self, device: torch.device, half: bool = True) -> None:
-        network = self._load()
+        try:
+            network = self._load()  # into the computer's memory, whatever the device
+        except RuntimeError as error:
+            raise (self._refuse() if is_out_of_memory(error) else error) from error
         self.half = half and device.type != "cpu"
         if self.half:
             network.use_half()
@@ -92,6 +95,12 @@ class Runner:
         )
         del self.network
         self._prepare(self.device, half=False)
+
+    def _refuse(self) -> PoseError:
+        return PoseError(
+            f"The computer's memory does not suffice for {self.name}.",
+            "Close other programs, or set REDYS_WORKERS=1, and start again.",
+        )
 
     def _say(self, note: str) -> None:
         self.notes.append(note)
@@ -122,10 +131,7 @@ class Runner:
                 continue
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if self.device.type == "cpu" and is_out_of_memory(error):
-                    raise PoseError(
-                        f"The computer's memory does not suffice for {self.name}.",
-                        "Close other programs, or set REDYS_WORKERS=1, and start again.",
-                    ) from error
+                    raise self._refuse() from error
                 if self.device.type == "cpu" or not is_out_of_memory(error):
                     raise
             # Outside the except: there the error would keep the memory of the failed batch.

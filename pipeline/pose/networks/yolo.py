@@ -231,14 +231,25 @@ def import_ultralytics() -> None:
 
     On being imported it looks for a network, writes settings into the home folder, takes OpenCV's threads
     away, replaces `torch.save` and changes environment variables and how arrays are printed.
+
+    Raises
+    ------
+    ModelError
+        It is not installed, or misses a part.
     """
     if "ultralytics" in sys.modules:
         return
     with _unchanged(), tempfile.TemporaryDirectory(prefix="redys-") as folder:
         os.environ.update(_QUIET, YOLO_CONFIG_DIR=folder)
-        package = importlib.import_module("ultralytics")
-        for name in ("nn.tasks", "utils.nms", "utils.ops", "data.augment"):
-            importlib.import_module(f"ultralytics.{name}")
+        try:
+            package = importlib.import_module("ultralytics")
+            for name in ("nn.tasks", "utils.nms", "utils.ops", "data.augment"):
+                importlib.import_module(f"ultralytics.{name}")
+        except ImportError as error:
+            raise ModelError(
+                f"Ultralytics, which runs the hand detector, cannot be loaded ({error}).",
+                "Run make setup: it installs the version that this program goes with.",
+            ) from error
         package.settings.update(sync=False)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.errors import ModelError, PoseError
+from pipeline.pose import crew
 from pipeline.pose.crew import Crew
 from pipeline.pose.landmarks import MediaPipeDetector, MediaPipeEstimator
 from pipeline.pose.networks.detector import WilorDetector
@@ -174,6 +175,34 @@ def test_want_of_the_computers_own_memory_is_said_in_words(detector):
     detector._network = Crowded(detector._network, everywhere=True)
     with pytest.raises(PoseError, match="memory does not suffice for WiLoR's hand detector"):
         detector.detect(np.zeros((90, 160, 3), np.uint8))
+
+
+def test_a_gpu_that_is_full_already_hands_over_to_the_cpu_and_says_so(models, monkeypatch):
+    write_detector(locate_detector(), make_detector())
+    move = torch.nn.Module.to
+
+    def refuse(network, device):
+        if torch.device(device).type == "cuda":
+            raise torch.OutOfMemoryError("CUDA")
+        return move(network, device)
+
+    monkeypatch.setattr(torch.nn.Module, "to", refuse)
+    detector = WilorDetector(torch.device("cuda"))
+    assert detector.detect(np.zeros((90, 160, 3), np.uint8)) == []
+    (note,) = detector.notes
+    assert "the CPU goes on" in note
+
+
+def test_whatever_a_worker_process_cannot_begin_with_is_said_as_it_is(monkeypatch):
+    def fail(name):
+        raise RuntimeError("no kernel image for this device")
+
+    monkeypatch.setattr(crew, "_bench", None)
+    monkeypatch.setattr(crew, "_use_one_thread", lambda: None)  # of this very process
+    monkeypatch.setattr(crew, "load_detector", fail)
+    crew._set_up("wilor", "mediapipe", None, None)
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        crew._do(look, 1)
 
 
 # --- the file ---------------------------------------------------------------------------------------

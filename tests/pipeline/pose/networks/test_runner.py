@@ -137,3 +137,12 @@ def test_want_of_memory_while_loading_goes_to_the_cpu_too():
     runner = GpuRunner("WiLoR", load, torch.device("cuda"))
     assert runner.device.type == "cpu"
     assert "WiLoR" in runner.notes[0]
+
+
+def test_want_of_the_computers_own_memory_while_loading_is_said_in_words():
+    def load():
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    for device in ("cpu", "cuda"):
+        with pytest.raises(PoseError, match=r"The computer's memory does not suffice for HaMeR"):
+            GpuRunner("HaMeR", load, torch.device(device))
