@@ -51,8 +51,7 @@ def locate(name: str) -> Path:
 
 
 def list_files(name: str) -> list[Path]:
-    """On what the answers of "hamer", "wilor" or "hamba" hang: the weights, there or not, and, where it is
-    there, Hamba's configuration beside them."""
+    """The weights of "hamer", "wilor" or "hamba", there or not; and Hamba's configuration, where it is there."""
     weights = locate(name)
     config = weights.with_name(CONFIG_FILE)
     return [weights, config] if name == "hamba" and config.is_file() else [weights]
