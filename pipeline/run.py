@@ -383,6 +383,10 @@ def read_run(folder: RunFolder) -> dict[str, Any]:
         It is missing, broken, or of another schema.
     """
     values = read_json(folder.run_json)
+    if not isinstance(values, dict):
+        raise RunFolderError(
+            f"{folder.run_json} is no record of a run.", "Run the pipeline again to make it."
+        )
     if values.get("schema_version") != SCHEMA_VERSION:
         raise RunFolderError(
             f"{folder.path} has schema {values.get('schema_version')}; this program reads {SCHEMA_VERSION}.",

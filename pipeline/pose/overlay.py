@@ -18,7 +18,7 @@ from pipeline.progress import Reporter
 from pipeline.results import RunFolder, ViewTrack, read_view
 from pipeline.run import read_run
 from pipeline.session import VIDEO_SUFFIXES
-from pipeline.video import VideoWriter, probe, read_audio, read_frames
+from pipeline.video import VideoWriter, probe, read_audio, read_frames, read_times
 
 SIDE_COLOURS_BGR: dict[Side, tuple[int, int, int]] = {"right": (200, 130, 20), "left": (14, 127, 255)}
 """Blue for right, orange for left: told apart with any colour vision, and the word stands at the box."""
@@ -32,6 +32,7 @@ _SUBPIXEL_BITS = 4
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _STATE_WORDS = {"interpolated": "box bridged", "outlier": "box mended"}
 _AUDIO_HZ = 48000
+_SAME_TIME_S = 1e-3
 
 
 # --- one picture ---------------------------------------------------------------------------------
@@ -158,26 +159,56 @@ def write_overlays(run: RunFolder, out: Path, session: Path | None, report: Repo
     Raises
     ------
     RunFolderError
-        The run has no views yet, or its videos are gone or are others than those it worked.
+        The run has no views yet, or its videos are gone or are others than those it worked; or the overlays
+        would lie among the recordings.
     VideoError
         A video cannot be decoded.
     """
     videos = find_videos(run, session)
-    missing = [camera for camera in videos if not run.view_npz(camera).is_file()]
+    stages = read_run(run).get("stages", {})
+    missing = [
+        camera for camera in videos if f"pose:{camera}" not in stages or not run.view_npz(camera).is_file()
+    ]
     if missing:
         raise RunFolderError(
             f"{run.path} has no points of camera {', '.join(missing)} yet.",
             "Start the run again; it goes on where it stopped.",
         )
+    tracks = {camera: _read_tracks(run, camera, video) for camera, video in videos.items()}
     written = []
     for number, (camera, video) in enumerate(videos.items()):
         part = report.part(number / len(videos), (number + 1) / len(videos))
         path = out / f"{camera}.mp4"
-        if path.resolve() == video.resolve():
-            raise RunFolderError(f"{path} is the recording itself.", "Choose another folder with --out.")
-        write_overlay(path, camera, video, read_view(run, camera), part)
+        _keep_from_recordings(path, video)
+        write_overlay(path, camera, video, tracks[camera], part)
         written.append(path)
     return written
+
+
+def _read_tracks(run: RunFolder, camera: str, video: Path) -> dict[Side, ViewTrack]:
+    """A camera's tracks, after making sure that they are of this video.
+
+    A recording that was exchanged, and whose run then was stopped, is in ``run.json`` with the points of the
+    one before.
+    """
+    tracks, time_s = read_view(run, camera), read_times(video)
+    for track in tracks.values():
+        if len(track.time_s) != len(time_s) or np.abs(track.time_s - time_s).max() > _SAME_TIME_S:
+            raise RunFolderError(
+                f"The points of camera {camera} in {run.path} are of another recording than {video}.",
+                "Start the run again: it works this camera anew.",
+            )
+    return tracks
+
+
+def _keep_from_recordings(path: Path, video: Path) -> None:
+    """Refuse a place where an overlay would replace a recording, or be taken for one."""
+    folder = video.resolve().parent
+    if path.resolve().parent in (folder, folder / "calibration"):
+        raise RunFolderError(
+            f"{path.parent} holds the recordings: {path.name} there would be taken for one of them.",
+            "Choose another folder with --out.",
+        )
 
 
 def find_videos(run: RunFolder, session: Path | None = None) -> dict[str, Path]:
@@ -192,14 +223,20 @@ def find_videos(run: RunFolder, session: Path | None = None) -> dict[str, Path]:
         They are not there, or were changed since; or the run had points instead of videos.
     """
     record = read_run(run)
-    names = [name for name in record["inputs"] if "/" not in name and Path(name).suffix in _suffixes()]
-    if not names:
+    inputs = record.get("inputs", {})
+    if any(name.startswith("keypoints/") for name in inputs):
         raise RunFolderError(
             f"{run.path} was made from points of another tool: there is no video to draw on.",
             "Overlays are for runs on videos.",
         )
+    names = [name for name in inputs if "/" not in name and Path(name).suffix.lower() in VIDEO_SUFFIXES]
+    if not names:
+        raise RunFolderError(
+            f"The run in {run.path} was stopped before it had read a recording.",
+            "Start the run again; it goes on where it stopped.",
+        )
     home = run.path.resolve().parent
-    places = [session] if session is not None else [home, home / str(record["session"])]
+    places = [session] if session is not None else [home, home / str(record.get("session", ""))]
     for place in places:
         if all((place / name).is_file() for name in names):
             break
@@ -210,16 +247,12 @@ def find_videos(run: RunFolder, session: Path | None = None) -> dict[str, Path]:
             "Say with --session where they are; without them there is nothing to draw on.",
         )
     for name in names:
-        if hash_file(place / name) != record["inputs"][name]:
+        if hash_file(place / name) != inputs[name]:
             raise RunFolderError(
                 f"{place / name} is not the recording that this run worked: its SHA-256 differs.",
                 "Say with --session where the recordings are, or run the pipeline on these anew.",
             )
     return {Path(name).stem: place / name for name in names}
-
-
-def _suffixes() -> tuple[str, ...]:
-    return (*VIDEO_SUFFIXES, *(suffix.upper() for suffix in VIDEO_SUFFIXES))
 
 
 def write_overlay(

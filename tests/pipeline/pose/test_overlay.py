@@ -102,6 +102,7 @@ def made(tmp_path):
         "schema_version": 1,
         "session": "take",
         "inputs": {"front.mp4": hash_file(session / "front.mp4")},
+        "stages": {"pose:front": {}},
     }
     run.run_json.write_text(json.dumps(record))
     return run
@@ -133,9 +134,34 @@ def test_recordings_that_are_others_now_are_refused(made, tmp_path):
         write_overlays(made, tmp_path / "out", None, Reporter())
 
 
-def test_the_recording_itself_is_never_written_over(made):
-    with pytest.raises(RunFolderError, match="the recording itself"):
-        write_overlays(made, made.path.parent, None, Reporter())
+def change(run: RunFolder, **values):
+    """Write other values into a run's record."""
+    run.run_json.write_text(json.dumps(json.loads(run.run_json.read_text()) | values))
+
+
+def test_points_of_the_recording_before_are_not_drawn_on_the_one_in_its_place(made, tmp_path):
+    """A run that was stopped after the recordings were exchanged."""
+    video = made.path.parent / "front.mp4"
+    with VideoWriter(video, (320, 240), Fraction(25)) as writer:
+        for _ in range(N_FRAMES + 1):
+            writer.write(np.zeros((240, 320, 3), np.uint8))
+    change(made, inputs={"front.mp4": hash_file(video)})
+    with pytest.raises(RunFolderError, match=r"points of camera front .* are of another recording"):
+        write_overlays(made, tmp_path / "out", None, Reporter())
+    change(made, stages={})
+    with pytest.raises(RunFolderError, match="no points of camera front yet"):
+        write_overlays(made, tmp_path / "out", None, Reporter())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("folder", [".", "calibration", "run/.."])
+def test_recordings_are_never_written_over_nor_joined(made, folder):
+    session = made.path.parent
+    (session / "front.mp4").rename(session / "front.MOV")  # front.mp4 beside it would be a second video
+    change(made, inputs={"front.MOV": hash_file(session / "front.MOV")})
+    with pytest.raises(RunFolderError, match="holds the recordings"):
+        write_overlays(made, session / folder, None, Reporter())
+    assert not list(session.rglob("*.mp4"))
 
 
 def test_cancelling_leaves_no_half_of_a_video(made, tmp_path):
@@ -150,7 +176,16 @@ def test_a_run_without_views_and_one_on_points_are_told_so(made, tmp_path):
     made.view_npz("front").unlink()
     with pytest.raises(RunFolderError, match="no points of camera front yet"):
         write_overlays(made, tmp_path / "out", None, Reporter())
-    record = {"schema_version": 1, "session": "take", "inputs": {"keypoints/front.npz": "0"}}
-    made.run_json.write_text(json.dumps(record))
+    change(made, inputs={"keypoints/front.npz": "0"})
     with pytest.raises(RunFolderError, match="no video to draw on"):
         write_overlays(made, tmp_path / "out", None, Reporter())
+
+
+def test_a_run_that_was_stopped_at_once_and_a_broken_record_are_said(made, tmp_path):
+    change(made, inputs={})
+    with pytest.raises(RunFolderError, match="stopped before it had read a recording"):
+        write_overlays(made, tmp_path / "out", None, Reporter())
+    for text, words in (('{"schema_version": 1}', "stopped before"), ("[]", "no record of a run")):
+        made.run_json.write_text(text)
+        with pytest.raises(RunFolderError, match=words):
+            write_overlays(made, tmp_path / "out", None, Reporter())
