@@ -1,6 +1,7 @@
 """The command line: ``python -m pipeline COMMAND``; ``--help`` says the rest.
 
-Exit codes: 0 done, 2 something that the person can mend (said in words), 130 cancelled.
+Exit codes: 0 done, 2 something that the person can mend (said in words), 130 cancelled, 141 whoever read
+the output has stopped reading.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import argparse
 import datetime
 import json
 import math
+import os
+import select
 import signal
 import sys
 import threading
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 EXIT_ERROR = 2
 EXIT_CANCELLED = 130
+EXIT_NOT_READ = 141
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,6 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _make_parser().parse_args(arguments)
     try:
         options.work(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _has_lost_its_reader():
+            raise
+        return EXIT_NOT_READ
     except RedysError as error:
         if getattr(options, "json_progress", False):
             _print_json(type="error", what=error.what, advice=error.advice)
@@ -48,6 +57,16 @@ def main(arguments: list[str] | None = None) -> int:
             print("\nCancelled. What is finished is kept; run it again to go on.", file=sys.stderr)
         return EXIT_CANCELLED
     return 0
+
+
+def _has_lost_its_reader() -> bool:
+    """Whether what reads the standard output (``| head``) has gone; then nothing more is written to it."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    if not any(state & select.POLLERR for _, state in output.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _make_parser() -> argparse.ArgumentParser:

@@ -175,6 +175,22 @@ def test_the_command_says_of_each_network_whether_it_is_ready_where_it_goes_and_
         assert (one["fault"] or one["place"]) in said
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_had_enough_is_no_failure(models, unbuffered):
+    """``models --json | head -1``"""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "models", "--json"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 # --- the choice -------------------------------------------------------------------------------------
 
 
