@@ -51,7 +51,7 @@ def locate(name: str) -> Path:
 
 
 def list_files(name: str) -> list[Path]:
-    """The weights of "hamer", "wilor" or "hamba", there or not; and Hamba's configuration, where it is there."""
+    """The weights of "hamer", "wilor" or "hamba", there or not; Hamba's configuration only where it is."""
     weights = locate(name)
     config = weights.with_name(CONFIG_FILE)
     return [weights, config] if name == "hamba" and config.is_file() else [weights]
