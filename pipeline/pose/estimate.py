@@ -143,8 +143,9 @@ def estimate_view(
             lambda done: following.update(done / len(time_s), f"{message}, frame {done}"),
         )
         tracklets = [tracklet for piece in pieces for tracklet in piece]
-        _explain_votes(tracklets, settings.sides, camera, report)
         chosen = assign_sides(tracklets, settings.sides, fps)
+        if len(settings.sides) == 1 and is_one_hand(tracklets):
+            _explain_votes(tracklets, chosen[settings.sides[0]], settings.sides[0], time_s, camera, report)
         _require_hands(chosen, settings.sides, len(time_s), camera, path, report)
         tracks: dict[Side, ViewTrack] = {}
         estimator = crew.get_estimator()
@@ -194,17 +195,28 @@ def _follow(bench: Bench, piece: tuple[_Way, Segment]) -> list[Tracklet]:
 
 
 def _explain_votes(
-    tracklets: Sequence[Tracklet], sides: tuple[Side, ...], camera: str, report: Reporter
+    tracklets: Sequence[Tracklet],
+    chosen: Sequence[Tracklet],
+    side: Side,
+    time_s: np.ndarray,
+    camera: str,
+    report: Reporter,
 ) -> None:
-    """Say it when the only hand of a recording looks like the other side's."""
-    if len(sides) > 1 or not tracklets or not is_one_hand(tracklets):
-        return
-    share = count_votes(tracklets, sides[0])
+    """Say it when the only hand of a recording looks like the other side's, all the time or for a while."""
+    other = "left" if side == "right" else "right"
+    share = count_votes(chosen, side)
     if share < 0.5:
-        other = "left" if sides[0] == "right" else "right"
         report.warn(
             f"Camera {camera}: the network takes the hand for a {other} one in {1 - share:.0%} of the "
-            f"frames, and the session says {sides[0]}. If it is the {other} hand, set side in session.toml."
+            f"frames, and the session says {side}. If it is the {other} hand, set side in session.toml."
+        )
+    left_out = [one for one in tracklets if one not in chosen]
+    if left_out:
+        frames = [frame for one in left_out for frame in one.frames]
+        report.warn(
+            f"Camera {camera}: from {time_s[min(frames)]:.2f} to {time_s[max(frames)]:.2f} s the {other} "
+            f"hand is in the picture in place of the {side} one, in {len(frames)} frames; these are left out. "
+            "For both hands set side to both in session.toml."
         )
 
 

@@ -248,20 +248,20 @@ def assign_sides(
     """The tracklets of each wanted side, by votes over linked tracks.
 
     One wanted side: hands voted to be of the other side are left out, unless there never is but one hand
-    in the picture (then the network errs on its pose, and that hand is the one), or the votes are no
-    verdict (`UNSURE`) and no better hand is there at the time. Both sides: the surest tracks choose
-    first; an unsure one that meets another hand of its side at the same time goes to the other side.
+    in the picture (then the network errs on its pose, and that hand is the one; not so where it is surely
+    of this side for a while and surely of the other for another), or the votes are no verdict (`UNSURE`)
+    and no better hand is there at the time. Both sides: the surest tracks choose first; an unsure one that
+    meets another hand of its side at the same time goes to the other side.
     """
     chains = link(tracklets, fps)
     if len(sides) == 1:
-        return {sides[0]: _pick_one_side(chains, sides[0])}
+        return {sides[0]: _pick_one_side(chains, sides[0], LINK_S * fps)}
     return _share_out(chains)
 
 
-def _pick_one_side(chains: list[list[Tracklet]], side: Side) -> list[Tracklet]:
-    everything = [one for chain in chains for one in chain]
-    if is_one_hand(everything):
-        return everything
+def _pick_one_side(chains: list[list[Tracklet]], side: Side, lasting_frames: float) -> list[Tracklet]:
+    if is_one_hand([one for chain in chains for one in chain]):
+        return [one for chain in _leave_out_successors(chains, side, lasting_frames) for one in chain]
     sure = [chain for chain in chains if count_votes(chain, side) >= 0.5]
     picked = _keep_one_person(sure)
     taken = _get_frames(picked)
@@ -269,6 +269,16 @@ def _pick_one_side(chains: list[list[Tracklet]], side: Side) -> list[Tracklet]:
         if chain not in sure and count_votes(chain, side) >= UNSURE and not _collides(chain, taken):
             picked += chain
     return picked
+
+
+def _leave_out_successors(
+    chains: list[list[Tracklet]], side: Side, lasting_frames: float
+) -> list[list[Tracklet]]:
+    """Chains of one hand at a time without those of the other hand that came when the wanted one had gone."""
+    lasting = [chain for chain in chains if len(_get_frames(chain)) >= lasting_frames]
+    if not any(count_votes(chain, side) >= 1 - UNSURE for chain in lasting):
+        return chains
+    return [chain for chain in chains if chain not in lasting or count_votes(chain, side) > UNSURE]
 
 
 def _share_out(chains: list[list[Tracklet]]) -> dict[Side, list[Tracklet]]:

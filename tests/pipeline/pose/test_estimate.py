@@ -292,6 +292,33 @@ def test_the_only_hand_is_taken_but_a_side_that_looks_wrong_is_said(discs, tmp_p
     assert any("side in session.toml" in text for text in report.warnings)
 
 
+class LeftOnLightEstimator(DiscEstimator):
+    """Takes the disc for a left hand where the ground is lighter."""
+
+    def estimate(self, crops_bgr, side):
+        seen = super().estimate(crops_bgr, side)
+        return Estimates(seen.points_px, seen.score, np.where(crops_bgr.min(axis=(1, 2, 3)) > 70, 0.1, 0.9))
+
+
+def test_the_other_hand_that_comes_after_the_wanted_one_is_left_out_and_that_is_said(monkeypatch, tmp_path):
+    made: list[tuple[registry.Role, Any]] = [("detector", DiscDetector), ("estimator", LeftOnLightEstimator)]
+    entries = tuple(registry.ModelEntry("disc", role, "", "", load, lambda: [], "") for role, load in made)
+    monkeypatch.setattr(registry, "MODELS", entries)
+    path = tmp_path / "front.mp4"
+    with VideoWriter(path, SIZE, Fraction(30), crf=12) as writer:
+        for frame in range(80):
+            image = np.full((SIZE[1], SIZE[0], 3), 40 if frame < 35 else 90, np.uint8)
+            if not 30 <= frame < 50:
+                cv2.circle(image, (160, 120), RADIUS, (250, 250, 250), -1, cv2.LINE_AA)
+            writer.write(image)
+    report = Reporter()
+    track = run_discs(path, report)["right"]
+    assert set(track.box_state[:30]) == {"detected"}
+    assert set(track.box_state[30:]) == {"none"}
+    assert any("from 1.67 to 2.63 s the left hand is in the picture" in text for text in report.warnings)
+    assert not any("set side in session.toml" in text for text in report.warnings)
+
+
 def test_of_two_wanted_hands_the_missing_one_is_an_empty_track(discs, tmp_path):
     write_disc_video(tmp_path / "front.mp4", 30)
     report = Reporter()

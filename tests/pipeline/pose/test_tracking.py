@@ -203,6 +203,18 @@ def test_the_only_hand_of_a_recording_is_taken_whatever_the_network_calls_it():
     assert assign_sides([only], ("right",), FPS) == {"right": [only]}
 
 
+def test_the_other_hand_that_comes_when_the_first_has_gone_is_not_taken():
+    right, left = make(range(100)), make(range(140, 300), x=800, right=0.1)
+    assert assign_sides([right, left], ("right",), FPS) == {"right": [right]}
+    assert assign_sides([right, left], ("left",), FPS) == {"left": [left]}
+
+
+def test_a_moment_in_which_the_only_hand_looks_like_the_other_one_is_kept():
+    right, odd, unsure = make(range(100)), make(range(140, 160), right=0.1), make(range(200, 300), right=0.1)
+    unsure.right[:30] = [0.9] * 30
+    assert assign_sides([right, odd, unsure], ("right",), FPS) == {"right": [right, odd, unsure]}
+
+
 def test_two_hands_at_a_time_are_not_one():
     assert not is_one_hand([make(range(100)), make(range(90, 100), x=800)])
     assert is_one_hand([make(range(100)), make(range(97, 100), x=800)])
