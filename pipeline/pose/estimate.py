@@ -215,8 +215,8 @@ def _explain_votes(
         frames = [frame for one in left_out for frame in one.frames]
         report.warn(
             f"Camera {camera}: from {time_s[min(frames)]:.2f} to {time_s[max(frames)]:.2f} s the {other} "
-            f"hand is in the picture in place of the {side} one, in {len(frames)} frames; these are left out. "
-            "For both hands set side to both in session.toml."
+            f"hand is in the picture in place of the {side} one, in {len(frames)} frames. They are left out; "
+            "for both hands set side to both in session.toml."
         )
 
 

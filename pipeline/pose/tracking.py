@@ -216,7 +216,11 @@ class HandTracker:
 
 
 def link(tracklets: Sequence[Tracklet], fps: float) -> list[list[Tracklet]]:
-    """Chains of tracklets that are one hand: cut apart by a short loss or by the end of a segment."""
+    """Chains of tracklets that are one hand: cut apart by a short loss or by the end of a segment.
+
+    After a loss a hand that is surely the other one does not go on with the first's votes.
+    """
+    lasting_frames = LINK_S * fps
     chains: list[list[Tracklet]] = []
     for tracklet in sorted(tracklets, key=lambda one: one.frames[0]):
         box = tracklet.boxes_px[0]
@@ -224,14 +228,26 @@ def link(tracklets: Sequence[Tracklet], fps: float) -> list[list[Tracklet]]:
         best_overlap = LINK_OVERLAP
         for chain in chains:
             pause = tracklet.frames[0] - chain[-1].frames[-1]
+            if not 0 < pause <= max(lasting_frames, 1):
+                continue
+            if pause > 1 and _are_two_hands(chain, [tracklet], lasting_frames):
+                continue
             overlap = compute_overlap(chain[-1].last_box_px, box)
-            if 0 < pause <= max(LINK_S * fps, 1) and overlap > best_overlap:
+            if overlap > best_overlap:
                 best, best_overlap = chain, overlap
         if best is None:
             chains.append([tracklet])
         else:
             best.append(tracklet)
     return chains
+
+
+def _are_two_hands(one: Sequence[Tracklet], other: Sequence[Tracklet], lasting_frames: float) -> bool:
+    """Whether one surely is a right hand for a while, and the other surely a left one, or the reverse."""
+    if min(len(_get_frames(one)), len(_get_frames(other))) < lasting_frames:
+        return False
+    votes = sorted((count_votes(one, "right"), count_votes(other, "right")))
+    return votes[0] <= UNSURE and votes[1] >= 1 - UNSURE
 
 
 def is_one_hand(tracklets: Sequence[Tracklet]) -> bool:

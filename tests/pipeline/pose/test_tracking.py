@@ -179,6 +179,13 @@ def test_a_track_goes_on_after_a_short_loss_in_the_same_place_only():
     assert [[one.frames[0] for one in chain] for chain in chains] == [[0, 60], [60], [200]]
 
 
+def test_the_other_hand_that_comes_into_the_same_place_begins_a_chain_of_its_own():
+    right, left = make(range(0, 100)), make(range(110, 200), right=0.1)
+    assert link([right, left], FPS) == [[right], [left]]
+    cut = make(range(100, 200), right=0.1)  # followed without a break: the end of a segment
+    assert link([right, cut], FPS) == [[right, cut]]
+
+
 def test_the_hand_of_the_other_side_is_not_taken():
     right, left = make(range(100)), make(range(100), x=800, right=0.1, size=300)
     assert assign_sides([right, left], ("right",), FPS) == {"right": [right]}
