@@ -86,7 +86,7 @@ def read_yolo_file(path: Path) -> YoloFile:
         weights = dict(_list_weights(network, "", set()))
         plan = _check_plan(path, network.state["yaml"])
         asked = (content.get("train_args") or {}).get("imgsz", _DEFAULT_INPUT_PX)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{path} holds no detector as Ultralytics writes it ({type(error).__name__}: {error}).",
             DOWNLOAD_AGAIN,
@@ -118,6 +118,8 @@ def _check_plan(path: Path, raw: dict[str, Any]) -> dict[str, Any]:
         if layer not in _LAYERS:
             raise _refuse(path, f"the layer {layer!s:.40}")
         _check_plain(path, [row[:2], arguments])
+    if not isinstance(plan.get("nc"), int):
+        raise _refuse(path, f"no number of kinds of things (nc = {plan.get('nc')!s:.40})")
     plan |= {"backbone": raw["backbone"], "head": raw["head"]}
     _check_plain(path, [plan.get(name) for name in names if name not in ("scale", "scales")])
     _check_plain(path, list(plan.get("scales", {}).values()))

@@ -168,6 +168,30 @@ def test_a_plan_that_would_run_a_command_is_refused_and_runs_nothing(trap, tmp_p
     assert not target.exists()
 
 
+@pytest.mark.parametrize("kinds", [None, "nc", 2.5])
+def test_a_plan_that_does_not_say_how_many_kinds_it_tells_apart_is_refused(kinds, tmp_path):
+    network = make_detector()
+    network.yaml["nc"] = kinds
+    write_detector(tmp_path / "detector.pt", network)
+    with pytest.raises(ModelError, match="no number of kinds"):
+        read_yolo_file(tmp_path / "detector.pt")
+
+
+def test_layers_in_layers_without_end_are_refused_in_words(tmp_path):
+    network = deepest = torch.nn.Sequential()
+    for _ in range(1200):
+        deepest.append(torch.nn.Sequential())
+        deepest = deepest[0]
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(50 * limit)  # for writing it
+    try:
+        torch.save({"model": network}, tmp_path / "detector.pt")
+    finally:
+        sys.setrecursionlimit(limit)
+    with pytest.raises(ModelError, match=r"detector\.pt holds no detector .*RecursionError"):
+        read_yolo_file(tmp_path / "detector.pt")
+
+
 def test_no_class_of_the_file_is_imported(tmp_path, written):
     """Reading needs nothing of Ultralytics: its objects stay inert."""
     code = (
