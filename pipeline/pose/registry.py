@@ -6,6 +6,7 @@ A new network is one file with a class that has the protocol, and one line in `M
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,17 +54,22 @@ class ModelEntry:
     on_gpu: bool = False
 
     def find_fault(self) -> str:
-        """What is missing and what to do, in words; empty when all files are there."""
+        """What is missing and what to do, in words; empty when all files are there and may be read."""
         try:
-            missing = [path for path in self.files() if not path.is_file()]
+            wanted = self.files()
         except ModelError as error:
             return str(error)
-        return f"{missing[0]} is missing. {self.place}" if missing else ""
+        for path in wanted:
+            if not path.is_file():
+                return f"{path} is missing. {self.place}"
+            if not os.access(path, os.R_OK):
+                return f"{path} may not be read by this program's user: change its permissions."
+        return ""
 
     def list_files(self) -> list[Path]:
-        """Those of its files that are there."""
+        """Those of its files that are there and may be read."""
         try:
-            return [path for path in self.files() if path.is_file()]
+            return [path for path in self.files() if path.is_file() and os.access(path, os.R_OK)]
         except ModelError:
             return []
 

@@ -175,6 +175,18 @@ def test_the_command_says_of_each_network_whether_it_is_ready_where_it_goes_and_
         assert (one["fault"] or one["place"]) in said
 
 
+def test_a_file_that_may_not_be_read_is_said_and_the_others_are_listed(models, monkeypatch, capsys):
+    weights = models / "wilor" / "detector.pt"
+    weights.write_bytes(b"weights")
+    monkeypatch.setattr(registry.os, "access", lambda path, how: path != weights)  # root may read everything
+    assert main(["models", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    one = find(listed, "detector", "wilor")
+    assert (one["ready"], "detector.pt" in one["sha256"]) == (False, False)
+    assert f"{weights} may not be read" in one["fault"]
+    assert find(listed, "detector", "mediapipe")["ready"]
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_has_had_enough_is_no_failure(models, unbuffered):
     """``models --json | head -1``"""
