@@ -178,10 +178,9 @@ def test_a_plan_that_does_not_say_how_many_kinds_it_tells_apart_is_refused(kinds
 
 
 def test_layers_in_layers_without_end_are_refused_in_words(tmp_path):
-    network = deepest = torch.nn.Sequential()
+    network = torch.nn.Sequential()
     for _ in range(1200):
-        deepest.append(torch.nn.Sequential())
-        deepest = deepest[0]
+        network = torch.nn.Sequential(network)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(50 * limit)  # for writing it
     try:
