@@ -1,9 +1,14 @@
-"""The curvature of the objective: Gauss-Newton, block-tridiagonal in time.
+"""The curvature of the objective, block-tridiagonal in time.
 
 Tangent coordinates of a frame (51): translation (3, mm), then for each of the 16 joints, in MANO's order, a
 turn ``R_j exp([w]x)`` (3, rad). Frames meet only their neighbours (L_temporal), so the curvature of N
 frames is N blocks of 51 x 51 beside as many off-diagonal ones: linear in N in time and memory.
-It preconditions L-BFGS (`pipeline.fusion.solver`) and gives the error bars (`pipeline.fusion.uncertainty`).
+Its inverse makes the solver's steps (`pipeline.fusion.solver`) and the error bars
+(`pipeline.fusion.uncertainty`).
+
+A turn of joint j by w about the world's axes moves what hangs on it, x, by ``w x u`` with its arm
+``u = x - P_j``. All blocks are worked out in turns about the world's axes, where they are sums of products
+of arms, and brought to the joints' own axes at the end (`_get_axes`).
 """
 
 from __future__ import annotations
@@ -14,24 +19,26 @@ import numpy as np
 import torch
 
 from pipeline.fusion.kinematics import DESCENDANTS
-from pipeline.fusion.objective import Objective, Pose, get_gibbs
-
-N_TANGENT = 51
+from pipeline.fusion.objective import Objective, Pose, get_gibbs, reprojection_loss
+from pipeline.hand.joints import MANO_PARENTS
 
 _CHUNK = 64
 """Frames whose Jacobians are held at a time: about 7 MB of them."""
 
+_LEAST_SHARE = 0.15
+"""What bending must leave of a direction's Gauss-Newton curvature."""
+
 
 @dataclass(frozen=True)
 class Curvature:
-    """``N_obs`` times the Gauss-Newton Hessian of the objective: the information matrix.
+    """``N_obs`` times the Hessian of the objective; B = 3 + 3 x turning joints, 51 for all 16.
 
     Attributes
     ----------
-    diagonal : ndarray (T, 51, 51)
-    lower : ndarray (T - 1, 51, 51)
+    diagonal : ndarray (T, B, B)
+    lower : ndarray (T - 1, B, B)
         ``lower[t]`` couples frame t + 1 (rows) with frame t (columns).
-    joint_jacobian : ndarray (T, 63, 51)
+    joint_jacobian : ndarray (T, 63, B)
         Of the 21 joints (world, mm) by the tangent coordinates.
     data_trace : float
         Mean over frames and axes of the points' information on a translation, mm^-2.
@@ -43,72 +50,160 @@ class Curvature:
     data_trace: float
 
 
-def get_curvature(objective: Objective, pose: Pose) -> Curvature:
-    """The curvature at a pose.
+def get_curvature(objective: Objective, pose: Pose, turning: int = 16, bending: bool = False) -> Curvature:
+    """The curvature at a pose: Gauss-Newton's, the information matrix.
 
     For MANO the change of the surface by its pose blend shapes is left out here (some tenths of a mm a
     joint); the objective itself has it in full.
+
+    Parameters
+    ----------
+    objective : Objective
+        Whose curvature.
+    pose : Pose
+        Where.
+    turning : int
+        By the coordinates of the first so many joints: 1 is the hand as a whole.
+    bending : bool
+        Add what Gauss-Newton leaves out, the residuals times the bending of the joints' paths, as far as it
+        leaves every direction some of its curvature. With it a few steps get there where points are noisy.
     """
     orient, hand_pose, transl = pose.to_matrices()
     rotation, bones = objective.hand.get_transforms(orient, hand_pose, transl)
     joints = objective.hand.get_joints(rotation, bones, hand_pose)
-    frames, count = len(transl), objective.seen.n_observations
     features = torch.as_tensor(objective.hand.get_features())
-    diagonal = torch.zeros(frames, N_TANGENT, N_TANGENT, dtype=torch.float64)
-    lower = torch.zeros(max(frames - 1, 0), N_TANGENT, N_TANGENT, dtype=torch.float64)
-    jacobians = torch.zeros(frames, 63, N_TANGENT, dtype=torch.float64)
+    frames, size, count = len(transl), 3 + 3 * turning, objective.seen.n_observations
+    forces = _get_forces(objective, joints) if bending else None
     temporal = 2.0 * objective.lambda_temp * count / max(frames - 1, 1)
+    # Directions that nothing determines (a lone frame's twist) need some floor to be inverted.
+    floor = torch.diag(torch.tensor([1e-9] * 3 + [1e-3] * (size - 3), dtype=torch.float64))
+    diagonal = torch.empty(frames, size, size, dtype=torch.float64)
+    lower = torch.empty(max(frames - 1, 0), size, size, dtype=torch.float64)
+    jacobians = torch.empty(frames, 63, size, dtype=torch.float64)
     data_trace = 0.0
-    last: torch.Tensor | None = None
     for start in range(0, frames, _CHUNK):
         part = slice(start, min(start + _CHUNK, frames))
-        jacobian = _get_feature_jacobian(objective, features, rotation[part], bones[part])
-        jacobians[part] = jacobian[:, :21].reshape(-1, 63, N_TANGENT)
-        data = _get_data_blocks(objective, joints[part], jacobian[:, :21], part)
-        data_trace += float(data[:, :3, :3].diagonal(dim1=1, dim2=2).sum()) / (3 * frames)
-        diagonal[part] += data
-        skin = jacobian[:, 21:].reshape(-1, 64 * 3, N_TANGENT)
-        square = temporal * (skin.transpose(1, 2) @ skin)
+        wide = slice(start, min(start + _CHUNK + 1, frames))  # with the next chunk's first frame
+        own = slice(0, part.stop - part.start)
+        axes = _get_axes(rotation[wide, :turning])
+        arms = _get_arms(objective, features, rotation[wide], bones[wide], turning)
+        jacobian = _get_joint_jacobian(arms[own, ..., :21])
+        block = _get_data_blocks(objective, joints[part], jacobian, part)
+        data_trace += float(block[:, :3, :3].diagonal(dim1=1, dim2=2).sum()) / (3 * frames)
+        block += floor
+        if turning == 16:
+            block += _get_prior_blocks(objective, hand_pose[part], rotation[part])
+        if forces is not None:
+            block += _limit_bending(block, _get_bending(arms[own, ..., :21], forces[part]))
+        skin, mass = arms[..., 21:], features[21:, :, 3].sum(1)
         number = torch.arange(part.start, part.stop)
         neighbours = (number > 0).double() + (number < frames - 1).double()
-        diagonal[part] += neighbours[:, None, None] * square
-        with_last = skin if last is None else torch.cat([last, skin])
-        first = part.start if last is None else part.start - 1
-        lower[first : part.stop - 1] = -temporal * (with_last[1:].transpose(1, 2) @ with_last[:-1])
-        last = skin[-1:]
-    diagonal += _get_prior_blocks(objective, hand_pose)
-    # Directions that nothing determines (a lone frame's twist) need some floor to be inverted.
-    diagonal += torch.diag(torch.tensor([1e-9] * 3 + [1e-3] * 48, dtype=torch.float64))
+        square = _get_skin_blocks(skin[own], skin[own], mass)
+        block += square.mul_(temporal * neighbours[:, None, None])
+        beside = _get_skin_blocks(skin[1:], skin[:-1], mass).mul_(-temporal)
+        torch.matmul(axes[own].mT @ block, axes[own], out=diagonal[part])
+        torch.matmul(axes[1:].mT @ beside, axes[:-1], out=lower[wide.start : wide.stop - 1])
+        torch.matmul(jacobian.transpose(1, 3).flatten(1, 2), axes[own], out=jacobians[part])
     return Curvature(diagonal.numpy(), lower.numpy(), jacobians.numpy(), data_trace)
 
 
-def _get_feature_jacobian(
-    objective: Objective, features: torch.Tensor, rotation: torch.Tensor, bones: torch.Tensor
-) -> torch.Tensor:
-    """Derivative (T, 85, 3, 51) of linear maps (85, 16, 4) of the transforms by the tangent coordinates.
-
-    A turn of joint j about the world axis a moves what hangs on it, x, by ``a x (x - P_j)``.
-    """
-    affine = objective.hand.get_affine(rotation, bones)
-    frames, count = len(rotation), len(features)
-    below = torch.as_tensor(DESCENDANTS).double()
-    by_bone = torch.einsum("rkc,tkac->trka", features, affine)
-    moved = torch.einsum("jk,trka->trja", below, by_bone)
-    mass = torch.einsum("jk,rk->rj", below, features[:, :, 3])
-    arm = moved - mass[None, :, :, None] * bones[:, None]
-    axes = rotation.transpose(2, 3)[:, None]  # (T, 1, 16, 3 axes, 3 world)
-    turned = torch.linalg.cross(axes, arm[:, :, :, None, :], dim=-1)
-    out = torch.zeros(frames, count, 3, N_TANGENT, dtype=torch.float64)
-    shift = features[:, :, 3].sum(1)[:, None, None] * torch.eye(3, dtype=torch.float64)
-    out[..., :3] = shift
-    out[..., 3:] = turned.permute(0, 1, 4, 2, 3).reshape(frames, count, 3, 48)
+def _get_axes(rotation: torch.Tensor) -> torch.Tensor:
+    """The joints' own axes (T, J, 3, 3), in the world, as columns of (T, 3 + 3 J, 3 + 3 J)."""
+    frames, turning = rotation.shape[:2]
+    out = torch.zeros(frames, 3 + 3 * turning, 3 + 3 * turning, dtype=torch.float64)
+    out[:, :3, :3] = torch.eye(3, dtype=torch.float64)
+    for joint in range(turning):
+        own = slice(3 + 3 * joint, 6 + 3 * joint)
+        out[:, own, own] = rotation[:, joint]
     return out
+
+
+def _get_arms(
+    objective: Objective, features: torch.Tensor, rotation: torch.Tensor, bones: torch.Tensor, turning: int
+) -> torch.Tensor:
+    """Arms (T, J, 3, F) from each joint to what hangs on it of linear maps (F, 16, 4) of the transforms."""
+    affine = objective.hand.get_affine(rotation, bones).transpose(0, 1)
+    moved = (affine.flatten(1, 2) @ features.permute(1, 2, 0)).unflatten(1, (len(rotation), 3))
+    for bone in range(15, 0, -1):
+        moved[MANO_PARENTS[bone]] += moved[bone]
+    mass = torch.as_tensor(DESCENDANTS[:turning]).double() @ features[:, :, 3].T
+    shift = mass[:, None] * bones[:, :turning, :, None]
+    return torch.sub(moved[:turning].transpose(0, 1), shift, out=torch.empty_like(shift))
+
+
+def _get_joint_jacobian(arms: torch.Tensor) -> torch.Tensor:
+    """Derivative (T, 3 + 3 J, 3, 21) of the 21 joints, world axes, from their arms (T, J, 3, 21)."""
+    frames, turning, _, count = arms.shape
+    out = torch.zeros(frames, 3 + 3 * turning, 3, count, dtype=torch.float64)
+    out[:, :3] = torch.eye(3, dtype=torch.float64)[..., None]
+    for turn, moved, arm in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        torch.neg(arms[:, :, arm], out=out[:, 3 + turn :: 3, moved])
+        out[:, 3 + turn :: 3, arm] = arms[:, :, moved]
+    return out
+
+
+def _get_skin_blocks(arms: torch.Tensor, others: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
+    """``J^T J'`` (T, 3 + 3 J, 3 + 3 J) of all vertices, world axes, from the arms (T, J, 3, 64) of two poses.
+
+    Without J itself, by ``(a x u) . (b x v) = (a . b)(u . v) - (a . v)(u . b)``.
+    """
+    frames, turning = arms.shape[:2]
+    products = arms.flatten(1, 2) @ others.flatten(1, 2).mT
+    products = products.view(frames, turning, 3, turning, 3)
+    out = torch.empty(frames, 3 + 3 * turning, 3 + 3 * turning, dtype=torch.float64)
+    out[:, :3, :3] = mass.square().sum() * torch.eye(3, dtype=torch.float64)
+    out[:, :3, 3:] = _get_shift_by_turn(others, mass)
+    out[:, 3:, :3] = _get_shift_by_turn(arms, mass).mT
+    turns = out[:, 3:, 3:].unflatten(1, (turning, 3)).unflatten(3, (turning, 3))
+    torch.neg(products.transpose(2, 4), out=turns)
+    trace = products.diagonal(dim1=2, dim2=4).sum(-1)
+    turns.diagonal(dim1=2, dim2=4).add_(trace[..., None])
+    return out
+
+
+def _get_shift_by_turn(arms: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
+    """Products (T, 3, 3 J) of the vertices' derivatives by translation and by turns."""
+    return -_cross_matrix(arms @ mass).transpose(1, 2).flatten(2)
+
+
+def _get_forces(objective: Objective, joints: torch.Tensor) -> torch.Tensor:
+    """``N_obs`` times the derivative of L_reproj by the joints (T, 21, 3)."""
+    free = joints.detach().requires_grad_(True)
+    loss = reprojection_loss(objective.cameras, objective.seen, free, objective.epsilon)
+    return torch.autograd.grad(loss, free)[0] * objective.seen.n_observations
+
+
+def _get_bending(arms: torch.Tensor, forces: torch.Tensor) -> torch.Tensor:
+    """``sum f . d2x`` (T, 3 + 3 J, 3 + 3 J), world axes, of joints with arms (T, J, 3, 21).
+
+    Turning k and then j, which k hangs on, ``f . (a x (b x u_k)) = (a . u_k)(b . f) - (a . b)(u_k . f)``.
+    """
+    frames, turning = arms.shape[:2]
+    moment = (arms.flatten(1, 2) @ forces).view(frames, turning, 3, 3)
+    trace = moment.diagonal(dim1=2, dim2=3).sum(-1)
+    moment = moment - trace[..., None, None] * torch.eye(3, dtype=torch.float64)
+    above = torch.as_tensor(DESCENDANTS[:turning, :turning]).double() - 0.5 * torch.eye(turning)
+    half = (above[:, None, :, None] * moment.permute(0, 2, 1, 3)[:, None]).reshape(frames, 3 * turning, -1)
+    return torch.nn.functional.pad(half + half.transpose(1, 2), (3, 0, 3, 0))
+
+
+def _limit_bending(block: torch.Tensor, bent: torch.Tensor) -> torch.Tensor:
+    """The bending (T, B, B), limited where it would leave a direction less than ``_LEAST_SHARE``."""
+    most = 1.0 - _LEAST_SHARE
+    bad = torch.linalg.cholesky_ex(most * block + bent).info != 0
+    if bad.any():
+        root = torch.linalg.cholesky(block[bad])
+        half = torch.linalg.solve_triangular(root, bent[bad], upper=False)
+        values, vectors = torch.linalg.eigh(torch.linalg.solve_triangular(root, half.mT, upper=False))
+        vectors = root @ vectors
+        bent[bad] = (vectors * values.clamp(min=-most)[:, None]) @ vectors.mT
+    return bent
 
 
 def _get_data_blocks(
     objective: Objective, joints: torch.Tensor, jacobian: torch.Tensor, part: slice
 ) -> torch.Tensor:
-    """``J^T W J`` (T, 51, 51) of the points."""
+    """``J^T W J`` (T, 3 + 3 J, 3 + 3 J) of the points from the joints' Jacobian (T, 3 + 3 J, 3, 21)."""
     cameras, seen = objective.cameras, objective.seen
     local = torch.einsum("cij,tkj->ctki", cameras.R, joints) + cameras.t_mm[:, None, None]
     z = local[..., 2].clamp(min=1.0)
@@ -119,17 +214,19 @@ def _get_data_blocks(
     dv = torch.stack([zero, fy / z, -fy * local[..., 1] / z**2], dim=-1)
     rows = torch.stack([du, dv], dim=-2) @ cameras.R[:, None, None]
     weight = seen.weights[:, part] / (seen.sigma_px[:, part].square() + objective.epsilon)
-    information = torch.einsum("ctkui,ctk,ctkuj->tkij", rows, weight, rows)
-    flat = jacobian.reshape(len(joints), 63, N_TANGENT)
-    weighted = (information @ jacobian).reshape(len(joints), 63, N_TANGENT)
-    return flat.transpose(1, 2) @ weighted
+    rows, weight = rows.permute(1, 2, 0, 3, 4), weight.permute(1, 2, 0)[..., None, None]
+    information = ((rows * weight).flatten(2, 3).mT @ rows.flatten(2, 3)).permute(0, 2, 3, 1).contiguous()
+    weighted = information[:, None, :, 0] * jacobian[:, :, 0, None]
+    for axis in (1, 2):
+        weighted.addcmul_(information[:, None, :, axis], jacobian[:, :, axis, None])
+    return jacobian.flatten(2) @ weighted.flatten(2).mT
 
 
-def _get_prior_blocks(objective: Objective, hand_pose: torch.Tensor) -> torch.Tensor:
-    """Curvature (T, 51, 51) of L_anchor and L_axes: 3 x 3 blocks by joint."""
-    frames, count = len(hand_pose), objective.seen.n_observations
+def _get_prior_blocks(objective: Objective, hand_pose: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+    """Curvature (T, 51, 51), world axes, of L_anchor and L_axes: 3 x 3 blocks by joint."""
+    share = objective.seen.n_observations / len(objective.theta_anchor)
     sixd = get_sixd_basis(hand_pose)
-    blocks = 2 * objective.lambda_anchor * count / frames * (sixd.transpose(-1, -2) @ sixd)
+    blocks = 2 * objective.lambda_anchor * share * (sixd.transpose(-1, -2) @ sixd)
     g = get_gibbs(hand_pose)
     eye = torch.eye(3, dtype=torch.float64)
     slope = eye + _cross_matrix(g) + g[..., :, None] * g[..., None, :]
@@ -138,8 +235,9 @@ def _get_prior_blocks(objective: Objective, hand_pose: torch.Tensor) -> torch.Te
     weight = torch.ones_like(inside) / objective.axes.spread.square()
     weight[..., 2] += (beyond != 0).double() / objective.axes.extra**2
     prior = torch.einsum("tjai,tja,tjak->tjik", rows, weight, rows)
-    blocks = blocks + objective.lambda_axes * count / frames * prior
-    out = torch.zeros(frames, N_TANGENT, N_TANGENT, dtype=torch.float64)
+    turns = rotation[:, 1:]
+    blocks = turns @ (blocks + objective.lambda_axes * share * prior) @ turns.transpose(2, 3)
+    out = torch.zeros(len(hand_pose), 51, 51, dtype=torch.float64)
     for joint in range(15):
         own = slice(6 + 3 * joint, 9 + 3 * joint)
         out[:, own, own] = blocks[:, joint]
@@ -160,56 +258,3 @@ def _cross_matrix(vector: torch.Tensor) -> torch.Tensor:
     x, y, z = vector.unbind(-1)
     zero = torch.zeros_like(x)
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).reshape(*vector.shape[:-1], 3, 3)
-
-
-@dataclass(frozen=True)
-class Factor:
-    """Block Cholesky factor ``H = L L^T`` of a `Curvature`.
-
-    Attributes
-    ----------
-    diagonal : ndarray (T, B, B)
-        Lower triangular.
-    lower : ndarray (T - 1, B, B)
-    """
-
-    diagonal: np.ndarray
-    lower: np.ndarray
-
-    def to_band(self) -> np.ndarray:
-        """LAPACK's lower band form of L (2 B, T B), for triangular solves in one call."""
-        frames, size, _ = self.diagonal.shape
-        band = np.zeros((2 * size, frames, size))
-        rows, columns = np.tril_indices(size)
-        band[rows - columns, :, columns] = self.diagonal[:, rows, columns].T
-        rows, columns = (index.reshape(-1) for index in np.indices((size, size)))
-        band[size + rows - columns, :-1, columns] = self.lower[:, rows, columns].T
-        return np.asfortranarray(band.reshape(2 * size, frames * size))
-
-    def get_marginals(self) -> np.ndarray:
-        """Diagonal blocks (T, B, B) of the inverse: each frame's covariance, all frames considered.
-
-        The backward recursion of Takahashi: ``S_t = L_t^-T (1 + C_t^T S_{t+1} C_t) L_t^-1`` with C_t the
-        factor's block below L_t.
-        """
-        diagonal, lower = torch.as_tensor(self.diagonal), torch.as_tensor(self.lower)
-        eye = torch.eye(diagonal.shape[1], dtype=torch.float64)
-        inverses = torch.linalg.solve_triangular(diagonal, eye.expand_as(diagonal), upper=False)
-        out = torch.empty_like(diagonal)
-        for t in range(len(diagonal) - 1, -1, -1):
-            middle = eye if t == len(lower) else eye + lower[t].T @ out[t + 1] @ lower[t]
-            out[t] = inverses[t].T @ middle @ inverses[t]
-        return out.numpy()
-
-
-def factorise(diagonal: np.ndarray, lower: np.ndarray) -> Factor:
-    """Block Cholesky of a symmetric block-tridiagonal matrix: (T, B, B) and (T - 1, B, B)."""
-    # torch, for it keeps to the threads it is given; scipy's BLAS starts a crew for every small block.
-    blocks, coupling = torch.as_tensor(diagonal), torch.as_tensor(lower)
-    factors, below = torch.empty_like(blocks), torch.empty_like(coupling)
-    for t in range(len(blocks)):
-        block = blocks[t] if t == 0 else blocks[t] - below[t - 1] @ below[t - 1].T
-        factors[t] = torch.linalg.cholesky(block)
-        if t < len(below):
-            below[t] = torch.linalg.solve_triangular(factors[t], coupling[t].T, upper=False).T
-    return Factor(factors.numpy(), below.numpy())

@@ -100,6 +100,19 @@ def anchor_loss(theta_hand: torch.Tensor, theta_anchor: torch.Tensor) -> torch.T
     return (theta_hand - theta_anchor).square().sum() / len(theta_hand)
 
 
+def choose_sixd(rotation: torch.Tensor, theta_anchor: torch.Tensor) -> torch.Tensor:
+    """The 6D form (..., 6) of rotations (..., 3, 3) for which L_anchor is least.
+
+    Lengths and angle of the two columns turn nothing: Gram-Schmidt takes them out, and only L_anchor feels
+    them. So they need no search: the nearest to the anchor are its projections.
+    """
+    c0, c1, _ = rotation.unbind(-1)
+    a0, a1 = theta_anchor.split(3, dim=-1)
+    # Beyond a quarter turn from the anchor the nearest length would be none.
+    first, second = ((c * a).sum(-1, keepdim=True).clamp(min=0.01) for c, a in ((c0, a0), (c1, a1)))
+    return torch.cat([first * c0, second * c1 + (c0 * a1).sum(-1, keepdim=True) * c0], dim=-1)
+
+
 def temporal_loss(vertices_mm: torch.Tensor) -> torch.Tensor:
     """``L_temporal = 1/(N-1) sum_t sum_v |V_t - V_{t-1}|^2`` over all vertices (T, V, 3)."""
     return vertices_mm.diff(dim=0).square().sum() / max(len(vertices_mm) - 1, 1)

@@ -14,9 +14,9 @@ class FusionOptions:
     epsilon : float
         Numerical stability in ``1 / (2 (sigma^2 + epsilon))``, px^2 (seed 000).
     iterations_global : int
-        L-BFGS iterations of stage 1 (seed 000).
+        At most so many iterations of stage 1 (seed 000).
     iterations_full : int
-        L-BFGS iterations of stage 2 (seed 000), shared out among ``rounds``.
+        At most so many iterations of stage 2 (seed 000), shared out among ``rounds``.
     rounds : int
         Parts of stage 2; between them views that contradict the hand are weighed anew.
     global_temporal_factor : float

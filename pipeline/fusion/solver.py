@@ -1,12 +1,14 @@
-"""All frames at once: L-BFGS on the objective, in coordinates in which it is well rounded.
+"""All frames at once: Newton's steps on the objective, kept safe as Levenberg and Marquardt do.
 
-The schedule is seed 000's: 50 iterations on theta_global and t with ``L_reproj + 10 lambda_temp L_temporal``,
-then 150 on everything with the anchor. Between parts of the second stage the views' weights are set anew.
+The schedule is seed 000's: at most 50 iterations on theta_global and t with ``L_reproj + 10 lambda_temp
+L_temporal``, then at most 150 on everything with the anchor. Between parts of the second stage the views'
+weights are set anew.
 
 A hand in mm and rad is an ill-rounded problem: a turn of the wrist moves all tips, a turn of a DIP one
-point. So L-BFGS runs in ``y`` with ``x = x0 + P y``, where ``P P^T`` is the inverse of the Gauss-Newton
-curvature at the start (`pipeline.fusion.curvature`). Objective, variables and minimum are the same; it gets
-there in tens of iterations where plain L-BFGS needs hundreds.
+point; plain L-BFGS has not got there after hundreds of iterations. But frames meet only their neighbours, so
+the curvature (`pipeline.fusion.curvature`) is block-tridiagonal, and a step with its inverse costs about as
+much as five gradients. Objective, variables and minimum are the same; a few steps are enough. It is one
+problem for any length of recording: time and memory are linear in frames, and there are no pieces to join.
 """
 
 from __future__ import annotations
@@ -14,20 +16,29 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.linalg.blas
+import roma
 import torch
 
-from pipeline.fusion.curvature import N_TANGENT, Curvature, factorise, get_curvature, get_sixd_basis
-from pipeline.fusion.objective import N_PARAMETERS, Objective, Observations, Pose, project
+from pipeline.fusion.curvature import Curvature, get_curvature
+from pipeline.fusion.objective import Objective, Observations, Pose, choose_sixd, project
 from pipeline.fusion.options import FusionOptions
+from pipeline.fusion.tridiagonal import factorise
+from pipeline.hand.rotations import encode_sixd
 from pipeline.progress import Reporter
 
-_HISTORY = 12
-_TOLERANCE_PER_FRAME = 1e-6
-"""Stop when the log likelihood of a frame changes by less, or no variable by so many of its sigmas in all."""
+_TOLERANCE, _ROUGH = 1e-6, 1e-3
+"""Stop when a step promises to change the log likelihood of a frame by less: in the last round, and in those
+before it, which only serve to set the weights.
+"""
 
-_GLOBAL = 6
-"""Tangent coordinates of stage 1: translation and global orientation."""
+_SETTLED = 1e-4
+"""The round is the last when no weight changes by more."""
+
+_NEAR = 0.1
+"""Bending helps once a step promises a frame less: far from the minimum the residuals mislead."""
+
+_DAMPING, _LEAST_DAMPING = 1e-4, 1e-9
+"""Share of its own curvature added to each coordinate: at the start, and at least."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class Solution:
     losses : tuple of float
         The objective at the end of stage 1 and of each round of stage 2.
     iterations : int
-        L-BFGS iterations in all.
+        Steps tried, in all.
     """
 
     pose: Pose
@@ -78,12 +89,18 @@ def solve(objective: Objective, start: Pose, options: FusionOptions, report: Rep
     losses = [loss]
     current = objective
     for number in range(options.rounds):
-        current = objective.with_weights(weigh_robustly(objective, pose, manual, options))
+        weights = weigh_robustly(objective, pose, manual, options)
+        settled = number > 0 and torch.allclose(weights, current.seen.weights, rtol=0.0, atol=_SETTLED)
+        last = settled or number == options.rounds - 1
+        current = objective.with_weights(weights)
         part = report.part(0.2 + 0.8 * number / options.rounds, 0.2 + 0.8 * (number + 1) / options.rounds)
         budget = options.iterations_full // options.rounds
-        pose, loss, used = minimise(current, pose, budget, False, part)
+        pose, loss, used = minimise(current, pose, budget, False, part, _TOLERANCE if last else _ROUGH)
         losses.append(loss)
         iterations += used
+        if last:
+            break
+    report.update(1.0)
     return Solution(pose, current, tuple(losses), iterations)
 
 
@@ -113,9 +130,16 @@ def get_residual_sigmas(objective: Objective, pose: Pose) -> torch.Tensor:
 
 
 def minimise(
-    objective: Objective, start: Pose, iterations: int, only_global: bool, report: Reporter
+    objective: Objective,
+    start: Pose,
+    iterations: int,
+    only_global: bool,
+    report: Reporter,
+    tolerance: float = _TOLERANCE,
 ) -> tuple[Pose, float, int]:
-    """L-BFGS on the objective from a pose.
+    """Newton's steps on the objective from a pose.
+
+    A step that does not bring the objective down is not taken and tried again shorter, with more damping.
 
     Parameters
     ----------
@@ -124,119 +148,81 @@ def minimise(
     start : Pose
         Where to start; it is normalised.
     iterations : int
-        At most so many; fewer when the objective no longer falls.
+        At most so many steps; fewer when the objective no longer falls.
     only_global : bool
         Hold theta_hand.
     report : Reporter
         Hears of progress.
+    tolerance : float
+        Stop when a step promises to change the log likelihood of a frame by less.
 
     Returns
     -------
     pose : Pose
         6D normalised.
     loss : float
+        With the 6D columns that L_anchor likes best (`choose_sixd`).
     iterations : int
-        Used.
+        Steps tried.
     """
-    coordinates = _Coordinates(start, get_curvature(objective, start), objective, only_global)
-
-    scale = objective.seen.n_observations  # times N_obs the objective is minus a log likelihood
-    y = torch.zeros(coordinates.size, dtype=torch.float64, requires_grad=True)
-    frames = len(start.transl_mm)
-    optimiser = torch.optim.LBFGS(
-        [y],
-        max_iter=iterations,
-        history_size=_HISTORY,
-        tolerance_grad=0.0,
-        tolerance_change=_TOLERANCE_PER_FRAME * frames,
-        line_search_fn="strong_wolfe",
-    )
-    calls = 0
-
-    def closure() -> float:
-        nonlocal calls
-        calls += 1
-        report.update(calls / (2 * iterations), "Fitting the hand to all views")
-        x = torch.as_tensor(coordinates.to_pose(y.detach().numpy())).requires_grad_(True)
-        loss = objective.loss(*_split(x))
-        (gradient,) = torch.autograd.grad(loss, x)
-        y.grad = torch.as_tensor(coordinates.to_gradient(gradient.numpy()) * scale)
-        return float(loss.detach()) * scale
-
-    optimiser.step(closure)
-    best = _split(torch.as_tensor(coordinates.to_pose(y.detach().numpy())))
-    with torch.no_grad():
-        loss = float(objective.loss(*best))
+    turning = 1 if only_global else 16
+    pose, damping, promised, used = start.normalise(), _DAMPING, np.inf, 0
+    frames = len(pose.transl_mm)
+    value, gradient = _evaluate(objective, pose, turning)
+    curvature: Curvature | None = None
+    while used < iterations:
+        report.update(used / iterations, "Fitting the hand to all views")
+        used += 1
+        near = promised < _NEAR * frames
+        curvature = curvature or get_curvature(objective, pose, turning, bending=near)
+        step, promised = _get_step(curvature, gradient, damping)
+        trial = _move(pose, step)
+        trial_value, trial_gradient = _evaluate(objective, trial, turning)
+        if trial_value < value:
+            kept_promise = value - trial_value > 0.25 * promised
+            damping = max(0.1 * damping, _LEAST_DAMPING) if kept_promise else damping
+            pose, value, gradient, curvature = trial, trial_value, trial_gradient, None
+        else:
+            damping = max(10 * damping, _DAMPING)
+        if promised < tolerance * frames:
+            break
     report.update(1.0)
-    return Pose(*best).normalise(), loss, int(optimiser.state[y]["n_iter"])
+    return pose, value / objective.seen.n_observations, used
 
 
-def _split(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """``t``, ``theta_global`` and ``theta_hand`` of variables (T, 99)."""
-    return x[:, :3], x[:, 3:9], x[:, 9:].reshape(len(x), 15, 6)
+def _evaluate(objective: Objective, pose: Pose, turning: int) -> tuple[float, np.ndarray]:
+    """``N_obs`` times the objective, and its gradient (T, 3 + 3 x turning) by tangent coordinates."""
+    orient, hand_pose, transl = pose.to_matrices()
+    theta_hand = (
+        choose_sixd(hand_pose, objective.theta_anchor) if objective.lambda_anchor > 0 else pose.theta_hand
+    )
+    variables = [part.clone().requires_grad_(True) for part in (transl, pose.theta_global, theta_hand)]
+    loss = objective.loss(*variables)
+    by_transl, by_global, by_hand = torch.autograd.grad(loss, variables)
+    by_sixd = torch.cat([by_global[:, None], by_hand], dim=1)[:, :turning]
+    sixd = torch.cat([pose.theta_global[:, None], theta_hand], dim=1)[:, :turning]
+    rotation = torch.cat([orient[:, None], hand_pose], dim=1)[:, :turning]
+    # Turned by R exp([w]x) a column c = R l moves by R (w x l), whatever its length.
+    columns = torch.linalg.cross(sixd.unflatten(2, (2, 3)), by_sixd.unflatten(2, (2, 3))).sum(2)
+    by_turn = (columns[:, :, None] @ rotation).flatten(1)
+    scale = objective.seen.n_observations  # times N_obs the objective is minus a log likelihood
+    return float(loss.detach()) * scale, scale * torch.cat([by_transl, by_turn], dim=1).numpy()
 
 
-class _Coordinates:
-    """``x = x0 + P y``: y1 moves along the tangents, rounded by the curvature; y2 along the rest of 6D.
-
-    A 6D rotation has three directions that turn nothing (lengths and angle of its columns). They belong to
-    the variables as seed 000 has them, and large turns need them.
-    """
-
-    def __init__(self, start: Pose, curvature: Curvature, objective: Objective, only_global: bool) -> None:
-        frames = len(start.transl_mm)
-        self.start = torch.cat(
-            [start.transl_mm, start.theta_global, start.theta_hand.reshape(frames, 90)], dim=1
-        ).numpy()
-        self.block = _GLOBAL if only_global else N_TANGENT
-        self.rotations = 1 if only_global else 16
-        size = self.block
-        factor = factorise(curvature.diagonal[:, :size, :size], curvature.lower[:, :size, :size])
-        self.band = factor.to_band()
-        orient, hand_pose, _ = start.to_matrices()
-        matrices = torch.cat([orient[:, None], hand_pose], dim=1)[:, : self.rotations]
-        self.tangent = get_sixd_basis(matrices).numpy()
-        self.rest = _get_rest(matrices).numpy()
-        # Along the rest only the anchor counts.
-        stiffness = 2 * objective.lambda_anchor * objective.seen.n_observations / frames
-        self.rest_scale = np.full((self.rotations, 1), 1.0 / np.sqrt(stiffness + 1.0))
-        self.rest_scale[0] = 1.0
-        self.frames = frames
-        self.size = frames * (size + 3 * self.rotations)
-
-    def to_pose(self, y: np.ndarray) -> np.ndarray:
-        """Variables (T, 99) at y."""
-        split = self.frames * self.block
-        step = _solve_band(self.band, y[:split], transposed=True).reshape(self.frames, self.block)
-        rest = y[split:].reshape(self.frames, self.rotations, 3) * self.rest_scale
-        turn = step[:, 3:].reshape(self.frames, self.rotations, 3)
-        sixd = (self.tangent @ turn[..., None] + self.rest @ rest[..., None])[..., 0]
-        x = self.start.copy()
-        x[:, :3] += step[:, :3]
-        x[:, 3 : 3 + 6 * self.rotations] += sixd.reshape(self.frames, -1)
-        return x
-
-    def to_gradient(self, gradient: np.ndarray) -> np.ndarray:
-        """Gradient by y from the gradient (T, 99) by x."""
-        if gradient.shape != (self.frames, N_PARAMETERS):
-            raise ValueError(f"a gradient of shape {gradient.shape}")
-        sixd = gradient[:, 3 : 3 + 6 * self.rotations].reshape(self.frames, self.rotations, 6, 1)
-        turn = (self.tangent.swapaxes(2, 3) @ sixd).reshape(self.frames, -1)
-        rest = (self.rest.swapaxes(2, 3) @ sixd)[..., 0] * self.rest_scale
-        step = np.concatenate([gradient[:, :3], turn], axis=1).reshape(-1)
-        return np.concatenate([_solve_band(self.band, step, transposed=False), rest.reshape(-1)])
+def _get_step(curvature: Curvature, gradient: np.ndarray, damping: float) -> tuple[np.ndarray, float]:
+    """The damped step (T, 3 + 3 x turning), and by how much it promises to bring the objective down."""
+    added = damping * curvature.diagonal.diagonal(axis1=1, axis2=2)
+    step = -factorise(curvature.diagonal, curvature.lower, added).solve(gradient)
+    return step, 0.5 * float((step * (added * step - gradient)).sum())
 
 
-def _get_rest(rotation: torch.Tensor) -> torch.Tensor:
-    """Basis (..., 6, 3) of what Gram-Schmidt takes out of 6D: both lengths, and column 0 in column 1."""
-    c0, c1, _ = rotation.unbind(-1)
-    zero = torch.zeros_like(c0)
-    columns = [torch.cat([c0, zero], -1), torch.cat([zero, c1], -1), torch.cat([zero, c0], -1)]
-    return torch.stack(columns, dim=-1)
-
-
-def _solve_band(band: np.ndarray, right: np.ndarray, transposed: bool) -> np.ndarray:
-    """Solve ``L x = right`` or ``L^T x = right`` for L in lower band form."""
-    return scipy.linalg.blas.dtbsv(
-        len(band) - 1, band, np.ascontiguousarray(right), lower=1, trans=int(transposed)
+def _move(pose: Pose, step: np.ndarray) -> Pose:
+    """The pose moved by tangent coordinates (T, 6) or (T, 51)."""
+    orient, hand_pose, transl = pose.to_matrices()
+    matrices = torch.cat([orient[:, None], hand_pose], dim=1)
+    turns = torch.as_tensor(step[:, 3:]).unflatten(1, (-1, 3))
+    turning = turns.shape[1]
+    matrices[:, :turning] = matrices[:, :turning] @ roma.rotvec_to_rotmat(turns)
+    return Pose(
+        transl + torch.as_tensor(step[:, :3]), encode_sixd(matrices[:, 0]), encode_sixd(matrices[:, 1:])
     )

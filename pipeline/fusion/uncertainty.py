@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from pipeline.fusion.curvature import Curvature, factorise
+from pipeline.fusion.curvature import Curvature
+from pipeline.fusion.tridiagonal import factorise
 
 
 def get_joint_sigma(curvature: Curvature, noise_scale: np.ndarray, floor_mm: float) -> np.ndarray:
@@ -24,10 +25,11 @@ def get_joint_sigma(curvature: Curvature, noise_scale: np.ndarray, floor_mm: flo
         Added in quadrature: what the model itself is not sure of.
     """
     covariance = factorise(curvature.diagonal, curvature.lower).get_marginals()
-    frames = len(covariance)
-    jacobian = curvature.joint_jacobian
-    spread = np.einsum("tri,tij,trj->tr", jacobian, covariance, jacobian, optimize=True)
-    per_axis = spread.reshape(frames, 21, 3).mean(axis=2)
+    # Frame by frame: a whole recording's products at once would be the fit's greatest need of memory.
+    spread = [
+        ((rows @ c) * rows).sum(axis=1) for rows, c in zip(curvature.joint_jacobian, covariance, strict=True)
+    ]
+    per_axis = np.reshape(spread, (-1, 21, 3)).mean(axis=2)
     return np.sqrt(noise_scale**2 * per_axis + floor_mm**2)
 
 

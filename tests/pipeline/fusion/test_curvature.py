@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
 from pipeline.fusion import fuse as door
-from pipeline.fusion.curvature import Factor, factorise, get_curvature, get_sixd_basis
+from pipeline.fusion.curvature import get_curvature, get_sixd_basis
 from pipeline.fusion.kinematics import fix_shape
-from pipeline.fusion.objective import Pose
+from pipeline.fusion.objective import Objective, Pose
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.rotations import encode_sixd
 
@@ -72,35 +74,57 @@ def test_the_6d_basis_is_the_derivative_of_a_turn():
     np.testing.assert_allclose(basis @ step, moved, atol=1e-12)
 
 
-@pytest.fixture
-def tridiagonal() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(4)
-    frames, size = 6, 4
-    root = np.zeros((frames * size, frames * size))
-    for t in range(frames):
-        here = slice(t * size, (t + 1) * size)
-        root[here, here] = np.tril(rng.normal(size=(size, size))) + 3 * np.eye(size)
-        if t:
-            root[here, (t - 1) * size : t * size] = rng.normal(size=(size, size))
-    dense = root @ root.T
-    blocks = dense.reshape(frames, size, frames, size).swapaxes(1, 2)
-    diagonal = np.stack([blocks[t, t] for t in range(frames)])
-    return dense, diagonal, np.stack([blocks[t + 1, t] for t in range(frames - 1)])
+def test_bending_is_what_residuals_add_to_the_second_derivative(make_take, model):
+    """Gauss-Newton is the same for exact points and for points a little off; the objective is not."""
+    exact, pose, _ = make_problem(make_take, model, seconds=0.1, sigma_px=1.0)
+    off = 0.1 * torch.as_tensor(np.random.default_rng(2).normal(size=exact.seen.keypoints_px.shape))
+    noisy = replace(exact, seen=replace(exact.seen, keypoints_px=exact.seen.keypoints_px + off))
+    bent = get_curvature(noisy, pose, bending=True).diagonal - get_curvature(noisy, pose).diagonal
+    rng = np.random.default_rng(1)
+
+    def get_second(objective: Objective, direction: np.ndarray) -> float:
+        losses = []
+        for size in (1e-3, 0.0, -1e-3):
+            moved = turn(pose, size * direction)
+            losses.append(float(objective.loss(moved.transl_mm, moved.theta_global, moved.theta_hand)))
+        return objective.seen.n_observations * (losses[0] - 2 * losses[1] + losses[2]) / 1e-6
+
+    wanted, found = [], []
+    for _ in range(20):
+        direction = np.zeros((len(pose.transl_mm), 51))
+        direction[:, 3:] = rng.normal(size=(len(direction), 48))
+        wanted.append(get_second(noisy, direction) - get_second(exact, direction))
+        found.append(np.einsum("ti,tij,tj->", direction, bent, direction))
+    # What is left is the bending of the projection itself, some arm lengths over the distance.
+    assert np.linalg.norm(np.subtract(found, wanted)) < 0.4 * np.linalg.norm(wanted)
 
 
-def test_the_marginals_are_the_blocks_of_the_inverse(tridiagonal):
-    dense, diagonal, lower = tridiagonal
-    marginals = factorise(diagonal, lower).get_marginals()
-    inverse = np.linalg.inv(dense).reshape(6, 4, 6, 4).swapaxes(1, 2)
-    np.testing.assert_allclose(marginals, np.stack([inverse[t, t] for t in range(6)]), atol=1e-10)
+def test_bending_never_takes_a_direction_all_of_its_curvature(make_take, model):
+    """Points far off bend the objective downwards; a step must go down all the same."""
+    take = make_take(seconds=0.1, sigma_px=1.0)
+    evidence = take.collect()
+    evidence.points_px[:] += 40 * np.random.default_rng(3).normal(size=evidence.points_px.shape)
+    pose = Pose.from_arrays(take.global_orient, take.hand_pose, take.transl_mm)
+    objective = door.make_objective(evidence, fix_shape(model, take.betas), pose, FusionOptions())
+    plain, bent = (get_curvature(objective, pose, bending=bending) for bending in (False, True))
+    for without, with_it in zip(plain.diagonal, bent.diagonal, strict=True):
+        root = np.linalg.inv(np.linalg.cholesky(without))
+        shares = np.linalg.eigvalsh(root @ with_it @ root.T)
+        assert shares.min() > 0.1
+        assert shares.max() > 1.5
 
 
-def test_the_band_holds_the_factor(tridiagonal):
-    dense, diagonal, lower = tridiagonal
-    factor: Factor = factorise(diagonal, lower)
-    band = factor.to_band()
-    root = np.zeros_like(dense)
-    for offset in range(len(band)):
-        for column in range(len(dense) - offset):
-            root[column + offset, column] = band[offset, column]
-    np.testing.assert_allclose(root @ root.T, dense, atol=1e-9)
+def test_the_curvature_of_the_whole_hand_is_the_corner_of_that_of_all_joints(make_take, model):
+    objective, pose, _ = make_problem(make_take, model, seconds=0.1)
+    whole, full = get_curvature(objective, pose, turning=1), get_curvature(objective, pose)
+    np.testing.assert_allclose(whole.diagonal, full.diagonal[:, :6, :6], rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(whole.lower, full.lower[:, :6, :6], rtol=1e-9, atol=1e-6)
+
+
+def test_frames_worked_in_parts_join_without_a_seam(make_take, model, monkeypatch):
+    objective, pose, _ = make_problem(make_take, model, seconds=0.2, noise_px=1.0)
+    whole = get_curvature(objective, pose, bending=True)
+    monkeypatch.setattr("pipeline.fusion.curvature._CHUNK", 5)
+    parts = get_curvature(objective, pose, bending=True)
+    np.testing.assert_allclose(parts.diagonal, whole.diagonal, rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(parts.lower, whole.lower, rtol=1e-9, atol=1e-6)

@@ -9,10 +9,18 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.fusion import fuse as door
 from pipeline.fusion.kinematics import FixedShapeHand, fix_shape
-from pipeline.fusion.objective import Pose, get_gibbs, make_axes_prior, project, temporal_loss
+from pipeline.fusion.objective import (
+    Pose,
+    anchor_loss,
+    choose_sixd,
+    get_gibbs,
+    make_axes_prior,
+    project,
+    temporal_loss,
+)
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.joints import MANO_POSE_JOINTS
-from pipeline.hand.rotations import decode_sixd
+from pipeline.hand.rotations import decode_sixd, encode_sixd
 
 
 def plain_loss(double, betas, objective, evidence, t, theta_global, theta_hand):
@@ -73,6 +81,18 @@ def test_projection_is_opencvs(make_take):
     cameras, _ = replace(evidence, cameras=(camera,)).get_tensors()
     pixels = project(cameras, torch.as_tensor(take.joints_mm))[0]
     np.testing.assert_allclose(pixels, camera.project(take.joints_mm), atol=1e-8)
+
+
+def test_the_lengths_of_the_6d_columns_are_those_that_the_anchor_likes_best(make_pose):
+    rotation = make_pose(frames=3)[1]
+    anchor = encode_sixd(make_pose(frames=3, seed=1)[1] @ rotation[:1, :1]) * 0.9
+    near = encode_sixd(rotation) + 0.2 * (anchor - encode_sixd(rotation))
+    sixd = choose_sixd(rotation, near).requires_grad_(True)
+    torch.testing.assert_close(decode_sixd(sixd), rotation)
+    (slope,) = torch.autograd.grad(anchor_loss(sixd, near), sixd)
+    c0, c1, _ = rotation.unbind(-1)
+    for column, part in ((c0, slope[..., :3]), (c1, slope[..., 3:]), (c0, slope[..., 3:])):
+        assert float((column * part).sum(-1).abs().max()) < 1e-12
 
 
 def test_one_frame_alone_has_no_motion(model):

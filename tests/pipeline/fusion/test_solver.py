@@ -15,6 +15,10 @@ from pipeline.progress import Reporter
 
 @pytest.fixture
 def problem(make_take, model) -> tuple[Objective, Pose]:
+    return make_problem(make_take, model)
+
+
+def make_problem(make_take, model) -> tuple[Objective, Pose]:
     take = make_take(seconds=0.2, noise_px=3.0, seed=5)
     options = FusionOptions()
     evidence = take.collect(options)
@@ -49,6 +53,36 @@ def test_the_minimum_is_no_higher_than_that_of_plain_lbfgs(problem):
     again = float(objective.loss(pose.transl_mm, pose.theta_global, pose.theta_hand))
     # The 6D columns are brought back to unit length, which only the anchor feels.
     assert again == pytest.approx(loss, rel=1e-3)
+
+
+def test_a_few_steps_are_enough(problem):
+    objective, start = problem
+    pose, loss, used = minimise(objective, start, 50, False, Reporter())
+    assert used <= 15
+    _, again, more = minimise(objective, pose, 50, False, Reporter())
+    assert more <= 2
+    assert again == pytest.approx(loss, rel=1e-6)
+
+
+def test_a_surface_that_changes_with_the_pose_gets_to_its_minimum_too(make_take, make_double):
+    """The curvature leaves MANO's pose blend shapes out; the objective that goes down has them."""
+    blended = make_double(blended=True)
+    objective, start = make_problem(make_take, blended)
+    _, loss, _ = minimise(objective, start, 50, False, Reporter())
+    assert loss <= minimise_plainly(objective, start, 150) * (1 + 1e-6)
+
+
+def test_two_solutions_are_equal_to_the_last_digit(problem):
+    objective, start = problem
+    one, other = (minimise(objective, start, 50, False, Reporter())[0] for _ in range(2))
+    assert torch.equal(one.theta_hand, other.theta_hand)
+    assert torch.equal(one.transl_mm, other.transl_mm)
+
+
+def test_weights_that_have_settled_are_not_set_anew(problem):
+    objective, start = problem
+    solution = solve(objective, start, FusionOptions(robust_sigmas=1e9), Reporter())
+    assert len(solution.losses) == 3
 
 
 def test_stage_one_holds_the_fingers(problem):
