@@ -123,7 +123,7 @@ def compute_angles(joints_mm: np.ndarray, side: Side) -> np.ndarray:
         In the order of `ANGLES`; float64. NaN where a joint that the angle needs is NaN (all need wrist and
         the MCP joints of index and little finger), and where the angle is undefined (see the module).
     """
-    return _blank_undefined(_raw_angles(_as_right_hand(joints_mm, side)))
+    return _blank_undefined(_raw_angles(mirror_to_right(joints_mm, side)))
 
 
 def compute_angle_sigma(joints_mm: np.ndarray, joint_sigma_mm: np.ndarray, side: Side) -> np.ndarray:
@@ -146,7 +146,7 @@ def compute_angle_sigma(joints_mm: np.ndarray, joint_sigma_mm: np.ndarray, side:
     ndarray (T, 20)
         NaN where the angle is NaN or the sigma of a joint it depends on is.
     """
-    joints = _as_right_hand(joints_mm, side)
+    joints = mirror_to_right(joints_mm, side)
     sigma = np.asarray(joint_sigma_mm, dtype=float)
     base = _raw_angles(joints)
     variance = np.zeros_like(base)
@@ -160,7 +160,8 @@ def compute_angle_sigma(joints_mm: np.ndarray, joint_sigma_mm: np.ndarray, side:
     return np.sqrt(variance)
 
 
-def _as_right_hand(joints_mm: np.ndarray, side: Side) -> np.ndarray:
+def mirror_to_right(joints_mm: np.ndarray, side: Side) -> np.ndarray:
+    """A copy of the joints (T, 21, 3) as those of a right hand: a left one is mirrored."""
     joints = np.array(joints_mm, dtype=float)
     if side == "left":
         joints[..., 0] *= -1.0  # mirrored at any plane, a left hand is a right one with the same angles
@@ -169,15 +170,15 @@ def _as_right_hand(joints_mm: np.ndarray, side: Side) -> np.ndarray:
 
 def _raw_angles(joints: np.ndarray) -> np.ndarray:
     """All 20 angles (T, 20) in rad of right hands (T, 21, 3), undefined ones included."""
-    x, y, n = _palm_frame(joints)
+    x, y, n = find_palm_frame(joints)
     columns = [*_thumb_angles(joints, x, y, n)]
     for finger in _FINGERS_2_TO_5:
         columns += _finger_angles(joints, finger, x, y, n)
     return np.stack(columns, axis=1)
 
 
-def _palm_frame(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``x`` to the little finger, ``y`` distal, ``n`` dorsal: three (T, 3) unit vectors."""
+def find_palm_frame(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of right hands (T, 21, 3): ``x`` to the little finger, ``y`` distal, ``n`` dorsal; each (T, 3)."""
     index = joints[:, JOINTS.index("index_mcp")] - joints[:, 0]
     pinky = joints[:, JOINTS.index("pinky_mcp")] - joints[:, 0]
     y = _unit(index + pinky)

@@ -36,6 +36,12 @@ JOINTS: tuple[str, ...] = (
 
 N_JOINTS = len(JOINTS)
 
+PARTS: dict[str, list[int]] = {
+    part: [number for number, joint in enumerate(JOINTS) if joint.startswith(part)]
+    for part in ("wrist", *FINGERS)
+}
+"""The joints, as indices into `JOINTS`, of the wrist and of each finger."""
+
 BONES: tuple[tuple[int, int], ...] = tuple(
     (0 if joint % 4 == 1 else joint - 1, joint) for joint in range(1, N_JOINTS)
 )
