@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from pipeline.fusion.kinematics import DESCENDANTS
-from pipeline.fusion.objective import Objective, Pose, get_gibbs, reprojection_loss
+from pipeline.fusion.objective import Cameras, Objective, Pose, get_gibbs, reprojection_loss
 from pipeline.hand.joints import MANO_PARENTS
 
 _CHUNK = 64
@@ -200,11 +200,8 @@ def _limit_bending(block: torch.Tensor, bent: torch.Tensor) -> torch.Tensor:
     return bent
 
 
-def _get_data_blocks(
-    objective: Objective, joints: torch.Tensor, jacobian: torch.Tensor, part: slice
-) -> torch.Tensor:
-    """``J^T W J`` (T, 3 + 3 J, 3 + 3 J) of the points from the joints' Jacobian (T, 3 + 3 J, 3, 21)."""
-    cameras, seen = objective.cameras, objective.seen
+def get_projection_rows(cameras: Cameras, joints: torch.Tensor) -> torch.Tensor:
+    """Derivative (C, T, J, 2, 3), px a mm, of where cameras see joints (T, J, 3) by their place (world)."""
     local = torch.einsum("cij,tkj->ctki", cameras.R, joints) + cameras.t_mm[:, None, None]
     z = local[..., 2].clamp(min=1.0)
     # The lens's distortion changes the scale by a few per cent: left out of the curvature.
@@ -212,7 +209,15 @@ def _get_data_blocks(
     zero = torch.zeros_like(z)
     du = torch.stack([fx / z, zero, -fx * local[..., 0] / z**2], dim=-1)
     dv = torch.stack([zero, fy / z, -fy * local[..., 1] / z**2], dim=-1)
-    rows = torch.stack([du, dv], dim=-2) @ cameras.R[:, None, None]
+    return torch.stack([du, dv], dim=-2) @ cameras.R[:, None, None]
+
+
+def _get_data_blocks(
+    objective: Objective, joints: torch.Tensor, jacobian: torch.Tensor, part: slice
+) -> torch.Tensor:
+    """``J^T W J`` (T, 3 + 3 J, 3 + 3 J) of the points from the joints' Jacobian (T, 3 + 3 J, 3, 21)."""
+    seen = objective.seen
+    rows = get_projection_rows(objective.cameras, joints)
     weight = seen.weights[:, part] / (seen.sigma_px[:, part].square() + objective.epsilon)
     rows, weight = rows.permute(1, 2, 0, 3, 4), weight.permute(1, 2, 0)[..., None, None]
     information = ((rows * weight).flatten(2, 3).mT @ rows.flatten(2, 3)).permute(0, 2, 3, 1).contiguous()

@@ -2,7 +2,8 @@
 
 Estimators with a hand model say shape and pose themselves; of the others' points the triangulated joints
 give them: shape from bone lengths, orientation from the palm, fingers from the directions of their bones.
-Place is always the triangulated wrist under the real calibration.
+Place is always the triangulated wrist under the real calibration. The triangulated joints are cleaned of lone
+outliers first: the fit judges the views from where it starts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import pandas as pd
 import roma
 import scipy.optimize
 import torch
@@ -52,6 +54,28 @@ class Guess:
     global_orient: np.ndarray
     hand_pose: np.ndarray
     transl_mm: np.ndarray
+
+
+def clean_joints(time_s: np.ndarray, joints_mm: np.ndarray, window_s: float) -> np.ndarray:
+    """Triangulated joints without lone outliers: the running median over time, each coordinate by itself.
+
+    Parameters
+    ----------
+    time_s : ndarray (T,)
+        Frame times, ascending.
+    joints_mm : ndarray (T, 21, 3)
+        NaN = not measured; it stays so, and has no part in its neighbours' medians.
+    window_s : float
+        The median is over the frames within half of it before and after, so none reaches across a gap longer
+        than that half on either side.
+
+    Returns
+    -------
+    ndarray (T, 21, 3)
+    """
+    table = pd.DataFrame(joints_mm.reshape(len(joints_mm), -1), index=pd.to_timedelta(time_s, unit="s"))
+    window = table.rolling(pd.Timedelta(seconds=window_s), center=True, min_periods=1, closed="both")
+    return np.where(np.isfinite(joints_mm), window.median().to_numpy().reshape(joints_mm.shape), np.nan)
 
 
 def guess_shape(model: HandModel, joints_mm: np.ndarray, fps: float, options: FusionOptions) -> np.ndarray:

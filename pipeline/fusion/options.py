@@ -30,6 +30,12 @@ class FusionOptions:
     tremor_hz, tremor_gain : float
         Whatever the noise, a movement of the whole hand at ``tremor_hz`` keeps at least this share of its
         amplitude: dystonic tremor lies at 5 to 8 Hz. Fingers, which weigh less, keep more.
+    smooth_hz, smooth_gain : float
+        The smoother after the fit leaves this share of a movement at this frequency, of the hand as of a
+        finger (`pipeline.fusion.smoothing`); with L_temporal, 80 % at least of a tremor of 7 Hz.
+    smooth_acceleration_m_s2 : float
+        What a joint is taken to do anyway, in ordinary playing: where the noise alone would look like less,
+        the smoother is weaker.
     anchor_rad : float
         The spread of a joint about its initial pose that L_anchor stands for. A whole rad is weak on
         purpose: it decides only what no picture shows, so dystonic poses stay as they are seen.
@@ -52,6 +58,9 @@ class FusionOptions:
         this weight: a poor second view fixes the depth better than none.
     max_gap_s : float
         Gaps up to this are bridged; in longer ones nothing is measured and the result is NaN.
+    start_window_s : float
+        The fit starts from triangulated joints of which each is the median over this time: longer than an
+        outlier lasts, too short for a finger to play a note in.
     shape_sigma : float
         Prior spread of betas, in their own unit (one standard deviation of adults).
     shape_floor_mm : float
@@ -61,6 +70,15 @@ class FusionOptions:
         jitters by 5 mm also places its joints some mm from the model's.
     independent_s : float
         Errors of an estimator hang together over about this time; it sets how many frames are independent.
+    time_shift_prior_s : float
+        How far, as a standard deviation, the pictures of a camera may lie from where its clock puts them:
+        phones write sound and pictures up to some tens of ms apart.
+    time_shift_most_s : float
+        Two frames of 50 a second: more is no residual of a clock but a wrong clock, which is said but never
+        taken off.
+    apply_time_shift : bool
+        Take the views' time shifts off their clocks and fit again. Off: on made sessions the clocks by sound
+        are ten times better than what a network's points tell of them.
     min_sigma_px : float
         Least sigma of a keypoint: no estimator, and no interpolation in time, is better.
     model_sigma_mm : float
@@ -75,7 +93,10 @@ class FusionOptions:
     lambda_temp: float | None = None
     surface_speed_m_s: float = 0.5
     tremor_hz: float = 8.0
-    tremor_gain: float = 0.9
+    tremor_gain: float = 0.99
+    smooth_hz: float = 7.0
+    smooth_gain: float = 0.86
+    smooth_acceleration_m_s2: float = 1.5
     anchor_rad: float = 1.0
     lambda_anchor: float | None = None
     hinge_rad: float = 0.09
@@ -90,9 +111,13 @@ class FusionOptions:
     robust_sigmas: float = 3.0
     rescue_weight: float = 0.05
     max_gap_s: float = 0.1
+    start_window_s: float = 0.15
     shape_sigma: float = 1.0
     shape_floor_mm: float = 0.1
     shape_systematic: float = 0.5
     independent_s: float = 0.25
+    time_shift_prior_s: float = 0.02
+    time_shift_most_s: float = 0.04
+    apply_time_shift: bool = False
     min_sigma_px: float = 0.02
     model_sigma_mm: float = 0.1

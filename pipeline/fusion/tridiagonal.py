@@ -35,6 +35,18 @@ class Factor:
             out[t] = solve(self.diagonal[t].T, rest, lower=0)
         return out
 
+    def solve_columns(self, right: torch.Tensor) -> None:
+        """Turn ``right`` (T, B, K) into ``H^-1 right``, in place: K right sides at once."""
+        diagonal, lower = torch.as_tensor(self.diagonal), torch.as_tensor(self.lower)
+        for t in range(len(diagonal)):
+            if t > 0:
+                right[t] -= lower[t - 1] @ right[t - 1]
+            right[t] = torch.linalg.solve_triangular(diagonal[t], right[t], upper=False)
+        for t in range(len(diagonal) - 1, -1, -1):
+            if t < len(lower):
+                right[t] -= lower[t].T @ right[t + 1]
+            right[t] = torch.linalg.solve_triangular(diagonal[t].T, right[t], upper=True)
+
     def get_marginals(self) -> np.ndarray:
         """Diagonal blocks (T, B, B) of the inverse: each frame's covariance, all frames considered.
 

@@ -19,6 +19,10 @@ MANUAL_WEIGHTS: dict[str, tuple[float, ...]] = {
 }  # fmt: skip
 """``w_manual`` of a right hand by camera name: what a side camera sees of the far fingers is guessed."""
 
+LOW_TRUST = 0.25
+"""A point that the fit has left less than this of its manual weight has lost its say: with Cauchy weights of
+3 sigmas it lies more than 5 sigmas off."""
+
 _OTHER_SIDE = {"left": "right", "right": "left"}
 
 
@@ -26,7 +30,10 @@ def get_manual_weights(camera: str, side: Side) -> np.ndarray:
     """Manual occlusion weights (21,) of a camera, 0 to 1 (seed 000, appendix C).
 
     Left hands are mirrored right hands, so the roles of the left and the right camera swap.
-    Cameras of other names know nothing of occlusion and get 1 everywhere.
+    Cameras of other names get 1 everywhere: appendix C knows three places, and where another camera stands
+    says nothing of what the fingers hide from it. With them `front` is one of many, and a `left` or `right`
+    beside them still gives up what it guesses. Of `left` and `right` without any other camera each finger
+    has one view with a say, and `rescue_weight` of the other for its depth.
     """
     name = camera if side == "right" else _OTHER_SIDE.get(camera, camera)
     return np.array(MANUAL_WEIGHTS.get(name, (1.0,) * N_JOINTS))

@@ -10,7 +10,8 @@ import roma
 import torch
 from scipy.spatial.transform import Rotation
 
-from pipeline.fusion.fuse import Evidence, collect, fuse
+from pipeline.fusion.evidence import Evidence, collect
+from pipeline.fusion.fuse import fuse
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.joints import MANO_POSE_JOINTS, Side
 from pipeline.hand.model import HandModel, load_hand_model
@@ -130,7 +131,14 @@ def make_take(model: HandModel) -> Callable[..., Take]:
         fps: float = 60.0,
         betas_scale: float = 1.0,
         same_clock: bool = False,
+        rig: dict[str, Camera] | None = None,
+        fps_of: dict[str, float] | None = None,
+        times_s: np.ndarray | None = None,
     ) -> Take:
+        """A take; ``rig`` has cameras of one's own instead of ``cameras``, ``fps_of`` frame rates other than
+        ``fps``, ``times_s`` the reference's own frame times instead of even ones.
+        """
+        cameras = cameras if rig is None else tuple(rig)
         rng = np.random.default_rng(seed)
         betas = betas_scale * rng.normal(size=10)
         # One motion on a common, finer clock; every camera takes its own frames of it.
@@ -140,17 +148,17 @@ def make_take(model: HandModel) -> Callable[..., Take]:
             motion = move(time_s, np.random.default_rng(motion_seed))
             return *motion, model.pose_arrays(betas, *motion)[1].astype(float)
 
-        rig_cameras = {name: make_camera(name) for name in cameras}
-        offsets = {name: 0.0 if same_clock else OFFSETS_S[name] for name in cameras}
-        frames = round(seconds * fps)
+        rig_cameras = rig or {name: make_camera(name) for name in cameras}
+        offsets = {name: 0.0 if same_clock else OFFSETS_S.get(name, 0.03 * len(name)) for name in cameras}
+        time_s = np.arange(round(seconds * fps)) / fps if times_s is None else times_s
         views: dict[str, dict[Side, ViewTrack]] = {}
         for name in cameras:
-            extra = 0 if same_clock else round(0.25 * fps)
-            own = (np.arange(frames + 2 * extra) - extra) / fps
-            own = own - own[0]
-            start = 0.0 if name == cameras[0] else -extra / fps + offsets[name]
+            rate = (fps_of or {}).get(name, fps)
+            extra = 0 if same_clock else round(0.25 * rate)
+            own = np.arange(round(seconds * rate) + 2 * extra) / rate
+            start = 0.0 if name == cameras[0] else -extra / rate + offsets[name]
             if name == cameras[0]:
-                own = np.arange(frames) / fps
+                own = time_s
             clock = own + (0.0 if name == cameras[0] else start)
             points = pose_at(clock)[3]
             points = mirror_points(points) if side == "left" else points
@@ -162,9 +170,7 @@ def make_take(model: HandModel) -> Callable[..., Take]:
                 side: ViewTrack(own, empty, np.full(len(own), "detected"), pixels, sigma, np.ones(len(own)),
                                 rig_cameras[name].size_px)
             }  # fmt: skip
-            if name != cameras[0]:
-                offsets[name] = start
-        time_s = np.arange(frames) / fps
+            offsets[name] = 0.0 if name == cameras[0] else start
         orient, pose, transl, joints = pose_at(time_s)
         return Take(
             settings=SessionSettings(side=side, reference=cameras[0]),

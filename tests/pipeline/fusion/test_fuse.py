@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.errors import FusionError
-from pipeline.fusion.fuse import fuse, mirror_camera, triangulate_evidence
+from pipeline.fusion.evidence import mirror_camera, triangulate_evidence
+from pipeline.fusion.fuse import fuse
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.joints import JOINTS
 from pipeline.hand.rotations import mirror_points
@@ -126,6 +127,34 @@ def test_a_view_that_lies_is_outvoted_and_the_quality_says_so(make_take, work):
     assert hand.quality[8:20, tip].mean() < 0.75 < hand.quality[8:20, tip - 1].mean()
 
 
+def test_a_joint_that_all_views_bridge_has_no_quality_and_one_that_a_view_measured_has_half(make_take, work):
+    take = make_take(seconds=0.5, noise_px=1.0, same_clock=True)
+    tip = JOINTS.index("index_tip")
+    for tracks in take.views.values():
+        tracks["right"].keypoints_px[12:15, tip] = np.nan
+    for camera in ("left", "right"):
+        take.views[camera]["right"].keypoints_px[20:23, tip] = np.nan
+    hand = work(take)
+    assert np.isfinite(hand.joints_mm[12:15, tip]).all()
+    assert (hand.quality[12:15, tip] == 0).all()
+    assert hand.quality[[11, 15], tip].min() > 0.5
+    assert 0.2 < hand.quality[20:23, tip].max() <= 0.5
+    assert (hand.quality[:, tip - 1] > 0.5).all()
+
+
+def test_lone_outliers_of_every_joint_and_view_bend_no_finger(make_take, work):
+    take = make_take(seconds=0.6, noise_px=1.0)
+    rng = np.random.default_rng(3)
+    for tracks in take.views.values():
+        points = tracks["right"].keypoints_px
+        away = rng.normal(size=points.shape)
+        away *= 90.0 / np.linalg.norm(away, axis=2, keepdims=True)
+        points += np.where(rng.random((*points.shape[:2], 1)) < 0.05, away, 0.0)
+    error = get_error(work(take), take)
+    assert error.mean() < 1.0
+    assert np.quantile(error, 0.99) < 12.0
+
+
 def test_joints_that_nobody_saw_for_a_moment_are_bridged_with_growing_sigma_and_no_quality(make_take, work):
     take = make_take(seconds=0.5, noise_px=1.0)
     tip = JOINTS.index("index_tip")
@@ -228,6 +257,16 @@ def test_an_estimators_own_pose_is_where_the_fit_starts(make_take, work):
     hand = work(take)
     assert np.abs(hand.betas - take.betas).max() < 0.2
     assert get_error(hand, take).mean() < 1.0
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_one_camera_starts_from_its_estimators_own_pose(make_take, work, side):
+    take = make_take(seconds=0.3, cameras=("front",), noise_px=1.0, betas_scale=0.0, side=side)
+    blind = get_error(work(take), take).mean()
+    track = take.views["front"][side]
+    guess = PoseGuess(np.zeros((len(track.time_s), 10)), take.global_orient, take.hand_pose)
+    take.views["front"][side] = replace(track, guess=guess)
+    assert get_error(work(take), take).mean() < min(0.8 * blind, 5.0)
 
 
 def test_a_hand_that_no_camera_saw_is_an_error_that_names_side_and_cameras(make_take, work):

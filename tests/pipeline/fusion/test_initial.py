@@ -3,6 +3,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.fusion.initial import (
+    clean_joints,
     fill_points,
     fill_rotations,
     guess_from_joints,
@@ -32,6 +33,33 @@ def test_the_shape_behind_exact_joints_has_their_bone_lengths(make_take, model, 
 
 def test_without_any_joint_the_shape_is_the_mean_hand(model):
     assert (guess_shape(model, np.full((5, 21, 3), np.nan), 60.0, FusionOptions()) == 0).all()
+
+
+@pytest.mark.parametrize("fps", [30.0, 60.0, 240.0])
+def test_a_lone_outlier_is_gone_from_the_start_at_any_frame_rate(fps):
+    time_s = np.arange(round(fps)) / fps
+    smooth = 40 * np.sin(2 * np.pi * time_s)[:, None, None] + np.arange(63.0).reshape(21, 3)
+    joints = smooth.copy()
+    joints[len(joints) // 2, 8] += 90.0
+    joints[len(joints) // 4] = np.nan
+    cleaned = clean_joints(time_s, joints, 0.15)
+    np.testing.assert_array_equal(np.isnan(cleaned), np.isnan(joints))
+    # At the ends only one side has frames: there the median lags by a quarter of the window.
+    assert np.nanmax(np.abs(cleaned - smooth)) < 40 * 2 * np.pi * 0.15 / 4
+
+
+@pytest.mark.parametrize("frames", range(1, 9))
+def test_the_start_of_a_short_take_is_measured_where_the_take_is(frames):
+    joints = np.random.default_rng(0).normal(size=(frames, 21, 3))
+    joints[::3, 5] = np.nan
+    cleaned = clean_joints(np.arange(frames) / 60, joints, 0.15)
+    np.testing.assert_array_equal(np.isnan(cleaned), np.isnan(joints))
+
+
+def test_a_hand_that_comes_back_elsewhere_does_not_draw_the_start_of_what_it_did_before():
+    time_s = np.r_[np.arange(10), np.arange(15, 25)] / 60  # 83 ms
+    joints = np.repeat([0.0, 500.0], 10)[:, None, None] * np.ones((1, 21, 3))
+    np.testing.assert_array_equal(clean_joints(time_s, joints, 0.15), joints)
 
 
 def test_inverse_kinematics_meets_exact_joints(make_take, model):

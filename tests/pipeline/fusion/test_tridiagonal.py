@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from pipeline.fusion.tridiagonal import factorise
 
@@ -32,6 +33,14 @@ def test_a_solution_is_that_of_the_dense_matrix(tridiagonal):
     right = np.random.default_rng(0).normal(size=(6, 4))
     found = factorise(diagonal, lower).solve(right)
     np.testing.assert_allclose(found.reshape(-1), np.linalg.solve(dense, right.reshape(-1)), atol=1e-10)
+
+
+def test_many_right_sides_are_solved_in_place_as_each_alone(tridiagonal):
+    dense, diagonal, lower = tridiagonal
+    right = torch.as_tensor(np.random.default_rng(1).normal(size=(6, 4, 3)))
+    wanted = np.linalg.solve(dense, right.numpy().reshape(24, 3))
+    factorise(diagonal, lower).solve_columns(right)
+    np.testing.assert_allclose(right.numpy().reshape(24, 3), wanted, atol=1e-10)
 
 
 def test_one_frame_alone_is_solved(tridiagonal):

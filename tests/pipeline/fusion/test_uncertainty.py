@@ -33,6 +33,31 @@ def test_a_joint_on_which_the_views_contradict_each_other_gets_its_own_scale_tho
     assert found[20, 8] < 1.5
 
 
+def test_lone_outliers_that_the_fit_has_set_aside_make_no_joint_less_sure():
+    z, robust, manual = draw(1.0)
+    wild = np.random.default_rng(1).random(z.shape) < 0.05
+    z[wild] = 40.0
+    robust[wild] = 1 / (1 + 40.0**2 / 9)
+    found = get_noise_scale(z, robust, manual, frames=15)
+    assert np.median(found) < 1.15
+    assert np.quantile(found, 0.99) < 1.5
+
+
+def test_the_scale_makes_the_curvature_the_spread_of_a_robust_fit():
+    """Sixty views place each joint by itself; their noise is 3 sigmas, and 5 % of them are far off."""
+    rng = np.random.default_rng(2)
+    points = 3.0 * rng.normal(size=(60, 100, 21, 2))
+    points[rng.random(points.shape[:3]) < 0.05] += 60.0
+    place = np.median(points, axis=0)
+    for _ in range(30):
+        z = np.linalg.norm(points - place, axis=-1)
+        robust = 1 / (1 + (z / 9) ** 2)
+        place = (robust[..., None] * points).sum(axis=0) / robust.sum(axis=0)[..., None]
+    found = get_noise_scale(z, robust, np.ones_like(z), frames=15)
+    stated = found / np.sqrt(robust.sum(axis=0))
+    assert np.sqrt((stated**2).mean()) == pytest.approx(place.std(), rel=0.1)
+
+
 def test_without_any_point_the_scale_is_one():
     z = np.full((2, 5, 21), np.nan)
     assert (get_noise_scale(z, 0 * z, np.ones_like(z), frames=15) == 1.0).all()

@@ -1,0 +1,92 @@
+"""Where the fit of one hand starts, by its evidence: the estimators' own poses, else inverse kinematics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.errors import FusionError
+from pipeline.fusion.evidence import Evidence, triangulate_evidence
+from pipeline.fusion.initial import (
+    Guess,
+    can_place,
+    clean_joints,
+    get_flat_joints,
+    guess_from_joints,
+    guess_from_one_view,
+    guess_shape,
+    median_rotation,
+)
+from pipeline.fusion.kinematics import FixedShapeHand, fix_shape
+from pipeline.fusion.options import FusionOptions
+from pipeline.hand.model import HandModel
+from pipeline.results import Camera, PoseGuess
+
+
+def make_guess(evidence: Evidence, model: HandModel, options: FusionOptions) -> Guess:
+    """Where the fit starts: the estimators' own guess if they have one, else inverse kinematics."""
+    guesses = [guess for guess in evidence.guesses if guess is not None]
+    if len(evidence.names) == 1:
+        return _make_guess_of_one(evidence, model)
+    joints, _ = triangulate_evidence(evidence, options)
+    if not can_place(joints):
+        raise FusionError(
+            f"Neither the wrist nor the palm was seen by two cameras at once ({', '.join(evidence.names)}), "
+            "so there is no telling where the hand is.",
+            "Check the cameras' offsets, and that wrist and palm are in two pictures at the same time.",
+        )
+    joints = clean_joints(evidence.time_s, joints, options.start_window_s)
+    betas = _median_betas(guesses, model)
+    if betas is None:
+        betas = guess_shape(model, joints, evidence.fps, options)
+    hand = fix_shape(model, betas)
+    orient, pose, transl = guess_from_joints(hand, joints)
+    if guesses:
+        orient, pose = _use_guesses(evidence.guesses, orient, pose)
+    return Guess(betas, orient, pose, transl)
+
+
+def _make_guess_of_one(evidence: Evidence, model: HandModel) -> Guess:
+    """Of a single camera: the mean hand, placed by its palm, for there is nothing to triangulate.
+
+    Orientation and pose are the estimator's where it has them; its shape is a guess as the mean hand is.
+    """
+    betas = np.zeros(model.n_betas)
+    hand = fix_shape(model, betas)
+    camera = evidence.cameras[0]
+    orient, pose, transl = guess_from_one_view(hand, camera.normalise(evidence.points_px[0]))
+    if not np.isfinite(transl).all():
+        raise FusionError(
+            f"Camera {evidence.names[0]} never sees the whole palm, and it is the only one.",
+            "Record with a second camera, or with the palm in view.",
+        )
+    orient, transl = camera.R.T @ orient, _from_camera(camera, hand, transl)
+    if evidence.guesses[0] is not None:
+        orient, pose = _use_guesses(evidence.guesses, orient, pose)
+    return Guess(betas, orient, pose, transl)
+
+
+def _from_camera(camera: Camera, hand: FixedShapeHand, transl: np.ndarray) -> np.ndarray:
+    """The translation in the world, as smplx has it, from the one in a camera's frame."""
+    wrist = get_flat_joints(hand)[0]
+    return (transl + wrist - camera.t_mm) @ camera.R - wrist
+
+
+def _median_betas(guesses: list[PoseGuess], model: HandModel) -> np.ndarray | None:
+    """Median over frames and views (seed 000); None without a guess."""
+    if not guesses:
+        return None
+    betas = np.concatenate([guess.betas for guess in guesses])
+    betas = betas[np.isfinite(betas).all(axis=1)]
+    return np.median(betas, axis=0).astype(float) if len(betas) else None
+
+
+def _use_guesses(
+    guesses: tuple[PoseGuess | None, ...], orient: np.ndarray, pose: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Front orientation and median hand pose (seed 000); inverse kinematics where no estimator answers."""
+    given = [guess for guess in guesses if guess is not None]
+    own = median_rotation(np.stack([guess.hand_pose for guess in given]).astype(float))
+    pose = np.where(np.isfinite(own), own, pose)
+    front = next(guess for guess in guesses if guess is not None).global_orient
+    known = np.isfinite(front).all(axis=(1, 2))
+    return np.where(known[:, None, None], np.nan_to_num(front), orient), pose
