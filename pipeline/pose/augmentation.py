@@ -6,7 +6,10 @@ about one standard deviation of the error along each axis: over all joints and f
 ``sigma_scale = median(|error| / s) / 1.1774``, where 1.1774 is the median length of a plane Gaussian vector
 of one standard deviation an axis. The median, because a few joints taken for those of another finger would
 otherwise rule it. Part of such an error is constant (where a network sees a joint and where the hand model
-has it); that part does not average out over frames.
+has it, and what it makes up of hidden fingers); that part does not average out over frames, and no spread of
+passes tells it. Each estimator states its size beside ``sigma_scale``, as ``offset_share`` of the palm's
+length in the picture (`measure_palm_px`): by the median too, over views and lasting postures, of a joint's
+median error there.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.hand.joints import Side
+from pipeline.hand.joints import JOINTS, Side
 from pipeline.pose.crops import cut_enhanced
 from pipeline.pose.protocols import Estimator
 from pipeline.pose.regions import Region, apply_affine
@@ -38,6 +41,8 @@ PASSES: tuple[tuple[float, float], ...] = (
 """Scale and rotation in degrees of the K = 7 passes."""
 
 ONE_PASS = PASSES[:1]
+
+KNUCKLES = [JOINTS.index(f"{finger}_mcp") for finger in ("index", "middle", "ring", "pinky")]
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,21 @@ def measure_hand(
         right=float(estimates.right.mean()),
         guess=None if estimates.guess is None else estimates.guess.at(0),
     )
+
+
+def measure_palm_px(keypoints_px: np.ndarray) -> float:
+    """Length of the palm in the pictures: median distance from the wrist to the four knuckles.
+
+    Of points (T, 21, 2); NaN = not measured, and NaN where no palm is. Of the sizes that keypoints tell, the
+    constant errors of a network are most alike over views as a share of this one.
+    """
+    reach = np.linalg.norm(keypoints_px[:, KNUCKLES] - keypoints_px[:, :1], axis=2)
+    return float(np.nanmedian(reach)) if np.isfinite(reach).any() else float("nan")
+
+
+def state_offset_sigma(offset_share: Sequence[float], keypoints_px: np.ndarray) -> np.ndarray:
+    """``offset_sigma_px`` (21,) of a view's points (T, 21, 2) from its estimator's; 0 without any palm."""
+    return np.nan_to_num(measure_palm_px(keypoints_px)) * np.array(offset_share)
 
 
 def aggregate(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

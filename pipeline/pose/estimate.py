@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import PoseError
 from pipeline.hand.joints import N_JOINTS, Side
-from pipeline.pose.augmentation import ONE_PASS, PASSES, measure_hand
+from pipeline.pose.augmentation import ONE_PASS, PASSES, measure_hand, state_offset_sigma
 from pipeline.pose.crew import Bench, Crew
 from pipeline.pose.protocols import Estimator
 from pipeline.pose.regions import Region, bound_points
@@ -169,6 +169,7 @@ def estimate_view(
                 size_px=info.size_px,
                 guess=arrays.guess if np.isfinite(arrays.guess.betas).any() else None,
                 gaps=gaps,
+                offset_sigma_px=state_offset_sigma(estimator.offset_share, arrays.keypoints_px),
             )
     report.update(1.0, message)
     return tracks

@@ -20,8 +20,10 @@ def read_keypoints(session: Session, camera: str) -> dict[Side, ViewTrack]:
 
     The file holds ``time_s`` (T,) ascending, ``keypoints_px`` (T, 21, 2) in the joint order of
     `pipeline.hand.joints`, ``sigma_px`` (T, 21) standard deviation per axis, and, where the session has no
-    rig file, ``size_px`` (2,) width and height. Optional: ``score`` (T,). NaN = not measured. For
-    both hands the three arrays but time are there twice, as ``right_keypoints_px``, ``left_keypoints_px`` ...
+    rig file, ``size_px`` (2,) width and height. Optional: ``score`` (T,), and ``offset_sigma_px`` (21,), the
+    standard deviation along each axis of that part of each joint's error that stays the same over the
+    recording (0 without it). NaN = not measured. For both hands all arrays but time and size are there
+    twice, as ``right_keypoints_px``, ``left_keypoints_px`` ...
 
     Raises
     ------
@@ -60,6 +62,11 @@ def _make_track(
     score = np.where(seen, 1.0, np.nan)
     if prefix + "score" in arrays:
         score = _take(path, arrays, prefix + "score", (n_frames,))
+    offset = np.zeros(N_JOINTS)
+    if prefix + "offset_sigma_px" in arrays:
+        offset = _take(path, arrays, prefix + "offset_sigma_px", (N_JOINTS,))
+        if not (np.isfinite(offset) & (offset >= 0)).all():
+            raise _refuse(path, f"{prefix}offset_sigma_px is not 0 or more for every joint")
     box = np.full((n_frames, 4), np.nan)
     for frame in np.flatnonzero(seen):
         box[frame] = bound_points(points[frame, measured[frame]])
@@ -71,6 +78,7 @@ def _make_track(
         sigma_px=np.where(measured, sigma, np.nan).astype(np.float32),
         score=score.astype(np.float32),
         size_px=size_px,
+        offset_sigma_px=offset,
     )
 
 

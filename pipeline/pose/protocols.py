@@ -83,12 +83,16 @@ class Estimator(Protocol):
         In words: the crop that counts as scale 1.3 of the TTA passes.
     sigma_scale : float
         Times the TTA spread it gives one standard deviation per axis (`pipeline.pose.augmentation`).
+    offset_share : tuple of 21 floats
+        Times the palm's length in the picture it gives one standard deviation per axis of that part of a
+        joint's error that stays the same over a recording (`pipeline.pose.augmentation`).
     """
 
     name: str
     input_px: int
     nominal_crop: str
     sigma_scale: float
+    offset_share: tuple[float, ...]
 
     def estimate(self, crops_bgr: np.ndarray, side: Side) -> Estimates:
         """Joints in crops (N, S, S, 3) uint8 BGR of a hand of ``side``, all N in one call."""

@@ -109,7 +109,8 @@ class NetworkEstimator:
         "twice the hand's box, lengthened to 3 wide by 4 high, the square of its longer side, upright"
     )
     sigma_scale = MediaPipeEstimator.sigma_scale
-    """Not measured: that of MediaPipe's estimator, until made sessions are worked with the real weights."""
+    offset_share: tuple[float, ...] = MediaPipeEstimator.offset_share
+    """Neither is measured: they are MediaPipe's, until made sessions are worked with the real weights."""
 
     def __init__(self, name: str, runner: Runner | None = None) -> None:
         self.name = name

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.pose.augmentation import NOMINAL_SCALE, ONE_PASS, PASSES, aggregate, measure_hand
+from pipeline.pose.augmentation import (
+    NOMINAL_SCALE,
+    ONE_PASS,
+    PASSES,
+    aggregate,
+    measure_hand,
+    state_offset_sigma,
+)
 from pipeline.pose.protocols import Estimates
 from pipeline.pose.regions import Region
 
@@ -22,6 +29,7 @@ class KnowingEstimator:
     """Answers with the true points, brought into each crop by an affine of its own making."""
 
     name, input_px, nominal_crop, sigma_scale = "knowing", 224, "any", 2.0
+    offset_share: tuple[float, ...] = (0.0,) * 21
 
     def __init__(self, truth_px, region, noise_px=None, score=None):
         self.truth_px, self.region, self.noise_px, self.score = truth_px, region, noise_px, score
@@ -90,6 +98,16 @@ def test_the_spread_of_two_passes_a_step_apart_is_half_the_step():
     mean, spread = aggregate(points)
     assert mean == pytest.approx(np.tile([3.0, 4.0], (21, 1)))
     assert spread == pytest.approx(np.full(21, 5.0))
+
+
+def test_a_constant_error_is_stated_in_lengths_of_the_palm_as_most_frames_show_it():
+    points = np.zeros((9, 21, 2))
+    points[:, [5, 9, 13, 17]] = [60.0, 80.0]
+    points[0, :] = np.nan
+    points[1, [5, 9, 13, 17]] = 1e4
+    share = np.linspace(0, 0.2, 21)
+    assert state_offset_sigma(tuple(share), points) == pytest.approx(100 * share)
+    assert (state_offset_sigma(tuple(share), np.full((3, 21, 2), np.nan)) == 0).all()
 
 
 def test_a_single_pass_has_no_spread():

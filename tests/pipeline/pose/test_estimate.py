@@ -71,6 +71,7 @@ class DiscEstimator:
     """Finds the disc in each crop; its joints stand around it upright, whichever way the crop is turned."""
 
     name, input_px, nominal_crop, sigma_scale = "disc", 224, "100 px", 1.0
+    offset_share: tuple[float, ...] = (0.1, *(0.0,) * 19, 0.2)
 
     def estimate(self, crops_bgr, side):
         found = [find_disc(crop) for crop in crops_bgr]
@@ -110,6 +111,8 @@ def test_a_wandering_disc_is_measured_where_it_is_in_every_frame(discs, tmp_path
     assert set(track.box_state) == {"detected"}
     assert track.keypoints_px.mean(axis=1) == pytest.approx(truth, abs=0.3)
     assert np.isfinite(track.sigma_px).all()
+    palm_px = np.linalg.norm(track.keypoints_px[:, [5, 9, 13, 17]] - track.keypoints_px[:, :1], axis=2)
+    assert track.offset_sigma_px == pytest.approx(np.median(palm_px) * np.array(DiscEstimator.offset_share))
     assert track.size_px == SIZE
     assert track.time_s == pytest.approx(np.arange(70) / 30, abs=1e-3)
 

@@ -65,6 +65,14 @@ def test_both_hands_come_from_names_with_their_side(tmp_path):
     assert tracks["left"].keypoints_px - tracks["right"].keypoints_px == pytest.approx(100, abs=1e-3)
 
 
+def test_a_constant_error_is_taken_where_the_file_states_it_and_none_is_assumed(tmp_path):
+    arrays = _make_arrays()
+    assert (read_keypoints(_make_session(tmp_path, arrays), "front")["right"].offset_sigma_px == 0).all()
+    arrays["offset_sigma_px"] = np.linspace(0, 5, 21)
+    track = read_keypoints(_make_session(tmp_path, arrays), "front")["right"]
+    np.testing.assert_array_equal(track.offset_sigma_px, arrays["offset_sigma_px"])
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -78,6 +86,8 @@ def test_both_hands_come_from_names_with_their_side(tmp_path):
         ("keypoints_px", np.full((5, 21, 2), "x"), "instead of numbers"),
         ("sigma_px", np.zeros((5, 21)), "not above zero"),
         ("sigma_px", np.full((5, 21), np.nan), "not above zero"),
+        ("offset_sigma_px", np.full(21, -1.0), "not 0 or more"),
+        ("offset_sigma_px", np.full(20, 1.0), "shape (20,) instead of (21)"),
         ("size_px", None, "size of the pictures"),
         ("size_px", np.array([0, 720]), "not a width and a height"),
     ],
