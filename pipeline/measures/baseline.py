@@ -455,7 +455,7 @@ def _build_headlines(people: Sequence[PersonData], baseline: Baseline) -> dict[s
 
 
 def _against(hand: HandMeasures, mean: np.ndarray, sd: np.ndarray) -> HandMeasures:
-    return HandMeasures(hand.kinematics, hand.degrees, hand.sigma_deg, score_frames(hand.degrees, mean, sd))
+    return replace(hand, z=score_frames(hand.degrees, mean, sd))
 
 
 def check_leave_one_out(people: Sequence[PersonData]) -> dict[str, float]:

@@ -17,14 +17,7 @@ from typing import Literal, cast
 from pipeline.errors import MeasureError
 from pipeline.files import read_json, write_json
 from pipeline.hand.joints import Side
-from pipeline.measures.summary_types import (
-    NAN,
-    AngleSummary,
-    Headline,
-    SideSummary,
-    Summary,
-    from_plain,
-)
+from pipeline.measures.summary_types import NAN, AngleSummary, Headline, SideSummary, Summary, from_plain
 
 ChangeVerdict = Literal["better", "worse", "no detectable change", "cannot tell"]
 

@@ -27,6 +27,7 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import binary_dilation, correlate1d, label
 
 from pipeline.errors import MeasureError
+from pipeline.fusion.options import FusionOptions
 
 ACCELERATION_WINDOW_S = 11 / 60
 """183 ms, order 4, for acceleration; also for speed and for the positions that angles are taken from."""
@@ -44,7 +45,11 @@ MIN_FPS_ANY = 30.0
 MIN_FPS_DERIVATIVES = 50.0
 """Below this frame rate acceleration and jerk are withheld."""
 
-FILTER_NAME = "local polynomial: order 4 over 183 ms (speed, acceleration), order 5 over 250 ms (jerk)"
+FILTER_NAME = (
+    "local polynomial: order 4 over 183 ms (speed, acceleration), order 5 over 250 ms (jerk), "
+    f"of a fit that keeps {FusionOptions.smooth_gain:.0%} of {FusionOptions.smooth_hz:g} Hz"
+)
+"""Whatever is different here makes speeds, accelerations and jerks that cannot be compared."""
 
 _FPS_TOLERANCE = 0.99
 _TIME_ROUNDING_S = 1.1e-3

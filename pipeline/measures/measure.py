@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,17 +28,20 @@ class HandMeasures:
         Movement of the 21 joints.
     degrees, sigma_deg, z : ndarray (T, 20)
         Signed angles, their measurement error, and their signed frame-level z. NaN = cannot be told.
+    jitter_deg : ndarray (T, 20)
+        The part of ``sigma_deg`` that changes within the recording.
     """
 
     kinematics: Kinematics
     degrees: np.ndarray
     sigma_deg: np.ndarray
     z: np.ndarray
+    jitter_deg: np.ndarray
 
 
 @dataclass(frozen=True)
 class MeasureTables:
-    """What was measured as the two tables of the run folder.
+    """What was measured as the tables of the run folder.
 
     Attributes
     ----------
@@ -49,10 +52,13 @@ class MeasureTables:
         side, time, joint.
     angles : DataFrame
         ``side, time_s, angle, degrees, sigma_deg, z`` (signed, frame level), ``valid``. Sorted likewise.
+    features : DataFrame, optional
+        From `pipeline.measures.features.tabulate_features`; an older run folder has none.
     """
 
     measures: pd.DataFrame
     angles: pd.DataFrame
+    features: pd.DataFrame | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -93,20 +99,24 @@ def measure_hand(hand: HandTrack, side: Side, baseline: Baseline | None) -> Hand
 
     Joints whose quality is 0 (interpolated or contradicted) count as not measured. Angles are taken from the
     filtered positions, so that their curves carry no more jitter than the derivatives do; their stated error
-    is that of the positions as fused.
+    is that of the positions as fused. Of movement only the part of that error that changes makes noise.
     """
     not_measured = ~(np.asarray(hand.quality) > 0)
     joints_mm = np.where(not_measured[..., None], np.nan, hand.joints_mm).astype(float)
-    kinematics = compute_kinematics(hand.time_s, joints_mm, hand.joint_sigma_mm)
+    kinematics = compute_kinematics(hand.time_s, joints_mm, hand.jitter_sigma_mm)
     degrees = np.degrees(compute_angles(kinematics.joints_mm, side))
-    sigma_mm = np.fmax(hand.joint_sigma_mm, kinematics.measured_sigma_mm)
-    sigma_deg = np.degrees(compute_angle_sigma(kinematics.joints_mm, sigma_mm, side))
+    jitter_mm = np.fmax(hand.jitter_sigma_mm, kinematics.measured_sigma_mm)
+    jitter_deg = np.degrees(compute_angle_sigma(kinematics.joints_mm, jitter_mm, side))
+    sigma_deg = jitter_deg
+    if hand.joint_offset_sigma_mm is not None:
+        constant = compute_angle_sigma(kinematics.joints_mm, hand.joint_offset_sigma_mm, side)
+        sigma_deg = np.hypot(jitter_deg, np.degrees(constant))
     if baseline is None:
         z = np.full(degrees.shape, np.nan)
     else:
         mean, sd = baseline.frame_level()
         z = score_frames(degrees, mean, sd)
-    return HandMeasures(kinematics, degrees, sigma_deg, z)
+    return HandMeasures(kinematics, degrees, sigma_deg, z, jitter_deg)
 
 
 _JOINT_COLUMNS = (

@@ -8,13 +8,10 @@ import numpy as np
 
 from pipeline.calibration.scale import judge_scale, measure_hand_length
 from pipeline.hand.joints import Side
+from pipeline.measures.agreement import describe_agreement, fail_agreement, limit_agreement
 from pipeline.measures.kinematics import Kinematics
-from pipeline.measures.summary_types import (
-    CameraQuality,
-    HandQuality,
-    QualityReport,
-    QualityVerdict,
-)
+from pipeline.measures.quality_types import CameraQuality, HandQuality, QualityReport, QualityVerdict
+from pipeline.measures.rotations import judge_hinges
 from pipeline.results import CameraCheck, HandTrack, Rig, RigCheck, SyncResult, ViewTrack
 from pipeline.session import SessionSettings
 
@@ -25,10 +22,15 @@ MIN_VALID_FAILED = 0.5
 """Under this, "failed"."""
 
 MAX_SIGMA_MM = 1.1
-"""Up to this sigma per axis the 5 m/s² threshold for brisk movement is clean."""
+"""Up to this jitter per axis the 5 m/s² threshold for brisk movement is clean."""
 
 MAX_REPROJECTION_SHARE = 0.01
 """A median reprojection error over this share of the picture's width is "limited"."""
+
+CLEAR_SHIFT_S = 4e-3
+"""A camera that is later by less is not worth a word: at 1 m/s 4 mm, what networks err by anyway."""
+
+CLEAR_SHIFT_SIGMAS = 3.0
 
 MIN_SECONDS = 4.0
 """A shorter recording has no intervals."""
@@ -42,6 +44,7 @@ def assess_quality(
     movements: dict[Side, Kinematics],
     rig_check: RigCheck | None = None,
     settings: SessionSettings | None = None,
+    flat_mm: dict[Side, np.ndarray] | None = None,
 ) -> QualityReport:
     """Bring what every stage says of itself into one verdict with reasons.
 
@@ -59,6 +62,8 @@ def assess_quality(
         Whether the cameras still stand where the rig says; without it that is not known.
     settings : SessionSettings, optional
         The board's square and the hand's length, to judge the scale by.
+    flat_mm : dict of ndarray (21, 3), optional
+        By side the flat right hand's joints with that hand's betas, for `pipeline.measures.rotations`.
     """
     rig_check = rig_check or RigCheck("unknown")
     cameras = [
@@ -66,13 +71,19 @@ def assess_quality(
         for name in _order(views, sync.reference)
     ]
     measured = {side: _assess_hand(hand, movements[side]) for side, hand in hands.items()}
-    failed = [*_fail_hands(measured), *_fail_cameras(sync, rig, rig_check, list(views))]
+    failed = [
+        *_fail_hands(measured),
+        *(reason for side, hand in measured.items() for reason in fail_agreement(side, hand)),
+        *_fail_cameras(sync, rig, rig_check, list(views)),
+    ]
     wanted = {side for tracks in views.values() for side in tracks}
     limited = [
         *(f"The {side} hand could not be measured." for side in sorted(wanted - set(hands)) if hands),
         *_limit_cameras(cameras, rig, rig_check, views),
         *_limit_scale(hands, rig, settings),
         *_limit_hands(measured, movements),
+        *filter(None, (judge_hinges(hands[s].hand_pose, flat, s) for s, flat in (flat_mm or {}).items())),
+        *_limit_agreement(measured, views),
     ]
     verdict: QualityVerdict = "failed" if failed else "limited" if limited else "passed"
     return QualityReport(
@@ -109,6 +120,7 @@ def _assess_camera(
     residuals = [
         hand.residual_px[hand.cameras.index(name)] for hand in hands.values() if name in hand.cameras
     ]
+    shift_s, shift_sigma_s, applied = _get_time_shift(name, hands)
     return CameraQuality(
         camera=name,
         valid_share=min(shares, default=0.0),
@@ -125,7 +137,24 @@ def _assess_camera(
         check_expected_px=check.expected_px,
         rotation_sigma_deg=place.sigma_deg if place else _NAN,
         place_sigma_mm=place.sigma_mm if place else _NAN,
+        time_shift_s=shift_s,
+        time_shift_sigma_s=shift_sigma_s,
+        time_shift_applied=applied,
     )
+
+
+def _get_time_shift(camera: str, hands: dict[Side, HandTrack]) -> tuple[float, float, bool]:
+    """A camera's time shift, its standard error, whether it was taken off; of the hand that knows best."""
+    best = (_NAN, _NAN, False)
+    for hand in hands.values():
+        if camera not in hand.cameras or hand.time_shift_s is None or hand.time_shift_sigma_s is None:
+            continue
+        index = hand.cameras.index(camera)
+        sigma_s = float(hand.time_shift_sigma_s[index])
+        if sigma_s < best[1] or (np.isnan(best[1]) and np.isfinite(sigma_s)):
+            applied = hand.time_shift_applied is not None and bool(hand.time_shift_applied[index])
+            best = (float(hand.time_shift_s[index]), sigma_s, applied)
+    return best
 
 
 def _share_shown(track: ViewTrack) -> float:
@@ -134,11 +163,16 @@ def _share_shown(track: ViewTrack) -> float:
 
 def _assess_hand(hand: HandTrack, movement: Kinematics) -> HandQuality:
     measured = np.isfinite(hand.joints_mm).all(axis=2) & (np.asarray(hand.quality) > 0)
+    hand_hz, finger_hz = (_NAN, _NAN) if hand.bandwidth_hz is None else map(float, hand.bandwidth_hz)
     return HandQuality(
         valid_share=float(measured.mean()) if measured.size else 0.0,
         stated_sigma_mm=_median(np.where(measured, hand.joint_sigma_mm, np.nan)),
         measured_sigma_mm=_median(movement.measured_sigma_mm),
         reprojection_px=_median(hand.residual_px),
+        **describe_agreement(hand),
+        jitter_sigma_mm=_median(np.where(measured, hand.jitter_sigma_mm, np.nan)),
+        hand_bandwidth_hz=hand_hz,
+        finger_bandwidth_hz=finger_hz,
     )
 
 
@@ -178,6 +212,7 @@ def _limit_cameras(
         name = camera.camera
         if camera.sync_verdict != "reliable":
             reasons.append(_join(f"The clock of camera {name} is doubtful", camera.reasons))
+        reasons += _limit_time_shift(camera, cameras[0].camera)
         for side, track in views[name].items():
             share = _share_shown(track)
             which = "the hand" if len(views[name]) == 1 else f"the {side} hand"
@@ -201,6 +236,17 @@ def _limit_cameras(
     return reasons
 
 
+def _limit_time_shift(camera: CameraQuality, reference: str) -> list[str]:
+    shift_s = camera.time_shift_s
+    clear_s = max(CLEAR_SHIFT_S, CLEAR_SHIFT_SIGMAS * camera.time_shift_sigma_s)
+    if camera.time_shift_applied or not abs(shift_s) > clear_s:
+        return []
+    return [
+        f"The hand in camera {camera.camera} moves {abs(shift_s) * 1e3:.0f} ms "
+        f"{'later' if shift_s > 0 else 'earlier'} than in camera {reference}: look at its clock."
+    ]
+
+
 def _limit_scale(hands: dict[Side, HandTrack], rig: Rig, settings: SessionSettings | None) -> list[str]:
     """What the hands' lengths say against the rig's scale; the same of two hands is said once."""
     stated_mm = settings.hand_length_mm if settings else None
@@ -219,17 +265,39 @@ def _limit_hands(hands: dict[Side, HandQuality], movements: dict[Side, Kinematic
                 f"The {side} hand was measured in {100 * hand.valid_share:.0f} % of the recording; "
                 "numbers that rest on less than 80 % are withheld."
             )
-        sigma = np.fmax(hand.stated_sigma_mm, hand.measured_sigma_mm)
-        if sigma > MAX_SIGMA_MM:
-            reasons.append(
-                f"Joints of the {side} hand are known to {sigma:.1f} mm; over {MAX_SIGMA_MM:g} mm brisk "
-                "movements are missed, and small differences of angles mean nothing."
-            )
+        reasons += _limit_sigma(side, hand)
         reasons += movements[side].reasons
         length = float(movements[side].time_s[-1] - movements[side].time_s[0])
         if length < MIN_SECONDS:
             reasons.append(f"The recording of {length:.1f} s is too short for intervals.")
     return list(dict.fromkeys(reasons))
+
+
+def _limit_sigma(side: Side, hand: HandQuality) -> list[str]:
+    """Brisk movements drown in jitter, angles are off by the whole error.
+
+    Jitter is what was measured, as for the noise of movement; the stated part that changes where it was not,
+    for much of that changes slowly.
+    """
+    sigma_mm = np.fmax(hand.stated_sigma_mm, hand.measured_sigma_mm)
+    measured = np.isfinite(hand.measured_sigma_mm)
+    jitter_mm = hand.measured_sigma_mm if measured else hand.jitter_sigma_mm
+    if not sigma_mm > MAX_SIGMA_MM:
+        return []
+    said = (
+        f"Joints of the {side} hand are known to {sigma_mm:.1f} mm: small differences of angles mean nothing."
+    )
+    if jitter_mm > MAX_SIGMA_MM:
+        said += f" They jitter by {jitter_mm:.1f} mm; over {MAX_SIGMA_MM:g} mm brisk movements are missed."
+    return [said]
+
+
+def _limit_agreement(hands: dict[Side, HandQuality], views: dict[str, dict[Side, ViewTrack]]) -> list[str]:
+    widths_px = {
+        name: max((track.size_px[0] for track in tracks.values()), default=0)
+        for name, tracks in views.items()
+    }
+    return [reason for side, hand in hands.items() for reason in limit_agreement(side, hand, widths_px)]
 
 
 def _join(sentence: str, reasons: tuple[str, ...]) -> str:

@@ -25,9 +25,19 @@ from pipeline.measures.headlines import (
 from pipeline.measures.kinematics import FILTER_NAME
 from pipeline.measures.levels import FAR_SD, UNKNOWN, is_certain, level_of
 from pipeline.measures.measure import HandMeasures, Measures
+from pipeline.measures.playing import describe_playing
+from pipeline.measures.playing_types import (
+    Coupling,
+    FeatureSummary,
+    FingerIndex,
+    Individuation,
+    KeyTiming,
+    TremorSummary,
+)
 from pipeline.measures.posture import columns_of_finger
 from pipeline.measures.quality import assess_quality
-from pipeline.measures.resampling import BLOCK_S, Draws, bound_quantile, draw_blocks
+from pipeline.measures.quality_types import CameraQuality, HandQuality, QualityReport
+from pipeline.measures.resampling import BLOCK_S, Draws, Interval, bound_mean, bound_quantile, draw_blocks
 from pipeline.measures.scores import MIN_SPREAD_NOISES, score_jerk_against, score_person
 from pipeline.measures.summary_types import (
     HEADLINES,
@@ -37,14 +47,11 @@ from pipeline.measures.summary_types import (
     SUMMARY_VERSION,
     AngleSummary,
     BriskEvent,
-    CameraQuality,
     FingerProfile,
-    HandQuality,
     Headline,
     JointJerk,
     PostureBout,
     Provenance,
-    QualityReport,
     Recording,
     SideSummary,
     Summary,
@@ -54,6 +61,7 @@ from pipeline.measures.summary_types import (
     read_summary,
     write_summary,
 )
+from pipeline.measures.timing import NOT_HEARD, Heard, describe_timing
 from pipeline.results import HandTrack, Rig, RigCheck, SyncResult, ViewTrack
 from pipeline.session import SessionSettings
 from pipeline.version import PROGRAM_VERSION
@@ -66,16 +74,22 @@ __all__ = [
     "AngleSummary",
     "BriskEvent",
     "CameraQuality",
+    "Coupling",
+    "FeatureSummary",
+    "FingerIndex",
     "FingerProfile",
     "HandQuality",
     "Headline",
+    "Individuation",
     "JointJerk",
+    "KeyTiming",
     "PostureBout",
     "Provenance",
     "QualityReport",
     "Recording",
     "SideSummary",
     "Summary",
+    "TremorSummary",
     "WorstAngle",
     "count_levels",
     "get_headline",
@@ -102,6 +116,8 @@ def summarise(
     baseline: Baseline,
     model_name: str,
     rig_check: RigCheck | None = None,
+    heard: Heard = NOT_HEARD,
+    flat_mm: dict[Side, np.ndarray] | None = None,
 ) -> Summary:
     """Every number that a report prints.
 
@@ -119,6 +135,10 @@ def summarise(
         Name of the hand model (`pipeline.hand.model.HandModel.name`).
     rig_check : RigCheck, optional
         Whether the cameras still stand where the rig says; without it that is not known.
+    heard : Heard
+        The strokes that the sound tells of, from `pipeline.measures.listening.listen`.
+    flat_mm : dict of ndarray (21, 3), optional
+        By side the joints of the flat right hand with that hand's betas; without them there is no fit check.
     """
     movements = {side: found.kinematics for side, found in measures.hands.items()}
     provenance = _state_provenance(settings, baseline, model_name)
@@ -128,11 +148,18 @@ def summarise(
         visit=settings.visit.isoformat() if settings.visit else "",
         task=settings.task,
         recording=recording,
-        quality=assess_quality(sync, rig, views, hands, movements, rig_check, settings),
+        quality=assess_quality(sync, rig, views, hands, movements, rig_check, settings, flat_mm),
         provenance=provenance,
-        sides={side: _summarise_side(found, baseline) for side, found in measures.hands.items()},
+        sides={
+            side: dataclasses.replace(
+                _summarise_side(found, baseline),
+                **describe_playing(hands[side], side, found, heard, (flat_mm or {}).get(side)),
+            )
+            for side, found in measures.hands.items()
+        },
         comparability=_state_comparability(settings, recording, provenance),
         notes=_state_notes(settings, baseline),
+        timing=describe_timing(heard),
     )
 
 
@@ -203,7 +230,7 @@ def _summarise_side(found: HandMeasures, baseline: Baseline) -> SideSummary:
         angles=angles,
         worst=_name_worst(angles, baseline),
         headlines=tuple(_state_headline(name, numbers.numbers[name], baseline) for name in HEADLINES),
-        fingers=tuple(_profile_finger(finger, found, angles, numbers, baseline) for finger in FINGERS),
+        fingers=tuple(_profile_finger(finger, found, angles, numbers, baseline, draws) for finger in FINGERS),
         bouts=numbers.bouts,
         brisk=_strongest(numbers.brisk),
         jerk_reference=_compare_jerk(found, baseline),
@@ -250,11 +277,10 @@ def _summarise_angle(
         return dataclasses.replace(empty, note=note)
     median = float(np.median(degrees[known]))
     low, high = np.percentile(degrees[known], [2.5, 97.5])
-    sigma = found.sigma_deg[known, column]
-    sigma_deg = float(np.nanmedian(sigma)) if np.isfinite(sigma).any() else NAN
-    error = _standard_error(degrees, 0.5, median, sigma_deg, found, draws)
-    score = score_person(median, float(mean), float(sd), int(people), error)
+    jitter_deg = _take_median(found.jitter_deg[known, column])
     sampling = bound_quantile(degrees, draws, 0.5, median)
+    error = _standard_error(sampling, jitter_deg, found)
+    score = score_person(median, float(mean), float(sd), int(people), error)
     z = found.z[:, column]
     return dataclasses.replace(
         empty,
@@ -263,7 +289,7 @@ def _summarise_angle(
         median_deg=median,
         sd_deg=float(degrees[known].std()),
         range_of_motion_deg=float(high - low),
-        sigma_deg=sigma_deg,
+        sigma_deg=_take_median(found.sigma_deg[known, column]),
         z=score.z,
         z_low=score.low,
         z_high=score.high,
@@ -271,26 +297,50 @@ def _summarise_angle(
         certain=is_certain(score.low, score.high),
         note="" if np.isfinite(score.z) else NO_REFERENCE,
         far_share=float((np.abs(z[np.isfinite(z)]) >= FAR_SD).mean()) if np.isfinite(z).any() else NAN,
-        **_find_peak(degrees, sigma_deg, info, found, baseline, draws),
+        **_find_peak(degrees, jitter_deg, info, found, baseline, draws),
+        **_measure_deviation(degrees[:, None], [column], baseline, draws),
     )
 
 
-def _standard_error(
-    degrees: np.ndarray, share: float, value: float, sigma_deg: float, found: HandMeasures, draws: Draws
-) -> float:
-    """Of a quantile of an angle: sampling, by blocks, and measurement error together.
+def _measure_deviation(
+    degrees: np.ndarray, columns: list[int], baseline: Baseline, draws: Draws
+) -> dict[str, Any]:
+    """The fields ``rms_...`` of some angles (T, K): how far they lie from the reference's mean."""
+    mean, _, _ = (values[columns] for values in baseline.person_level())
+    frame_mean, frame_sd = (values[columns] for values in baseline.frame_level())
+    away = (degrees - mean) ** 2
+    rms = _rms(degrees - mean)
+    some = np.isfinite(away).any(axis=1)
+    per_frame = np.full(len(away), np.nan)
+    per_frame[some] = np.nanmean(away[some], axis=1)
+    interval = bound_mean(per_frame, draws, rms, "sqrt")
+    of_reference = frame_sd**2 + (frame_mean - mean) ** 2
+    return {
+        "rms_deg": rms,
+        "rms_low": interval.low,
+        "rms_high": interval.high,
+        "reference_rms_deg": float(np.sqrt(of_reference.mean())),
+    }
+
+
+def _take_median(values: np.ndarray) -> float:
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else NAN
+
+
+def _standard_error(sampling: Interval, jitter_deg: float, found: HandMeasures) -> float:
+    """Of a quantile of an angle: sampling, by blocks, and the part of the measurement error that changes.
 
     An error that lasts for the whole recording is in the spread between the reference's people as well, who
-    were measured the same way. One that changes averages out; it is taken to last for a block.
+    were measured the same way, and no part of an interval within this recording. One that changes averages
+    out; it is taken to last for a block.
     """
-    sampling = bound_quantile(degrees, draws, share, value).standard_error
-    blocks = max(len(degrees) / found.kinematics.fps / BLOCK_S, 1.0)
-    return float(np.hypot(sampling, sigma_deg / np.sqrt(blocks)))
+    blocks = max(len(found.degrees) / found.kinematics.fps / BLOCK_S, 1.0)
+    return float(np.hypot(sampling.standard_error, jitter_deg / np.sqrt(blocks)))
 
 
 def _find_peak(
     degrees: np.ndarray,
-    sigma_deg: float,
+    jitter_deg: float,
     info: Angle,
     found: HandMeasures,
     baseline: Baseline,
@@ -307,7 +357,7 @@ def _find_peak(
         (0.95, 1.0, reference.person_p95_mean_deg, reference.person_p95_sd_deg),
     ):
         value = float(np.nanpercentile(degrees, 100 * share))
-        error = _standard_error(degrees, share, value, sigma_deg, found, draws)
+        error = _standard_error(bound_quantile(degrees, draws, share, value), jitter_deg, found)
         score = score_person(value, mean, sd, reference.n_people, error)
         if outward * score.z > farthest:  # a small range of movement is no far posture
             farthest = outward * score.z
@@ -364,10 +414,9 @@ def _profile_finger(
     angles: tuple[AngleSummary, ...],
     numbers: HandNumbers,
     baseline: Baseline,
+    draws: Draws,
 ) -> FingerProfile:
     columns = columns_of_finger(finger)
-    mean = baseline.person_level()[0]
-    away = found.degrees[:, columns] - mean[columns]
     valid = np.isfinite(found.z[:, columns]).any(axis=1)
     z = np.array([angles[column].z for column in columns])
     minutes = float(valid.sum()) / found.kinematics.fps / 60.0
@@ -376,10 +425,14 @@ def _profile_finger(
     count = sum(bout.finger == finger for bout in numbers.bouts)
     return FingerProfile(
         finger=finger,
-        rms_deg=_rms(away) if enough else NAN,
         rms_z=_rms(z),
         posture_share=float(inside.mean()) if enough else NAN,
         bouts_per_min=count / minutes if enough and minutes > 0 else NAN,
+        **(
+            _measure_deviation(found.degrees[:, columns], columns, baseline, draws)
+            if enough
+            else {"rms_deg": NAN}
+        ),
     )
 
 

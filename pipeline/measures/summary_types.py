@@ -13,18 +13,18 @@ import typing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pipeline.errors import RunFolderError
 from pipeline.files import read_json, write_json
 from pipeline.hand.joints import Side
 from pipeline.measures.levels import LEVELS, UNKNOWN, Level
+from pipeline.measures.playing_types import FeatureSummary, Individuation, KeyTiming, TremorSummary
+from pipeline.measures.quality_types import QualityReport
 
 SUMMARY_VERSION = 1
 
 NAN = float("nan")
-
-QualityVerdict = Literal["passed", "limited", "failed"]
 
 INTERVAL_NOTE = "95 % interval within this recording; it does not hold how a person differs from day to day."
 SIMULATED_NOTE = "The reference is simulated: for trying the software, not for a patient."
@@ -50,116 +50,6 @@ class Recording:
     fps: float
     n_frames: int
     cameras: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CameraQuality:
-    """How good one camera's part is.
-
-    Attributes
-    ----------
-    camera : str
-        The camera's name.
-    valid_share : float
-        Share of its frames (0 to 1) in which a hand was found, the worse hand of two.
-    reprojection_px : float
-        Median distance of the fused joints from the keypoints found in this camera's pictures.
-    calibration_rms_px : float
-        Reprojection error of the calibration.
-    offset_s, offset_sigma_s, drift_ppm : float
-        Its clock against the reference camera's.
-    sync_verdict : str
-        "reliable" | "check" | "failed".
-    reasons : tuple of str
-        What is doubtful about its clock.
-    sync_source : str
-        Where its clock came from: "audio", "hand", "manual", "reference", "none".
-    check_verdict : str
-        Whether it still stands where the rig says: "good" | "doubtful" | "moved" | "unknown".
-    check_px, check_expected_px : float
-        How far its points of the hand lie from where the others put them, and how far they would anyway.
-    rotation_sigma_deg, place_sigma_mm : float
-        Expected error of its direction and place; NaN when not known.
-    """
-
-    camera: str
-    valid_share: float
-    reprojection_px: float
-    calibration_rms_px: float
-    offset_s: float
-    offset_sigma_s: float
-    drift_ppm: float
-    sync_verdict: str
-    reasons: tuple[str, ...] = ()
-    sync_source: str = "audio"
-    check_verdict: str = "unknown"
-    check_px: float = NAN
-    check_expected_px: float = NAN
-    rotation_sigma_deg: float = NAN
-    place_sigma_mm: float = NAN
-
-
-@dataclass(frozen=True)
-class HandQuality:
-    """How good one fused hand is.
-
-    Attributes
-    ----------
-    valid_share : float
-        Share (0 to 1) of joint-frames with a place.
-    stated_sigma_mm : float
-        Median of the fusion's own standard deviation per axis.
-    measured_sigma_mm : float
-        Jitter per axis, measured on the recording's quietest second (median over joints).
-    reprojection_px : float
-        Median over cameras, frames and joints.
-    """
-
-    valid_share: float
-    stated_sigma_mm: float
-    measured_sigma_mm: float
-    reprojection_px: float
-
-
-@dataclass(frozen=True)
-class QualityReport:
-    """The first thing a report shows. With the verdict "failed" nothing after it should be read.
-
-    Attributes
-    ----------
-    verdict : "passed" | "limited" | "failed"
-        The worst of all parts.
-    reasons : tuple of str
-        Why it is not "passed": sentences that name the camera or the hand.
-    cameras : tuple of CameraQuality
-        By camera, the reference camera first.
-    hands : dict of HandQuality
-        By side.
-    sync_source, rig_source : str
-        Where the clocks and the cameras' places came from ("audio", "manual"; "checkerboard", "file", ...).
-    rig_verdict : str
-        "reliable" | "check" | "failed".
-    closure_s : float
-        Misfit of the clocks round three cameras; NaN with fewer.
-    square_error_mm : float
-        Measured minus stated size of a checkerboard square; NaN without one.
-    rig_check : str
-        Whether the cameras still stand where the rig says: "good" | "doubtful" | "moved" | "unknown".
-    scale_sigma : float
-        Expected relative error of every length; NaN when not known.
-    """
-
-    verdict: QualityVerdict
-    reasons: tuple[str, ...]
-    cameras: tuple[CameraQuality, ...]
-    hands: dict[Side, HandQuality]
-    sync_source: str
-    rig_source: str
-    rig_verdict: str
-    closure_s: float = NAN
-    square_error_mm: float = NAN
-    rig_check: str = "unknown"
-    scale_sigma: float = NAN
 
 
 @dataclass(frozen=True)
@@ -222,7 +112,8 @@ class AngleSummary:
     range_of_motion_deg : float
         97.5th minus 2.5th percentile.
     sigma_deg : float
-        Median measurement error (standard deviation) of one frame.
+        Median measurement error (standard deviation) of one frame: the whole, of which the part that stays
+        the same over the recording is in no interval.
     z : float
         Signed, person level: the median against the people of the reference, in the spread between people,
         with Crawford and Howell's correction for a small reference. Not the frame level of
@@ -257,6 +148,11 @@ class AngleSummary:
         Share of valid time (0 to 1) at a frame-level z of 3 or more to either side.
     median_low, median_high : float
         95 % interval of the median within this recording.
+    rms_deg, rms_low, rms_high : float
+        Root mean square distance from the reference's mean over valid time, as the Movement Analysis Profile
+        has it (Baker 2009), and its 95 % interval within this recording.
+    reference_rms_deg : float
+        The same for all frames of the reference's people together.
     """
 
     angle: str
@@ -287,6 +183,10 @@ class AngleSummary:
     far_share: float = NAN
     median_low: float = NAN
     median_high: float = NAN
+    rms_deg: float = NAN
+    rms_low: float = NAN
+    rms_high: float = NAN
+    reference_rms_deg: float = NAN
 
     @property
     def is_peak_farther(self) -> bool:
@@ -439,6 +339,10 @@ class FingerProfile:
         Share of valid time (0 to 1) in which any of its angles is in a posture bout.
     bouts_per_min : float
         Posture bouts a minute of valid time, its angles together.
+    rms_low, rms_high : float
+        95 % interval of ``rms_deg`` within this recording.
+    reference_rms_deg : float
+        ``rms_deg`` of all frames of the reference's people together.
     """
 
     finger: str
@@ -446,6 +350,9 @@ class FingerProfile:
     rms_z: float
     posture_share: float
     bouts_per_min: float
+    rms_low: float = NAN
+    rms_high: float = NAN
+    reference_rms_deg: float = NAN
 
 
 @dataclass(frozen=True)
@@ -546,6 +453,14 @@ class SideSummary:
         By start.
     jerk_reference : tuple of JointJerk
         All 21 joints.
+    tremor : tuple of TremorSummary
+        The hand, and the fingers thumb to little finger; empty in an older summary.
+    individuation : Individuation, optional
+        How far the other fingers move with the one that strikes; None in an older summary.
+    features : FeatureSummary, optional
+        Openness, grasp, wrist path; None in an older summary.
+    hinge_twist_deg : float
+        What the model twists the PIP or DIP joint by that it twists most (median): a fit check.
     """
 
     angles: tuple[AngleSummary, ...]
@@ -555,6 +470,10 @@ class SideSummary:
     bouts: tuple[PostureBout, ...]
     brisk: tuple[BriskEvent, ...]
     jerk_reference: tuple[JointJerk, ...]
+    tremor: tuple[TremorSummary, ...] = ()
+    individuation: Individuation | None = None
+    features: FeatureSummary | None = None
+    hinge_twist_deg: float = NAN
 
 
 @dataclass(frozen=True)
@@ -581,6 +500,8 @@ class Summary:
         What must agree for two recordings to be compared (`pipeline.measures.change`).
     notes : tuple of str
         What holds for the whole report.
+    timing : KeyTiming, optional
+        How evenly the strokes come; None in an older summary.
     schema_version : int
         `SUMMARY_VERSION`.
     """
@@ -594,6 +515,7 @@ class Summary:
     sides: dict[Side, SideSummary]
     comparability: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    timing: KeyTiming | None = None
     schema_version: int = SUMMARY_VERSION
 
 

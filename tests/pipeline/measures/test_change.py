@@ -16,12 +16,12 @@ from pipeline.measures.change import (
     read_reliability,
     write_reliability,
 )
+from pipeline.measures.quality_types import QualityReport
 from pipeline.measures.summary import (
     HEADLINES,
     AngleSummary,
     Headline,
     Provenance,
-    QualityReport,
     Recording,
     SideSummary,
     Summary,

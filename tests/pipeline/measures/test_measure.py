@@ -63,6 +63,22 @@ def test_joints_that_the_fusion_did_not_measure_are_not_valid(track, baseline):
     assert found.angles[found.angles["angle"] == "index_pip_flexion"]["valid"].all()
 
 
+def test_a_constant_error_makes_angles_less_sure_and_no_noise_of_movement(track, baseline):
+    hand = track(4.0, jitter_mm=0.6)
+    stated = dataclasses.replace(
+        hand,
+        joint_sigma_mm=np.hypot(hand.joint_sigma_mm, 3.0),
+        joint_offset_sigma_mm=np.full(hand.joint_sigma_mm.shape, 3.0),
+    )
+    plain = measure({"right": hand}, baseline).hands["right"]
+    found = measure({"right": stated}, baseline).hands["right"]
+    np.testing.assert_allclose(found.kinematics.jerk_noise, plain.kinematics.jerk_noise, rtol=1e-6)
+    np.testing.assert_allclose(found.jitter_deg, plain.sigma_deg, rtol=1e-6)
+    assert np.nanmedian(found.sigma_deg / found.jitter_deg) == pytest.approx(
+        np.hypot(3.0, 0.6) / 0.6, rel=0.1
+    )
+
+
 def test_angles_are_those_of_the_joints_less_jitter(track, baseline):
     clean, jittered = track(4.0, jitter_mm=0.0), track(4.0, jitter_mm=0.5)
     exact = np.degrees(compute_angles(clean.joints_mm, "right"))

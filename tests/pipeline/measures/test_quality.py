@@ -57,6 +57,21 @@ def test_of_one_hand_the_side_goes_without_saying(track):
     assert "Camera front shows the hand in only 50 % of its frames." in assess(track(6.0), 0.5).reasons
 
 
+def test_jitter_drowns_brisk_movements_and_a_constant_error_only_small_differences_of_angles(track):
+    calm, shaky = track(6.0), track(6.0, jitter_mm=2.0)
+    constant = np.full(calm.joint_sigma_mm.shape, 3.0)
+    off = dataclasses.replace(
+        calm, joint_sigma_mm=np.hypot(calm.joint_sigma_mm, constant), joint_offset_sigma_mm=constant
+    )
+    assert assess(calm, 1.0).hands["right"].jitter_sigma_mm == pytest.approx(0.2)
+    slow = dataclasses.replace(calm, joint_sigma_mm=constant)  # what changes slowly is no jitter
+    said = [" ".join(assess(hand, 1.0).reasons) for hand in (calm, off, shaky, slow)]
+    assert ["small differences of angles" in words for words in said] == [False, True, True, True]
+    assert ["brisk" in words for words in said] == [False, False, True, False]
+    assert "known to 3.0 mm" in said[1]
+    assert "jitter by 2.0 mm" in said[2]
+
+
 def check_of(hand, verdict):
     """The quality of a hand whose camera is checked against its rig with this verdict."""
     camera = Camera("front", SIZE_PX, np.eye(3), np.zeros(5), np.eye(3), np.zeros(3), 0.1)
@@ -137,3 +152,45 @@ def test_a_hand_of_another_length_than_by_ruler_limits_the_recording(track):
     quality = scaled(track(6.0), 1.0, hand_length_mm=220.0)
     assert quality.verdict == "limited"
     assert any("220 mm by ruler" in reason for reason in quality.reasons)
+
+
+def shifted(hand, shift_s, sigma_s, applied=False):
+    """The quality where camera left shows a hand that is well measured later than front by so much."""
+    frames = len(hand.time_s)
+    names = ("front", "left")
+    cameras = {
+        name: Camera(name, SIZE_PX, np.eye(3), np.zeros(5), np.eye(3), np.zeros(3), 0.1) for name in names
+    }
+    hand = dataclasses.replace(
+        hand,
+        cameras=names,
+        residual_px=np.zeros((2, frames, 21)),
+        time_shift_s=np.array([0.0, shift_s]),
+        time_shift_sigma_s=np.array([np.nan, sigma_s]),
+        time_shift_applied=np.array([False, applied]),
+    )
+    return assess_quality(
+        SyncResult("front", {name: CameraSync(0.0) for name in names}),
+        Rig("front", cameras),
+        {name: {"right": make_view(frames, 1.0)} for name in names},
+        {"right": hand},
+        {"right": measure_hand(hand, "right", None).kinematics},
+    )
+
+
+def test_a_camera_that_shows_the_hand_clearly_later_is_named(track):
+    late = "The hand in camera left moves 12 ms later than in camera front: look at its clock."
+    quality = shifted(track(6.0), 0.012, 0.002)
+    assert late in quality.reasons
+    assert (quality.cameras[1].time_shift_s, quality.cameras[1].time_shift_sigma_s) == (0.012, 0.002)
+    assert np.isnan(quality.cameras[0].time_shift_sigma_s)
+    early = shifted(track(6.0), -0.012, 0.002)
+    assert late.replace("later", "earlier") in early.reasons
+
+
+@pytest.mark.parametrize(
+    ("shift_s", "sigma_s", "applied"), [(0.003, 1e-4, False), (0.012, 0.005, False), (0.012, 0.002, True)]
+)
+def test_a_shift_that_is_small_or_unsure_or_taken_off_is_no_reason(track, shift_s, sigma_s, applied):
+    quality = shifted(track(6.0), shift_s, sigma_s, applied)
+    assert not any("look at its clock" in reason for reason in quality.reasons)

@@ -12,8 +12,10 @@ import pytest
 from pipeline.errors import RunFolderError
 from pipeline.hand.angles import ANGLES
 from pipeline.hand.joints import FINGERS, JOINTS, Side
+from pipeline.measures.kinematics import compute_kinematics
 from pipeline.measures.levels import BEYOND, UNKNOWN
 from pipeline.measures.measure import measure
+from pipeline.measures.quality import assess_quality
 from pipeline.measures.summary import (
     HEADLINES,
     SIMULATED_NOTE,
@@ -100,6 +102,22 @@ def test_every_headline_that_is_told_has_an_interval_round_it_and_a_reference(or
         assert np.isfinite(headline.value), headline.id
         assert headline.low <= headline.value <= headline.high, headline.id
         assert "simulated" in headline.reference
+
+
+def test_a_constant_error_is_stated_beside_an_angle_and_widens_no_interval_within_the_recording(
+    ordinary, summary_of, track
+):
+    hand = track(12.0)
+    constant = np.full(hand.joint_sigma_mm.shape, 3.0)
+    stated = dataclasses.replace(
+        hand, joint_sigma_mm=np.hypot(hand.joint_sigma_mm, constant), joint_offset_sigma_mm=constant
+    )
+    for before, after in zip(
+        ordinary.sides["right"].angles, summary_of(stated).sides["right"].angles, strict=True
+    ):
+        assert after.sigma_deg > 3 * before.sigma_deg
+        assert (after.z, after.z_low, after.z_high) == pytest.approx((before.z, before.z_low, before.z_high))
+        assert after.peak_z_low == pytest.approx(before.peak_z_low, nan_ok=True)
 
 
 def test_a_bent_finger_is_far_from_the_reference_and_named_in_words(ordinary, bent):
@@ -225,3 +243,72 @@ def test_reading_a_summary_loads_neither_torch_nor_opencv():
         "sys.exit(bool({'torch', 'cv2'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_deviation_of_an_angle_is_its_distance_from_the_reference_in_degrees(ordinary, bent):
+    for summary in (ordinary, bent):
+        for angle in summary.sides["right"].angles:
+            if np.isfinite(angle.rms_deg):
+                assert angle.rms_deg >= abs(angle.median_deg - angle.reference_mean_deg) * 0.5
+                assert angle.rms_low <= angle.rms_deg <= angle.rms_high
+                assert angle.reference_rms_deg > 0
+    for finger in bent.sides["right"].fingers:
+        assert finger.rms_low <= finger.rms_deg <= finger.rms_high
+    column = ANGLES.index("ring_pip_flexion")
+    more = bent.sides["right"].angles[column].rms_deg - ordinary.sides["right"].angles[column].rms_deg
+    assert more == pytest.approx(45.0, abs=6.0)
+
+
+def test_a_fingers_deviation_is_the_mean_square_of_its_angles(bent):
+    side = bent.sides["right"]
+    of_ring = [angle.rms_deg for angle in side.angles if angle.finger == "ring"]
+    expected = np.sqrt(np.mean(np.square(of_ring)))
+    assert side.fingers[FINGERS.index("ring")].rms_deg == pytest.approx(expected, rel=0.01)
+
+
+def test_tremor_strokes_and_features_are_in_the_summary_with_their_reasons(ordinary):
+    side = ordinary.sides["right"]
+    assert [tremor.site for tremor in side.tremor] == ["hand", *FINGERS]
+    assert all(tremor.note for tremor in side.tremor if tremor.verdict == "cannot tell")
+    assert side.individuation is not None
+    assert side.individuation.note or side.individuation.events
+    assert side.features is not None
+    assert 0.4 < side.features.openness <= 1.0
+    assert ordinary.timing is not None
+    assert ordinary.timing.verdict == "cannot tell"
+    assert ordinary.timing.note
+
+
+def test_a_summary_from_before_there_was_tremor_is_still_read(ordinary, tmp_path):
+    write_summary(tmp_path / "summary.json", ordinary)
+    raw = json.loads((tmp_path / "summary.json").read_text())
+    del raw["timing"]
+    for side in raw["sides"].values():
+        for name in ("tremor", "individuation", "features", "hinge_twist_deg"):
+            del side[name]
+        for part in (*side["angles"], *side["fingers"]):
+            for name in ("rms_low", "rms_high", "reference_rms_deg"):
+                del part[name]
+    (tmp_path / "summary.json").write_text(json.dumps(raw))
+    older = read_summary(tmp_path / "summary.json")
+    assert older.timing is None
+    assert older.sides["right"].tremor == ()
+    assert older.sides["right"].individuation is None
+    assert np.isnan(older.sides["right"].angles[0].rms_low)
+
+
+def test_a_twisted_hinge_limits_the_quality(summary_of, track):
+    hand = track(6.0)
+    flat = hand.joints_mm[0]
+    assert not any("twists" in reason for reason in summary_of(hand).quality.reasons)
+    model_pose = np.array(hand.hand_pose)
+    turn = np.radians(30.0)
+    model_pose[:] = [[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]]
+    hands: dict[Side, HandTrack] = {"right": dataclasses.replace(hand, hand_pose=model_pose)}
+    given = stages(hand)
+    found = assess_quality(
+        given["sync"], given["rig"], given["views"], hands,
+        {"right": compute_kinematics(hand.time_s, hand.joints_mm, hand.joint_sigma_mm)},
+        flat_mm={"right": flat},
+    )  # fmt: skip
+    assert any("twists" in reason for reason in found.reasons)
