@@ -7,10 +7,12 @@ the data folder.
 from __future__ import annotations
 
 from records.errors import NotFound
+from records.exports import Export, name_export
 from records.rows import Page, RecordingRow, RigRow, RigUse, RunRow, RunState, SubjectRow, UserRow
 from records.service import Records, get_records
 
 __all__ = [
+    "Export",
     "NotFound",
     "Page",
     "RecordingRow",
@@ -22,4 +24,5 @@ __all__ = [
     "SubjectRow",
     "UserRow",
     "get_records",
+    "name_export",
 ]

@@ -25,6 +25,7 @@ from records import models
 from records.database import migrate, open_engine
 from records.drafts import Drafts
 from records.errors import NotFound
+from records.exports import Exports
 from records.models import LIVE_STATES, new_id, now
 from records.reuse import take_over
 from records.rigs import Rigs
@@ -94,6 +95,11 @@ class Records:
     def rigs(self) -> Rigs:
         """Calibrated cameras that are used again."""
         return Rigs(self)
+
+    @functools.cached_property
+    def exports(self) -> Exports:
+        """Runs' numbers as files of other programs."""
+        return Exports(self)
 
     @functools.cached_property
     def drafts(self) -> Drafts:

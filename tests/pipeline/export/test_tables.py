@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ def make_table() -> pd.DataFrame:
 def test_headers_carry_units_and_gaps_are_empty() -> None:
     lines = to_csv(make_table()).splitlines()
     assert lines[0] == "side,time_s [s],joint,jerk [m/s³],valid"
-    assert lines[1] == "right,0.000000,wrist,12.3457,1"
+    assert lines[1] == "right,0,wrist,12.3457,1"
     assert lines[2] == "right,0.016667,'=1+1,,0"
 
 
@@ -50,7 +51,7 @@ def test_ordinary_text_is_left_alone() -> None:
 
 def test_the_sidecar_says_what_every_column_means(tmp_path: Path) -> None:
     table = make_table()
-    measures: Any = SimpleNamespace(measures=table, angles=table)
+    measures: Any = SimpleNamespace(measures=table, angles=table, features=None)
     names = write_tables(tmp_path, measures)
     assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
     sidecar = json.loads((tmp_path / "tables.json").read_text())
@@ -73,4 +74,26 @@ def test_every_column_of_the_run_folder_has_a_meaning_and_its_unit() -> None:
 
 def test_times_late_in_a_long_recording_stay_apart():
     table = pd.DataFrame({"side": "right", "time_s": [1799.983317, 1800.000000], "speed": [1.0, 2.0]})
-    assert [line.split(",")[1] for line in to_csv(table).splitlines()[1:]] == ["1799.983317", "1800.000000"]
+    assert [line.split(",")[1] for line in to_csv(table).splitlines()[1:]] == ["1799.983317", "1800"]
+
+
+@given(st.floats(allow_nan=True, allow_infinity=False, width=32))
+def test_a_number_comes_back_with_six_significant_digits_or_as_an_empty_cell(number: float) -> None:
+    table = pd.DataFrame({"side": ["right"], "speed": [number]})
+    found = to_csv(table).splitlines()[1].split(",")[1]
+    if np.isnan(number):
+        assert found == ""
+    else:
+        assert float(found) == pytest.approx(float(f"{number:.6g}"), rel=1e-12, abs=0)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6))
+def test_text_with_commas_and_quotes_comes_back(text: str) -> None:
+    table = pd.DataFrame({"joint": [text, "wrist"], "speed": [1.5, 2.0]})
+    back = pd.read_csv(io.StringIO(to_csv(table)), keep_default_na=False, dtype=str)
+    assert list(back["joint"]) == [escape_formula(text), "wrist"]
+
+
+def test_text_that_is_missing_is_an_empty_cell() -> None:
+    table = pd.DataFrame({"grasp": pd.Categorical(["open", None]), "speed": [1.0, 2.0]})
+    assert to_csv(table).splitlines()[1:] == ["open,1", ",2"]
