@@ -76,6 +76,7 @@ def _make_parser() -> argparse.ArgumentParser:
     _add_synth(commands)
     _add_evaluate(commands)
     _add_overlay(commands)
+    _add_export(commands)
     _add_baseline(commands)
     _add_rig(commands)
     _add_models(commands)
@@ -300,6 +301,51 @@ def _overlay(options: argparse.Namespace) -> None:
     out = options.out or options.run / "overlay"
     for path in write_overlays(RunFolder(options.run), out, options.session, report):
         print(f"Done: {path}")
+
+
+# --- export --------------------------------------------------------------------------------------
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    from pipeline.export.formats import FORMATS
+
+    parser = commands.add_parser("export", help="write a run's numbers in formats of other programs")
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument(
+        "--format",
+        dest="formats",
+        nargs="+",
+        required=True,
+        metavar="FORMAT",
+        choices=(*FORMATS, "all"),
+        help=f"one or more of {', '.join(FORMATS)}, or all",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="a new folder, or a file ending in .zip")
+    parser.add_argument(
+        "--deidentify",
+        action="store_true",
+        help="leave out pseudonym, date, cameras' names and the hand's proportions",
+    )
+    parser.add_argument(
+        "--own-shape", action="store_true", help="keep the person's own shape in the moving 3D hand"
+    )
+    parser.add_argument(
+        "--json-progress", action="store_true", help="say the end or the error as one JSON object"
+    )
+    parser.set_defaults(work=_export)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from pipeline.export.bundle import export_run
+    from pipeline.export.formats import FORMATS
+    from pipeline.results import RunFolder
+
+    formats = list(FORMATS) if "all" in options.formats else options.formats
+    export_run(RunFolder(options.run), formats, options.out, options.deidentify, options.own_shape)
+    if options.json_progress:
+        _print_json(type="done", out=str(options.out))
+    else:
+        print(f"Done: {options.out}")
 
 
 # --- baseline ------------------------------------------------------------------------------------

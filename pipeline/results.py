@@ -16,12 +16,13 @@ import pandas as pd
 
 from pipeline.errors import RunFolderError
 from pipeline.files import read_json, read_npz, replace_atomically, write_json, write_npz
-from pipeline.hand.joints import SIDES, Side
+from pipeline.hand.joints import N_JOINTS, SIDES, Side
 
 SCHEMA_VERSION = 1
 
 Verdict = Literal["reliable", "check", "failed"]
 BOX_STATES: tuple[str, ...] = ("detected", "interpolated", "outlier", "none")
+VIEW_STATES: tuple[str, ...] = ("used", "other hand", "mirrored", "doubted")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class RunFolder:
     def angles_parquet(self) -> Path:
         """Joint angles by time."""
         return self.path / "angles.parquet"
+
+    @property
+    def features_parquet(self) -> Path:
+        """Openness, grasp and wrist path by time."""
+        return self.path / "features.parquet"
 
     @property
     def summary_json(self) -> Path:
@@ -479,6 +485,9 @@ class ViewTrack:
         Width and height of the video's (upright) pictures.
     gaps : tuple of Gap
         In order of time.
+    offset_sigma_px : ndarray (21,) float64
+        Standard deviation, along each axis, of the part of a point's error that stays the same over the
+        recording; 0 = none is known of.
     """
 
     time_s: np.ndarray
@@ -490,6 +499,7 @@ class ViewTrack:
     size_px: tuple[int, int]
     guess: PoseGuess | None = None
     gaps: tuple[Gap, ...] = ()
+    offset_sigma_px: np.ndarray = field(default_factory=lambda: np.zeros(N_JOINTS))
 
 
 def write_view(run: RunFolder, camera: str, tracks: dict[Side, ViewTrack]) -> None:
@@ -508,6 +518,7 @@ def write_view(run: RunFolder, camera: str, tracks: dict[Side, ViewTrack]) -> No
             "sigma_px": track.sigma_px.astype(np.float32),
             "score": track.score.astype(np.float32),
             "size_px": np.array(track.size_px, dtype=np.int64),
+            "offset_sigma_px": np.asarray(track.offset_sigma_px, dtype=np.float64),
             "gap_from_s": np.array([gap.from_s for gap in track.gaps], dtype=np.float64),
             "gap_to_s": np.array([gap.to_s for gap in track.gaps], dtype=np.float64),
             "gap_reason": np.array([gap.reason for gap in track.gaps], dtype=str),
@@ -548,6 +559,7 @@ def read_view(run: RunFolder, camera: str) -> dict[Side, ViewTrack]:
             size_px=(int(size[0]), int(size[1])),
             guess=guess,
             gaps=_read_gaps(arrays, prefix),
+            offset_sigma_px=arrays.get(prefix + "offset_sigma_px", np.zeros(N_JOINTS)),  # of older runs
         )
     return tracks
 
@@ -581,12 +593,47 @@ class HandTrack:
     joints_mm : ndarray (T, 21, 3)
         NaN = not measured.
     joint_sigma_mm : ndarray (T, 21)
-        Standard deviation per axis from the curvature at the optimum.
+        Standard deviation per axis of the whole error, from the curvature at the optimum: the part that
+        changes and the part that stays the same over the recording.
     residual_px : ndarray (C, T, 21)
-        Reprojection error by camera, in the order of ``cameras``; NaN = not seen.
+        Reprojection error by camera, in the order of ``cameras``, from the points less ``view_offset_px``;
+        NaN = not seen.
     quality : ndarray (T, 21)
         0 to 1: share of the evidence that agrees; 0 = interpolated or contradicted.
     cameras : tuple of str
+    trust : ndarray (C, T, 21) or None
+        Share (0 to 1) of its manual weight that the fit left to each point; 0 where the whole view was set
+        aside, NaN = not seen, or silenced by appendix C. None in older runs.
+    view_state : ndarray (C, T) of str or None
+        One of `VIEW_STATES`: "used"; set aside because the view followed another hand ("other hand") or the
+        hand's mirror image ("mirrored"), or because the views contradicted each other ("doubted"). None in
+        older runs.
+    lengths_mm : ndarray (4, 30) or None
+        The lengths that no pose changes (`pipeline.fusion.initial.DISTANCES`) between joints triangulated
+        without a hand model: median and spread (1.4826 MAD) over the recording, then mean and standard
+        deviation among people by the hand model. NaN = not measured; None in older runs.
+    joint_offset_sigma_mm : ndarray (T, 21) or None
+        The part of ``joint_sigma_mm`` that stays the same over the recording; None where the points state
+        no such part, and in older runs.
+    view_offset_px : ndarray (C, 21, 2) or None
+        What was taken off each view's points in all frames, as the constant part of their error that
+        contradicts the other views; in px of the calibration's pictures. None likewise.
+    place_sigma_mm : ndarray (T,) or None
+        The part of ``joint_sigma_mm`` that moves all joints together and so bends none: the hand's distance
+        from a single camera. None with more cameras, and in older runs.
+    time_shift_s : ndarray (C,) or None
+        How much later than the reference camera each camera showed the hand move, by the clocks of
+        ``sync.json``; 0 for the reference. None in older runs.
+    time_shift_sigma_s : ndarray (C,) or None
+        Its standard error; NaN for the reference. None likewise.
+    time_shift_applied : ndarray (C,) of bool or None
+        Whether it was taken off the camera's clock before the fit. None likewise.
+    response_hz : ndarray (F,) or None
+        Frequencies of ``response_gain``. None in older runs and of takes of less than a second.
+    response_gain : ndarray (2, F) or None
+        Share of a small movement's amplitude that fit and smoothing leave: of the whole hand, of one finger.
+    bandwidth_hz : ndarray (2,) or None
+        Up to where that share is 0.71 (-3 dB) or more; half the frame rate where it is everywhere.
     """
 
     time_s: np.ndarray
@@ -599,16 +646,44 @@ class HandTrack:
     residual_px: np.ndarray
     quality: np.ndarray
     cameras: tuple[str, ...]
+    trust: np.ndarray | None = None
+    view_state: np.ndarray | None = None
+    lengths_mm: np.ndarray | None = None
+    joint_offset_sigma_mm: np.ndarray | None = None
+    view_offset_px: np.ndarray | None = None
+    place_sigma_mm: np.ndarray | None = None
+    time_shift_s: np.ndarray | None = None
+    time_shift_sigma_s: np.ndarray | None = None
+    time_shift_applied: np.ndarray | None = None
+    response_hz: np.ndarray | None = None
+    response_gain: np.ndarray | None = None
+    bandwidth_hz: np.ndarray | None = None
+
+    @property
+    def jitter_sigma_mm(self) -> np.ndarray:
+        """Standard deviation (T, 21) per axis of the part of the joints' error that changes."""
+        variance = self.joint_sigma_mm**2
+        if self.joint_offset_sigma_mm is not None:
+            variance = variance - self.joint_offset_sigma_mm**2
+        if self.place_sigma_mm is not None:
+            variance = variance - self.place_sigma_mm[:, None] ** 2
+        return np.sqrt(np.maximum(variance, 0.0))
 
 
 def write_hand(run: RunFolder, side: Side, hand: HandTrack) -> None:
     """Write ``hand_<side>.npz``."""
     arrays = {
-        key: np.asarray(value).astype(np.float64 if key == "time_s" else np.float32)
+        key: _shorten(key, np.asarray(value))
         for key, value in vars(hand).items()
-        if key != "cameras"
+        if key != "cameras" and value is not None
     }
     write_npz(run.hand_npz(side), cameras=np.array(hand.cameras, dtype=str), **arrays)
+
+
+def _shorten(key: str, value: np.ndarray) -> np.ndarray:
+    if value.dtype.kind in "Ub":
+        return value
+    return value.astype(np.float64 if key == "time_s" else np.float32)
 
 
 def read_hand(run: RunFolder, side: Side) -> HandTrack:

@@ -59,6 +59,8 @@ class SessionSettings(BaseModel):
     )
     """Focal length by camera as phone makers state it (as if on 35 mm film), where no checkerboard tells."""
     offset_s: dict[str, Number] = Field(default_factory=dict)
+    apply_time_shift: bool = Field(default=False, strict=True)
+    """Whether the clocks are put right by what the fitted hand tells of them, for offsets set by eye."""
 
     @property
     def sides(self) -> tuple[Side, ...]:

@@ -34,7 +34,10 @@ from pipeline.session import Session
 from settings import get_settings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pipeline.hand.joints import Side
+    from pipeline.hand.model import HandModel
     from pipeline.results import HandTrack, ViewTrack
 
 
@@ -123,7 +126,11 @@ def list_stages(session: Session) -> list[Stage]:
             20,
             ("sync", "calibration", *pose_names),
             (),
-            {"side": settings.side, "hand_model": _hand_digest()},
+            {
+                "side": settings.side,
+                "hand_model": _hand_digest(),
+                "apply_time_shift": settings.apply_time_shift,
+            },
             _fusion,
         ),
         Stage(
@@ -131,10 +138,10 @@ def list_stages(session: Session) -> list[Stage]:
             "Measuring the movement",
             3,
             ("fusion",),
-            (),
+            videos,  # their sound tells the strokes
             {**whole, "baseline": _baseline_digest()},
             _measures,
-            ("measures.parquet", "angles.parquet", "summary.json"),
+            ("measures.parquet", "angles.parquet", "features.parquet", "summary.json"),
         ),
         Stage(
             "web",
@@ -322,32 +329,54 @@ def _fusion(context: Context) -> list[Path]:
 def _measures(context: Context) -> list[Path]:
     from pipeline.hand.model import load_hand_model
     from pipeline.measures.baseline import read_baseline
+    from pipeline.measures.features import tabulate_features
+    from pipeline.measures.listening import listen
     from pipeline.measures.measure import measure
+    from pipeline.measures.playing import take_features
     from pipeline.measures.summary import summarise, write_summary
 
     baseline = read_baseline(get_settings().baseline)
     hands = _read_hands(context.run)
     measures = measure(hands, baseline)
-    context.report.update(0.3, "Working out the report's numbers")
+    context.report.update(0.3, "Listening for the strokes")
+    sync = read_sync(context.run.sync_json)
+    heard = listen(context.session.videos, sync)
+    context.report.update(0.4, "Working out the report's numbers")
+    model = load_hand_model()
     summary = summarise(
         settings=context.session.settings,
-        sync=read_sync(context.run.sync_json),
+        sync=sync,
         rig=read_rig(context.run.rig_json),
         views=_read_views(context),
         hands=hands,
         measures=measures,
         baseline=baseline,
-        model_name=load_hand_model().name,
+        model_name=model.name,
         rig_check=read_rig_check(context.run.rig_check_json),
+        heard=heard,
+        flat_mm={side: _flat_joints_mm(model, hand.betas) for side, hand in hands.items()},
     )
     write_table(context.run.measures_parquet, measures.measures)
     write_table(context.run.angles_parquet, measures.angles)
+    features = {
+        side: (hand.time_s, take_features(hand, measures.hands[side])) for side, hand in hands.items()
+    }
+    write_table(context.run.features_parquet, tabulate_features(features))
     write_summary(context.run.summary_json, summary)
     return [
         context.run.measures_parquet,
         context.run.angles_parquet,
+        context.run.features_parquet,
         context.run.summary_json,
     ]
+
+
+def _flat_joints_mm(model: HandModel, betas: np.ndarray) -> np.ndarray:
+    """The joints (21, 3) of the flat hand."""
+    import numpy as np
+
+    eye = np.eye(3)[None]
+    return model.pose_arrays(betas, eye, np.tile(eye, (1, 15, 1, 1)), np.zeros((1, 3)))[1][0]
 
 
 def _web(context: Context) -> list[Path]:
@@ -356,7 +385,11 @@ def _web(context: Context) -> list[Path]:
     from pipeline.measures.measure import MeasureTables
     from pipeline.sync.waveforms import is_waveform_file
 
-    tables = MeasureTables(read_table(context.run.measures_parquet), read_table(context.run.angles_parquet))
+    tables = MeasureTables(
+        read_table(context.run.measures_parquet),
+        read_table(context.run.angles_parquet),
+        features=read_table(context.run.features_parquet),
+    )
     write_web(
         context.run,
         context.session,

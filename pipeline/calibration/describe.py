@@ -52,6 +52,18 @@ def describe_rig(rig: Rig) -> str:
     return "\n".join(lines)
 
 
+def name_worst_view(camera: Camera) -> str:
+    """The calibration frame that fits worst of those used, as a sentence; empty without frames."""
+    if not camera.used:
+        return ""
+    worst = max(camera.used, key=lambda view: view["rms_px"])
+    usual = float(np.median([view["rms_px"] for view in camera.used]))
+    return (
+        f"Camera {camera.name}: the view at {worst['time_s']:.1f} s fits worst "
+        f"({worst['rms_px']:.2f} px, usually {usual:.2f} px)."
+    )
+
+
 def _describe_camera(camera: Camera, rig: Rig) -> list[str]:
     place = "the world's origin"
     if camera.name != rig.reference:
@@ -59,6 +71,7 @@ def _describe_camera(camera: Camera, rig: Rig) -> list[str]:
         place = f"{at} mm from {rig.reference}, turned by {measure_turn_deg(camera):.2f} degrees"
     names = ("k1", "k2", "p1", "p2", "k3")
     distortion = ", ".join(f"{n} {v:.5g}" for n, v in zip(names, camera.distortion, strict=True) if v)
+    worst = name_worst_view(camera)
     return [
         f"camera {camera.name}: {camera.size_px[0]}x{camera.size_px[1]} px",
         f"  focal length   {camera.K[0, 0]:.2f}, {camera.K[1, 1]:.2f} px",
@@ -70,6 +83,7 @@ def _describe_camera(camera: Camera, rig: Rig) -> list[str]:
         f"{_say(camera.left_out_px, 3)} px",
         f"  coverage       corners in {_say(100 * measure_coverage(camera), 0)} % of the picture's cells; "
         f"{len(camera.used)} frames used, {len(camera.refused)} refused",
+        *([f"  {worst}"] if worst else []),
     ]
 
 

@@ -167,18 +167,6 @@ def _judge_lens(camera: Camera, lens: LensFit) -> list[str]:
     return reasons
 
 
-def name_worst_view(camera: Camera) -> str:
-    """The calibration frame that fits worst of those used, as a sentence; empty without frames."""
-    if not camera.used:
-        return ""
-    worst = max(camera.used, key=lambda view: view["rms_px"])
-    usual = float(np.median([view["rms_px"] for view in camera.used]))
-    return (
-        f"Camera {camera.name}: the view at {worst['time_s']:.1f} s fits worst "
-        f"({worst['rms_px']:.2f} px, usually {usual:.2f} px)."
-    )
-
-
 def _judge_views(camera: Camera, views: list[np.ndarray]) -> list[str]:
     reasons = []
     if len(views) < FEW_VIEWS:

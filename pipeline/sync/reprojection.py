@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from pipeline.errors import SyncError
-from pipeline.fusion.resample import resample_keypoints
+from pipeline.fusion.resample import resample_keypoints, to_calibrated_size
 from pipeline.fusion.weights import get_manual_weights
 from pipeline.hand.joints import SIDES, Side
 from pipeline.results import Camera, Rig, SyncResult, ViewTrack
@@ -46,7 +45,6 @@ LEAST_BLOCKS = 4
 MOST_INSTANTS = 2000
 """Of longer takes every second, third ... frame is compared: errors of neighbours are much the same."""
 _STEPS = 20
-_ASPECT_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ def refine_offset(
 
     Raises
     ------
-    SyncError
+    FusionError
         A camera was calibrated for pictures of another shape.
     """
     others = [
@@ -299,25 +297,6 @@ def get_essential(first: Camera, second: Camera) -> np.ndarray:
     t = second.t_mm - R @ first.t_mm
     x, y, z = t / max(float(np.linalg.norm(t)), 1e-12)
     return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ R
-
-
-def to_calibrated_size(track: ViewTrack, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Keypoints (T, 21, 2) and sigma (T, 21) in px of the pictures that the calibration holds for.
-
-    Raises
-    ------
-    SyncError
-        The pictures have another shape; names the camera.
-    """
-    scale = np.array(camera.size_px, dtype=float) / np.array(track.size_px, dtype=float)
-    if abs(scale[0] / scale[1] - 1) > _ASPECT_TOLERANCE:
-        raise SyncError(
-            f"Camera {camera.name} was calibrated at {camera.size_px[0]}x{camera.size_px[1]} but recorded at "
-            f"{track.size_px[0]}x{track.size_px[1]}.",
-            "Calibrate it in the same mode, held the same way up.",
-        )
-    points = (np.asarray(track.keypoints_px, dtype=float) + 0.5) * scale - 0.5
-    return points, np.asarray(track.sigma_px, dtype=float) * float(scale.mean())
 
 
 # --- paths -------------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ def make_track(with_guess=False):
         score=np.full(FRAMES, 0.9, np.float32),
         size_px=(1280, 720),
         guess=guess if with_guess else None,
+        offset_sigma_px=np.linspace(0, 7, 21),
     )
 
 
@@ -180,6 +181,25 @@ def test_a_hand_comes_back_as_it_was_written(tmp_path):
     run = RunFolder(tmp_path)
     write_hand(run, "left", hand)
     assert_same(hand, read_hand(run, "left"))
+    stated = dataclasses.replace(
+        hand,
+        joint_sigma_mm=np.full((FRAMES, 21), 5.0, np.float32),
+        joint_offset_sigma_mm=np.full((FRAMES, 21), 3.0, np.float32),
+        view_offset_px=np.full((2, 21, 2), 1.5, np.float32),
+    )
+    write_hand(run, "left", stated)
+    assert_same(stated, read_hand(run, "left"))
+    assert (hand.jitter_sigma_mm == 1).all()
+    assert (stated.jitter_sigma_mm == 4).all()
+
+
+def test_views_of_runs_that_stated_no_constant_error_can_still_be_read(tmp_path):
+    run = RunFolder(tmp_path)
+    write_view(run, "front", {"right": make_track()})
+    with np.load(run.view_npz("front")) as archive:
+        older = {name: archive[name] for name in archive.files if name != "offset_sigma_px"}
+    np.savez(run.view_npz("front"), **older)
+    assert (read_view(run, "front")["right"].offset_sigma_px == 0).all()
 
 
 def test_a_broken_file_is_named(tmp_path):

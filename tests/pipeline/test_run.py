@@ -52,6 +52,7 @@ FILES = (
     "hand_right.npz",
     "measures.parquet",
     "angles.parquet",
+    "features.parquet",
     "summary.json",
     "web/mosaic.mp4",
     "web/index.json",

@@ -175,6 +175,7 @@ def test_an_offset_of_the_reference_camera_is_not_ignored_silently(tmp_path):
         ("[offset_s]\nleft = true", "offset_s.left"),
         ('[checkerboard]\nsquare_mm = "25"', "square_mm"),
         ("hand_length_mm = 19", "hand_length_mm"),
+        ("apply_time_shift = 1", "apply_time_shift"),
     ],
 )
 def test_a_number_that_cannot_be_meant_is_named(tmp_path, line, word):

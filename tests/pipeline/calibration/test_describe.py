@@ -42,6 +42,12 @@ def test_a_rig_is_said_with_every_figure_that_it_has() -> None:
         assert part in said
 
 
+def test_the_worst_view_of_each_camera_is_named():
+    said = describe_rig(make_rig())
+    assert "Camera left: the view at 1.0 s fits worst (0.20 px, usually 0.20 px)." in said
+    assert "Camera front: the view" not in said
+
+
 def test_what_is_not_known_is_a_dash_and_not_a_number() -> None:
     said = describe_rig(make_rig())
     front = said.partition("camera front")[2].partition("camera left")[0]

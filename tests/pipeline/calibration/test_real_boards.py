@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline.calibration.board import find_board, normalise_order
+from pipeline.calibration.describe import name_worst_view
 from pipeline.calibration.lens import FULL_LENS, USUAL_LENS
 from pipeline.calibration.solve import solve_rig
 from pipeline.calibration.takes import Sight
-from pipeline.calibration.verdict import name_worst_view
 from pipeline.session import Checkerboard
 
 FOLDER = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "opencv-chessboard"

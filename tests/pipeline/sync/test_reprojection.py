@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.errors import SyncError
-from pipeline.fusion.fuse import collect, triangulate_evidence
+from pipeline.errors import FusionError
+from pipeline.fusion.evidence import collect, triangulate_evidence
 from pipeline.hand.rotations import mirror_points
 from pipeline.results import CameraSync, SyncResult
 from pipeline.sync.reprojection import LEAST_SIGMA_S, compare_fits, is_better, refine_offset
@@ -138,7 +138,7 @@ def test_pictures_of_another_size_are_brought_to_the_calibrated_one(truth, views
 
 def test_pictures_of_another_shape_are_refused_by_name(truth, views):
     square = as_right(replace(views["left"]["right"], size_px=(720, 720)))
-    with pytest.raises(SyncError, match="left"):
+    with pytest.raises(FusionError, match="left"):
         refine_offset(truth.rig, {**views, "left": square}, start(truth, "left"), "left", [0.0])
 
 
