@@ -8,12 +8,7 @@ from typing import Final
 from dash import html
 
 from components.status import say_number
-from pipeline.measures.summary import (
-    INTERVAL_NOTE,
-    Headline,
-    Provenance,
-    SideSummary,
-)
+from pipeline.measures.summary import INTERVAL_NOTE, Headline, Provenance, SideSummary
 
 _WORSE: Final = {"higher": "higher counts as worse", "lower": "lower counts as worse", "": ""}
 

@@ -9,9 +9,11 @@ from dash import dcc, html
 
 from components import routes
 from components.attributes import aria
+from components.exclusions import exclusions
 from components.status import level_icon, say_number, verdict_badge
 from pipeline.measures.levels import BETWEEN, BEYOND, WITHIN
-from pipeline.measures.summary import QualityReport, Summary
+from pipeline.measures.quality_types import CameraQuality, HandQuality, QualityReport
+from pipeline.measures.summary import Summary
 
 _SENTENCES: Final = {
     "passed": "The recording can be relied on within the limits below.",
@@ -67,6 +69,16 @@ def quality_box(
                 open=quality.verdict != "passed",
                 className="quality-details",
             ),
+            html.Details(
+                [
+                    html.Summary("What was set aside"),
+                    *(exclusions(side, hand) for side, hand in quality.hands.items()),
+                ],
+                open=any(hand.view_set_aside for hand in quality.hands.values()),
+                className="quality-details",
+            )
+            if quality.hands
+            else None,
         ],
         className=f"quality quality-{quality.verdict}",
     )
@@ -91,7 +103,15 @@ def _figures(summary: Summary) -> list[html.Div]:
             ),
             ("Reprojection", f"{say_number(hand.reprojection_px, 1)} px median"),
         ]
+        found += _say_smoothing(hand)
     return [html.Div([html.Dt(term), html.Dd(text)]) for term, text in found]
+
+
+def _say_smoothing(hand: HandQuality) -> list[tuple[str, str]]:
+    """How fast a movement the fit's smoothing lets through; nothing in a run that does not say."""
+    kept = (("of the hand", hand.hand_bandwidth_hz), ("of fingers", hand.finger_bandwidth_hz))
+    said = [f"{what} up to {say_number(hertz, 0)} Hz" for what, hertz in kept if math.isfinite(hertz)]
+    return [("Movements kept by the smoothing", ", ".join(said))] if said else []
 
 
 def _say_clocks(quality: QualityReport) -> str:
@@ -119,12 +139,14 @@ def _by_camera(quality: QualityReport, recording_id: str | None, notes: dict[str
 
 def _camera_table(quality: QualityReport, recording_id: str | None, notes: dict[str, str]) -> html.Div:
     head = [
-        "Camera", "Hand found", "Reprojection", "Calibration", "Clock offset", "Drift", "Clock",
+        "Camera", "Hand found", "Reprojection", "Set aside", "Calibration", "Clock offset", "Drift", "Clock",
     ]  # fmt: skip
     body: list[Any] = []
     for camera in quality.cameras:
         is_reference = camera.sync_source == "reference"
         clock: list[Any] = ["the reference" if is_reference else verdict_badge(camera.sync_verdict)]
+        if shift := _say_time_shift(camera):
+            clock.append(html.Div(shift, className="quiet"))
         if camera.camera in notes:
             clock.append(html.Div(notes[camera.camera], className="quiet"))
         if recording_id and camera.sync_verdict != "reliable":
@@ -139,6 +161,7 @@ def _camera_table(quality: QualityReport, recording_id: str | None, notes: dict[
                     html.Th(camera.camera, scope="row"),
                     html.Td(f"{100 * camera.valid_share:.0f} %"),
                     html.Td(f"{say_number(camera.reprojection_px, 1)} px"),
+                    html.Td(_say_set_aside(camera.camera, quality)),
                     html.Td(f"{say_number(camera.calibration_rms_px, 2)} px"),
                     html.Td("–" if is_reference else _say_offset(camera.offset_s, camera.offset_sigma_s)),
                     html.Td("–" if is_reference else f"{say_number(camera.drift_ppm, 1, signed=True)} ppm"),
@@ -153,6 +176,23 @@ def _camera_table(quality: QualityReport, recording_id: str | None, notes: dict[
     return html.Div(
         table, className="table-scroll", tabIndex=0, role="region", **aria(label="Quality by camera")
     )
+
+
+def _say_set_aside(camera: str, quality: QualityReport) -> str:
+    """Share of a camera's points that lost their say, of two hands the worse; a dash in an older run."""
+    shares = [hand.set_aside[camera] for hand in quality.hands.values() if camera in hand.set_aside]
+    return f"{100 * max(shares):.1f} %" if shares else "–"
+
+
+def _say_time_shift(camera: CameraQuality) -> str:
+    """How much later a camera shows the hand move than its clock says; empty where that is not known."""
+    if not (math.isfinite(camera.time_shift_s) and math.isfinite(camera.time_shift_sigma_s)):
+        return ""
+    later = "later" if camera.time_shift_s >= 0 else "earlier"
+    taken = ", taken off" if camera.time_shift_applied else ""
+    shift_ms, sigma_ms = 1000 * abs(camera.time_shift_s), 1000 * camera.time_shift_sigma_s
+    shift = f"{say_number(shift_ms, 1)} ± {say_number(sigma_ms, 1)} ms".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"the hand moves {shift} {later}{taken}"
 
 
 def _say_offset(offset_s: float, sigma_s: float) -> str:

@@ -10,10 +10,12 @@ from components import routes
 from components.clocks import note_clocks
 from components.curves import curves
 from components.events import events
+from components.exports import take_away
 from components.hand_map import hand_map
 from components.headlines import headlines, provenance_list
 from components.heat_map import heat_maps
 from components.player import player, playhead
+from components.playing import deviation, strokes, timing
 from components.quality import quality_box
 from components.rigs import cameras_panel
 from components.signals import Signals, read_signals
@@ -35,6 +37,7 @@ LIMITS = (
 DOWNLOADS = (
     ("angles.csv", "Joint angles (CSV)"),
     ("measures.csv", "Speed, acceleration, jerk (CSV)"),
+    ("features.csv", "Openness, grasp, wrist path (CSV)"),
     ("tables.json", "What the columns mean (JSON)"),
     ("mosaic.mp4", "Video of all cameras (MP4)"),
     ("rig.json", "Calibration of the cameras (JSON)"),
@@ -81,7 +84,7 @@ def report(recording: RecordingRow, run_id: str) -> list[Any]:
         signals = read_signals(records.open_run(run_id))
     except RedysError as error:
         # The numbers are there and stand for themselves; only what moves is missing.
-        return [quality, *_maps(summary), *_headlines(summary), failed(error)]
+        return [quality, *_maps(summary), *_playing(summary), *_headlines(summary), failed(error)]
     moving = panel(
         "Player",
         player(run_id, name_recording(recording)),
@@ -96,10 +99,11 @@ def report(recording: RecordingRow, run_id: str) -> list[Any]:
             lead="Flexion +, hyperextension −, abduction away from the middle finger +.",
         ),
         *_events(summary, signals),
+        *_playing(summary),
         *_headlines(summary),
     ]
     cameras = panel("Cameras", *cameras_panel(recording, run_id))
-    foot = _limits(summary, run_id)
+    foot = (take_away(run_id, _single_files(run_id)), _limits(summary, run_id))
     if summary.quality.verdict == "failed":
         hidden = html.Details(
             [
@@ -109,8 +113,8 @@ def report(recording: RecordingRow, run_id: str) -> list[Any]:
             ],
             className="panel withheld",
         )
-        return [quality, moving, cameras, hidden, foot]
-    return [quality, *_maps(summary), moving, *rest, cameras, foot]
+        return [quality, moving, cameras, hidden, *foot]
+    return [quality, *_maps(summary), moving, *rest, cameras, *foot]
 
 
 def _title(words: str, summary: Summary, side: str) -> str:
@@ -143,6 +147,15 @@ def _events(summary: Summary, signals: Signals) -> list[html.Section]:
     ]
 
 
+def _playing(summary: Summary) -> list[html.Section]:
+    parts = []
+    for side, found in summary.sides.items():
+        parts.append(panel(_title("Distance from the reference", summary, side), deviation(found)))
+        parts.append(panel(_title("Strokes and tremor", summary, side), strokes(found)))
+    lead = "From the sound track, never from the video: the evenness of all strokes heard, whichever hand's."
+    return [*parts, panel("Key timing", timing(summary.timing), lead=lead)]
+
+
 def _headlines(summary: Summary) -> list[html.Section]:
     return [
         panel(_title("Headline numbers", summary, side), headlines(found))
@@ -159,16 +172,21 @@ def _opening_finger(summary: Summary) -> str:
     return "index"
 
 
-def _limits(summary: Summary, run_id: str) -> html.Section:
+def _single_files(run_id: str) -> html.Ul:
+    """Links to what the page itself is made of; an older run has not all of them."""
+    web = get_records().open_run(run_id).web
     links = [
         html.Li(html.A(words, href=routes.media_url(run_id, name), download=name))
         for name, words in DOWNLOADS
-        if (get_records().open_run(run_id).web / name).is_file()  # an older run has not all of them
+        if (web / name).is_file()
     ]
+    return html.Ul(links, className="downloads")
+
+
+def _limits(summary: Summary, run_id: str) -> html.Section:
     return panel(
-        "Limits, origin, downloads",
+        "Limits and origin",
         html.Ul([html.Li(text) for text in (*LIMITS, *summary.notes)], className="limits"),
         provenance_list(summary.provenance),
-        html.Ul(links, className="downloads"),
         html.P(f"Report {run_id}", className="plot-note"),
     )

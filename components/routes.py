@@ -20,6 +20,7 @@ SIGN_IN: Final = "/sign-in"
 SIGN_OUT: Final = "/sign-out"
 HEALTH: Final = "/health"
 RIG_FILE: Final = "/rig-file/<rig_id>/<name>"
+EXPORT: Final = "/export/<run_id>/<name>"
 MEDIA: Final = "/media/<run_id>/<path:name>"
 UPLOAD: Final = "/upload"
 VENDOR: Final = "/vendor"
@@ -65,6 +66,14 @@ def rig_file_url(rig_id: str, suffix: str) -> str:
 def media_url(run_id: str, name: str) -> str:
     """A file of a run that the browser streams (`records.Records.artefact` says which there are)."""
     return f"/media/{_part(run_id)}/{quote(name)}"
+
+
+def export_url(run_id: str, name: str, waited: bool = False) -> str:
+    """A run's numbers as a file of another program (`records.name_export` says what it is called).
+
+    ``waited`` is asked by the page that waits for it: a failure is then told, not tried again.
+    """
+    return f"/export/{_part(run_id)}/{quote(name)}" + ("?waited=1" if waited else "")
 
 
 def upload_url(draft_id: str) -> str:

@@ -11,10 +11,12 @@ from dash import dcc, html
 from components import routes
 from components.hand_map import CAPTION, hand_image, say_worst
 from components.headlines import say_headline_reference, say_interval, say_value
+from components.playing import list_print_rows, say_timing
 from components.report import LIMITS, name_recording, who_and_when
 from components.states import failed
 from components.status import level_icon, level_legend, simulated_note
 from pipeline.errors import RedysError
+from pipeline.hand.joints import Side
 from pipeline.measures.levels import BETWEEN, BEYOND, WITHIN
 from pipeline.measures.summary import SIMULATED_NOTE, Headline, SideSummary, Summary
 from records import RecordingRow, get_records
@@ -57,7 +59,7 @@ def _page(recording: RecordingRow, summary: Summary) -> list[Any]:
                         html.H2(f"Hand map, {side} hand (standard deviations from the reference)"),
                         html.P(say_worst(found), className="worst"),
                         simulated_note(SIMULATED_NOTE) if summary.provenance.baseline_simulated else None,
-                        html.Div([hand_image(found, side), _numbers(found)], className="sheet-columns"),
+                        _columns(summary, side),
                     ]
                 )
             )
@@ -79,6 +81,21 @@ def _page(recording: RecordingRow, summary: Summary) -> list[Any]:
         )
     )
     return parts
+
+
+def _columns(summary: Summary, side: Side) -> html.Div:
+    """Map and numbers; what else is told goes below the map, which is the shorter of both."""
+    found = summary.sides[side]
+    left = html.Div([hand_image(found, side), *_more(summary, side)])
+    return html.Div([left, _numbers(found)], className="sheet-columns")
+
+
+def _more(summary: Summary, side: Side) -> list[html.P]:
+    """Tremor and strokes of a hand, below its map; the sound's, which are both hands', at the first."""
+    rows = list_print_rows(summary.sides[side])
+    if summary.timing is not None and side == next(iter(summary.sides)):
+        rows.append(("Evenness of the strokes, by sound", say_timing(summary.timing)))
+    return [html.P([html.Strong(f"{label}: "), f"{words}."], className="sheet-more") for label, words in rows]
 
 
 def _quality(summary: Summary) -> html.Section:

@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = ["pages", "components", "records", "pipeline"]
 WEB_ONLY = {"dash", "dash_bootstrap_components", "flask", "flask_login", "flask_caching", "plotly"}
-HEAVY = ("torch", "cv2", "smplx", "ultralytics", "torchvision", "ai_edge_litert")
+NETWORKS = ("torch", "cv2", "smplx", "ultralytics", "torchvision", "ai_edge_litert")
+EXPORTS = ("ezc3d", "pynwb", "ndx_pose", "h5py", "fhir", "pygltflib")
+HEAVY = NETWORKS + EXPORTS
 
 
 def modules_of(room: str) -> list[Path]:

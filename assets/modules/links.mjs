@@ -23,8 +23,8 @@ export function formatMoment(hash, frame, joint) {
   return `#${values}`;
 }
 
-/* Keep the address and a clock together; returns what ends it. */
-export function linkClock(clock, joints) {
+/* Keep the address and a clock together; a link to a moment brings ``host`` into view. Returns what ends it. */
+export function linkClock(clock, joints, host) {
   let timer = null;
   function read() {
     const moment = parseMoment(location.hash, clock.nFrames, joints);
@@ -40,15 +40,20 @@ export function linkClock(clock, joints) {
   function soon() {
     if (!clock.playing && timer === null) timer = setTimeout(write, WRITE_EVERY_MS);
   }
+  function follow() {
+    read();
+    // A list of moments may be far from the player: without this, a link seems to do nothing.
+    if (new URLSearchParams(location.hash.slice(1)).has("f")) host.scrollIntoView({ block: "nearest" });
+  }
   read();
   const opened = clock.heading;
-  addEventListener("hashchange", read);
+  addEventListener("hashchange", follow);
   // The address of a report that was only opened stays clean until the person moves.
   const stopListening = clock.subscribe((frame) => (frame !== opened || location.hash) && soon());
   const stopWatching = clock.watch(() => (clock.frame >= 0 && (clock.frame !== opened || clock.joint)) && soon());
   return () => {
     clearTimeout(timer);
-    removeEventListener("hashchange", read);
+    removeEventListener("hashchange", follow);
     stopListening();
     stopWatching();
   };

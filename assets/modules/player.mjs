@@ -139,7 +139,7 @@ class Player {
     this.endings.push(() => observer.disconnect());
     this.#arrange();
     await this.#firstFrame();
-    if (this.element.dataset.links) this.endings.push(linkClock(this.clock, index.joints));
+    if (this.element.dataset.links) this.endings.push(linkClock(this.clock, index.joints, this.element));
     if (this.element.dataset.follow) this.#follow();
     enter(this.id, this);
     this.element.dataset.ready = "true";

@@ -21,12 +21,13 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from pipeline.export.web import write_web
+from pipeline.files import write_json
 from pipeline.hand.model import HandModel, load_hand_model
 from pipeline.measures.baseline import read_baseline
 from pipeline.measures.measure import measure
 from pipeline.measures.summary import summarise, write_summary
 from pipeline.progress import Reporter
-from pipeline.results import HandTrack, RunFolder, ViewTrack, write_rig, write_sync, write_table
+from pipeline.results import HandTrack, RunFolder, ViewTrack, write_hand, write_rig, write_sync, write_table
 from pipeline.session import read_session
 from pipeline.synth.session import make_session
 from pipeline.synth.spec import SynthSpec
@@ -89,11 +90,16 @@ def make_run(session_folder: Path, out: Path, model: HandModel) -> RunFolder:
     )
     write_summary(run.summary_json, summary)
     write_web(run, session, truth.sync, truth.rig, views, hands, measures, model, Reporter("web"))
+    used = {"role": "hand model", "name": model.name, "licence": model.licence, "sha256": model.digest}
+    write_hand(run, truth.side, hand)
+    write_json(run.run_json, {"state": "done", "versions": {"redys": "made"}, "models": [used]})
     return run
 
 
 def _track(truth: Truth) -> HandTrack:
-    frames = len(truth.time_s)
+    frames, cameras = len(truth.time_s), tuple(truth.rig.cameras)
+    trust = np.ones((len(cameras), frames, 21))
+    trust[1, 30:50, 13:17] = 0.0  # the second camera shows the ring finger elsewhere
     return HandTrack(
         time_s=truth.time_s,
         betas=truth.betas,
@@ -104,7 +110,9 @@ def _track(truth: Truth) -> HandTrack:
         joint_sigma_mm=np.full((frames, 21), 0.5),
         residual_px=np.ones((len(truth.rig.cameras), frames, 21)),
         quality=np.ones((frames, 21)),
-        cameras=tuple(truth.rig.cameras),
+        cameras=cameras,
+        trust=trust,
+        view_state=np.full((len(cameras), frames), "used", dtype="U10"),
     )
 
 

@@ -9,18 +9,16 @@ from components.signals import SideSignals, Signals
 from pipeline.hand.angles import ANGLE_INFO, ANGLES
 from pipeline.hand.joints import FINGERS, JOINTS
 from pipeline.measures.levels import is_certain, level_of
+from pipeline.measures.quality_types import CameraQuality, HandQuality, QualityReport
 from pipeline.measures.summary import (
     HEADLINES,
     SIMULATED_NOTE,
     AngleSummary,
     BriskEvent,
-    CameraQuality,
     FingerProfile,
-    HandQuality,
     Headline,
     PostureBout,
     Provenance,
-    QualityReport,
     Recording,
     SideSummary,
     Summary,
