@@ -25,11 +25,15 @@ from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
 from pipeline.evaluate import ORDINARY, SETS, JointErrors, compare_joints
-from pipeline.fusion.fuse import Evidence, collect, fuse_side
+from pipeline.files import read_json
+from pipeline.fusion.evidence import Evidence, collect
+from pipeline.fusion.fuse import fuse_side
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.angles import ANGLES, compute_angles
 from pipeline.hand.joints import BONES, JOINTS
 from pipeline.hand.model import HandModel, load_hand_model
+from pipeline.pose.augmentation import state_offset_sigma
+from pipeline.pose.registry import load_estimator
 from pipeline.progress import Reporter
 from pipeline.results import HandTrack, Rig, RunFolder, SyncResult, ViewTrack, read_rig, read_sync, read_view
 from pipeline.synth.spec import SynthSpec
@@ -120,10 +124,21 @@ def make_track(
 
 
 def read_evidence(folder: Path, truth: Truth) -> Evidence:
-    """What a run's cameras saw, with the clocks and the rig that it found."""
+    """What a run's cameras saw, with the clocks and the rig that it found.
+
+    How large the constant errors are is what the estimator states now, not what it stated in that run.
+    """
     run = RunFolder(folder)
     sync, rig = read_sync(run.sync_json), read_rig(run.rig_json)
-    return collect_all(sync, rig, {camera: read_view(run, camera) for camera in rig.cameras}, truth)
+    share = load_estimator(read_json(run.run_json)["settings"]["estimator"]).offset_share
+    views = {
+        camera: {
+            side: replace(track, offset_sigma_px=state_offset_sigma(share, track.keypoints_px))
+            for side, track in read_view(run, camera).items()
+        }
+        for camera in rig.cameras
+    }
+    return collect_all(sync, rig, views, truth)
 
 
 def collect_all(sync: SyncResult, rig: Rig, views: dict, truth: Truth) -> Evidence:

@@ -18,11 +18,13 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-from pipeline.fusion.fuse import collect, fuse, make_guess, make_objective, one_thread
+from pipeline.fusion.evidence import collect
+from pipeline.fusion.fuse import fuse, make_objective, one_thread
 from pipeline.fusion.kinematics import fix_shape
 from pipeline.fusion.objective import Objective, Pose, anchor_loss, reprojection_loss, temporal_loss
 from pipeline.fusion.options import FusionOptions
 from pipeline.fusion.solver import solve
+from pipeline.fusion.start import make_guess
 from pipeline.hand.joints import MANO_POSE_JOINTS, Side
 from pipeline.hand.model import MM_PER_M, HandModel, load_hand_model
 from pipeline.hand.rotations import decode_sixd

@@ -4,8 +4,9 @@
 
 Each SESSION is a folder that ``python -m pipeline synth`` made. Its views are measured first (minutes), or
 read from the run folders given in the same order. Prints, by session and view, the factor that makes the
-spread of the passes one standard deviation along each axis (`pipeline.pose.augmentation` defines it), and for
-all together a reliability curve: points in ten groups by stated sigma, and how large their errors truly are.
+spread of the passes one standard deviation along each axis (`pipeline.pose.augmentation` defines it), for
+all together a reliability curve: points in ten groups by stated sigma, and how large their errors truly are,
+and of what stays the same its size by joint, as a share of the palm's length in the picture (`offset_share`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.hand.joints import JOINTS
+from pipeline.pose.augmentation import measure_palm_px
 from pipeline.pose.estimate import estimate_view
 from pipeline.pose.registry import load_estimator
 from pipeline.progress import Reporter
@@ -39,6 +42,15 @@ class Points:
     sigma_px: np.ndarray
 
 
+@dataclass(frozen=True)
+class Constants:
+    """What stays the same in a view, px: errors (P, 21, 2) by phase of the playing, and sizes of the hand."""
+
+    name: str
+    error_px: np.ndarray
+    sizes_px: dict[str, float]
+
+
 def compare(name: str, view: ViewTrack, truth: Truth, camera: str) -> Points:
     """One view against the true projections at its own frames; wrists, defined unlike, are left out."""
     if len(view.time_s) != len(truth.camera_time_s[camera]):
@@ -49,6 +61,52 @@ def compare(name: str, view: ViewTrack, truth: Truth, camera: str) -> Points:
     moving = offset - np.nanmedian(offset, axis=0)
     lengths = np.linalg.norm(offset, axis=2)[seen], np.linalg.norm(moving, axis=2)[seen]
     return Points(name, *lengths, sigma[seen])
+
+
+def find_constants(name: str, view: ViewTrack, truth: Truth, camera: str) -> Constants:
+    """Each joint's median error over each phase: a posture that lasts a second or two has its own."""
+    offset = np.asarray(view.keypoints_px, dtype=float) - truth.keypoints_px[camera]
+    time_s = truth.sync.to_reference_s(camera, view.time_s)
+    phases = [(time_s >= phase["start_s"]) & (time_s < phase["end_s"]) for phase in truth.phases]
+    medians = [np.nanmedian(offset[rows], axis=0) for rows in phases if np.isfinite(offset[rows]).any()]
+    points = view.keypoints_px
+    extent = np.nanmax(points, axis=1) - np.nanmin(points, axis=1)
+    about = points - np.nanmean(points, axis=1, keepdims=True)
+    sizes = {
+        "palm": measure_palm_px(points),
+        "box's root area": float(np.nanmedian(np.sqrt(extent.prod(axis=1)))),
+        "box's diagonal": float(np.nanmedian(np.linalg.norm(extent, axis=1))),
+        "radius": float(np.nanmedian(np.sqrt((about**2).sum(axis=2).mean(axis=1)))),
+    }
+    return Constants(name, np.stack(medians), sizes)
+
+
+def print_constants(views: list[Constants], stated: tuple[float, ...]) -> None:
+    """The constant errors' sigma along each axis, by view, by measure of size and by joint."""
+    print("\nconstant part of the errors: sigma along each axis, by the median (20 joints, no wrist)")
+    sigmas_px = np.array([_get_sigma(view.error_px[:, 1:]) for view in views])
+    for view, sigma in zip(views, sigmas_px, strict=True):
+        print(f"  {view.name:24} {sigma:5.1f} px, {sigma / view.sizes_px['palm']:.3f} of the palm")
+    for name in views[0].sizes_px:
+        share = sigmas_px / [view.sizes_px[name] for view in views]
+        print(f"  share of the {name:16} {np.median(share):.3f}, spread over views {np.log(share).std():.0%}")
+    shares = np.concatenate([view.error_px / view.sizes_px["palm"] for view in views])
+    print("  by joint, share of the palm: by the median, root mean square, stated")
+    for joint, name in enumerate(JOINTS):
+        own = shares[:, joint]
+        rms = np.sqrt(np.nanmean(own**2))
+        print(f"    {name:12} {_get_sigma(own):6.3f} {rms:8.3f} {stated[joint]:8.3f}")
+    fingers = shares[:, 5:].reshape(len(shares), 4, 4, 2)
+    parts = [
+        f"{part} {_get_sigma(fingers[:, :, row]):.3f}"
+        for row, part in enumerate(("MCP", "PIP", "DIP", "tip"))
+    ]
+    print("  four fingers together: " + ", ".join(parts))
+
+
+def _get_sigma(errors: np.ndarray) -> float:
+    """Of plane errors (..., 2): ``median(|error|) / 1.1774``, which misplaced fingers do not rule."""
+    return float(np.nanmedian(np.linalg.norm(errors, axis=-1)) / PLANE_MEDIAN)
 
 
 def fit_factor(error_px: np.ndarray, spread_px: np.ndarray) -> float:
@@ -100,20 +158,25 @@ def main() -> None:
     options = parser.parse_args()
     if options.runs and len(options.runs) != len(options.sessions):
         raise SystemExit("Give as many runs as sessions, in the same order.")
-    views = []
+    views, constants = [], []
     scales = set()
     for place, folder in enumerate(options.sessions):
         session, truth = read_session(folder), read_truth(folder)
-        scales.add(load_estimator(session.settings.estimator).sigma_scale)
+        estimator = load_estimator(session.settings.estimator)
+        scales.add((estimator.sigma_scale, estimator.offset_share))
         for camera in session.cameras:
             if options.runs:
                 tracks = read_view(RunFolder(options.runs[place]), camera)
             else:
                 tracks = estimate_view(session, camera, Reporter(), options.workers)
-            views.append(compare(f"{folder.name} {camera}", tracks[truth.side], truth, camera))
+            given = (f"{folder.name} {camera}", tracks[truth.side], truth, camera)
+            views.append(compare(*given))
+            constants.append(find_constants(*given))
     if len(scales) > 1:
         raise SystemExit("The sessions name different estimators; compare one at a time.")
-    print_factors(views, scales.pop())
+    sigma_scale, offset_share = scales.pop()
+    print_factors(views, sigma_scale)
+    print_constants(constants, offset_share)
 
 
 if __name__ == "__main__":

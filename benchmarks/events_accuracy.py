@@ -1,0 +1,259 @@
+"""Strokes, tremor and individuation against made truth: ``python -m benchmarks.events_accuracy``.
+
+1. Tremor: 3 to 12 Hz of 0.2 to 2 mm (root mean square) on the index finger of a hand that plays, with the
+   strokes heard and by sight alone: how often it is seen, the error of frequency and size. False alarms:
+   hands that play without tremor, free and in even strokes of 2 to 8 a second.
+2. Onsets: error in ms in made rooms, and the unevenness that comes of it against the true one.
+3. Individuation: the matrix against how far the made hand's fingers follow (index, middle, ring and little
+   finger their neighbours; measured from one finger pressed alone).
+4. Lengths of 20, 60 and 180 s of one kind of playing: the largest difference of the measures.
+5. Everything of two hands of 10,800 frames: seconds of CPU. The peer of all is the truth; the floor of tremor
+   is the spectrum's highest peak without strokes taken away and without a rule (always "seen").
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from fractions import Fraction
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from pipeline.hand.joints import FINGERS, JOINTS
+from pipeline.hand.model import load_hand_model
+from pipeline.measures.individuation import measure_individuation
+from pipeline.measures.kinematics import compute_kinematics
+from pipeline.measures.measure import measure_hand
+from pipeline.measures.playing import describe_playing
+from pipeline.measures.playing_types import TremorSummary
+from pipeline.measures.strokes import TIP_COLUMNS, find_strokes, see_tips_from_palm
+from pipeline.measures.timing import RATE_HZ, Heard, Onsets, describe_timing, find_onsets
+from pipeline.measures.tremor import assess_tremor, fit_background, take_spectrum
+from pipeline.results import HandTrack
+from pipeline.synth.motion import Stroke
+from pipeline.synth.sound import make_sounds
+from pipeline.synth.spec import SOUND_RATE_HZ, SynthSpec
+from pipeline.synth.truth import Take, make_take, pose_take
+
+FPS = 60
+JITTER_MM = 0.3
+PATTERN = (0, 1, 2, 3, 4, 3, 2, 1)
+INDEX = slice(JOINTS.index("index_mcp"), JOINTS.index("index_tip") + 1)
+
+
+def make_playing(seconds: float, seed: int, rate_hz: float | None = None, unevenness: float = 0.05) -> Take:
+    """A healthy hand: free playing, or up and down the five fingers at a rate."""
+    spec = SynthSpec(seconds=seconds, seed=seed, kind="healthy", calibration=False, fps=Fraction(FPS))
+    take = make_take(spec, load_hand_model())
+    if rate_hz is not None:
+        random = np.random.default_rng(seed)
+        count = int((seconds + 6) * rate_hz)
+        onsets = -3.0 + np.cumsum((1 + unevenness * random.normal(size=count)) / rate_hz)
+        down = min(0.08, 0.35 / rate_hz)
+        take.motion.strokes[:] = [
+            Stroke(float(at), PATTERN[i % 8], float(random.uniform(0.9, 1.1)), down, down, 1.3 * down)
+            for i, at in enumerate(onsets)
+        ]
+    return take
+
+
+def see(take: Take, extra_mm: np.ndarray | None = None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Frame times and joints with jitter, as fused."""
+    time_s = take.spec.frame_times_s()
+    joints = pose_take(take, time_s)[1]
+    if extra_mm is not None:
+        joints[:, INDEX] += extra_mm[:, None] * np.array([0.0, 0.4, 0.7, 1.0])[:, None]
+    return time_s, joints + np.random.default_rng(seed).normal(0, JITTER_MM, joints.shape)
+
+
+def true_onsets(take: Take) -> np.ndarray:
+    return np.array([s.onset_s for s in take.motion.strokes if 0.02 < s.onset_s < take.spec.seconds - 0.1])
+
+
+def assess(take: Take, time_s: np.ndarray, joints: np.ndarray, is_heard: bool) -> dict[str, TremorSummary]:
+    found = compute_kinematics(time_s, joints, np.full(joints.shape[:2], JITTER_MM))
+    strokes = find_strokes(
+        time_s, see_tips_from_palm(found.joints_mm, "right"), found.measured_sigma_mm[TIP_COLUMNS]
+    )
+    heard = true_onsets(take) if is_heard else None
+    of_sites = assess_tremor(time_s, joints, "right", strokes, heard, found.measured_sigma_mm)
+    return {one.site: one for one in of_sites}
+
+
+def shake(time_s: np.ndarray, hertz: float, rms_mm: float, seed: int) -> np.ndarray:
+    """A tremor (T, 3) whose phase wanders a little, in a direction of its own."""
+    random = np.random.default_rng(seed)
+    axis = random.normal(size=3)
+    phase = np.cumsum(random.normal(0, 0.05, len(time_s)))
+    wave = np.sqrt(2) * rms_mm * np.sin(2 * np.pi * hertz * time_s + phase)
+    return wave[:, None] * axis / np.linalg.norm(axis)
+
+
+def check_tremor(seeds: int, seconds: float) -> None:
+    print(f"tremor of the index finger, {seconds:g} s of free playing, jitter {JITTER_MM} mm, {seeds} hands")
+    for is_heard in (True, False):
+        print(f"  strokes {'heard' if is_heard else 'by sight alone'}")
+        for rms_mm in (0.2, 0.5, 1.0, 2.0):
+            cells = []
+            for hertz in (3.5, 5.0, 7.0, 9.0, 11.5):
+                seen, away, size = 0, [], []
+                for seed in range(seeds):
+                    take = make_playing(seconds, seed)
+                    wave = shake(take.spec.frame_times_s(), hertz, rms_mm, seed)
+                    found = assess(take, *see(take, wave, seed), is_heard)["index"]
+                    if found.verdict == "seen":
+                        seen += 1
+                        away.append(found.frequency_hz - hertz)
+                        size.append(found.rms_mm / rms_mm)
+                words = f"{np.max(np.abs(away)):.2f} Hz {100 * np.mean(size):.0f} %" if seen else ""
+                cells.append(f"{hertz:g} Hz: {seen}/{seeds} {words}")
+            print(f"    {rms_mm:g} mm  " + "; ".join(cells))
+
+
+def check_false_alarms(seeds: int, seconds: float) -> None:
+    print(f"tremor where there is none, {seconds:g} s, six places each")
+    for is_heard in (True, False):
+        for rate_hz in (None, 2.0, 4.0, 6.0, 8.0):
+            verdicts, floor = [], 0
+            for seed in range(100, 100 + seeds):
+                take = make_playing(seconds, seed, rate_hz)
+                time_s, joints = see(take, None, seed)
+                verdicts += [one.verdict for one in assess(take, time_s, joints, is_heard).values()]
+                for finger in range(len(FINGERS)):
+                    spectrum = take_spectrum(see_tips_from_palm(joints, "right")[:, finger], FPS)
+                    ratio = spectrum.mean / fit_background(spectrum.hertz, spectrum.mean)
+                    floor += bool(np.nanmax(ratio) > 5)
+            counts = {word: verdicts.count(word) for word in ("seen", "none seen", "cannot tell")}
+            print(
+                f"  {'heard' if is_heard else 'sight'}, "
+                f"{f'{rate_hz:g} strokes/s' if rate_hz else 'free playing'}: {counts}; a plain peak of 5 "
+                f"times its background: {floor} of {5 * seeds} fingers"
+            )
+
+
+def check_onsets(seeds: int) -> None:
+    print("onsets in made rooms, 30 s, microphone of camera front")
+    for rate_hz in (None, 2.0, 4.0, 8.0):
+        errors, missed, added, uneven = [], 0, 0, []
+        for seed in range(seeds):
+            take = make_playing(30.0, seed, rate_hz, 0.08)
+            true = true_onsets(take)
+            sound = make_sounds(take)["front"].astype(float)
+            onsets = find_onsets(resample_poly(sound, 1, SOUND_RATE_HZ // RATE_HZ))
+            away = onsets.time_s[:, None] - true
+            nearest = np.abs(away).argmin(axis=1)
+            error = away[np.arange(len(nearest)), nearest]
+            good = np.abs(error) < 0.02
+            errors.append(error[good] - np.median(error[good]))
+            missed += len(true) - len(set(nearest[good]))
+            added += int((~good).sum())
+            found = describe_timing(Heard(onsets, 30.0, "front"))
+            exact = describe_timing(Heard(Onsets(true, np.full(len(true), 99.0)), 30.0, "front"))
+            uneven.append(f"{found.sd_ms:.1f} ({exact.sd_ms:.1f})")
+        every = np.concatenate(errors)
+        print(
+            f"  {f'{rate_hz:g} strokes/s' if rate_hz else 'free playing'}: SD {1e3 * every.std():.2f} ms, "
+            f"95 % within {1e3 * np.percentile(np.abs(every), 95):.1f} ms, missed {missed}, added {added} of "
+            f"{len(every) + missed}; unevenness in ms (true): {', '.join(uneven)}"
+        )
+
+
+def check_individuation(seconds: float) -> None:
+    take = make_playing(seconds, 0)
+    expected = np.full((5, 5), np.nan)
+    for finger in range(5):
+        alone = make_playing(4.0, 0)
+        for name, wave in alone.motion.waves.items():
+            alone.motion.waves[name] = type(wave)(np.zeros(1), np.ones(1), np.zeros(1))
+        alone.motion.moves[:] = []
+        alone.motion.strokes[:] = [Stroke(2.0, finger, 1.0, 0.08, 0.1, 0.12)]
+        time_s = alone.spec.frame_times_s()
+        path = see_tips_from_palm(pose_take(alone, time_s)[1], "right")[:, :, 2]
+        near = (time_s >= 1.85) & (time_s <= 2.1)
+        away = path[near] - path[near].mean(axis=0)
+        expected[finger] = away[:, finger] @ away / (away[:, finger] ** 2).sum()
+    time_s, joints = see(take)
+    kinematics = compute_kinematics(time_s, joints, np.full(joints.shape[:2], JITTER_MM))
+    tips = see_tips_from_palm(kinematics.joints_mm, "right")
+    strokes = find_strokes(time_s, tips, kinematics.measured_sigma_mm[TIP_COLUMNS])
+    for heard in (true_onsets(take), None):
+        found = measure_individuation(time_s, tips, strokes, heard)
+        away = [
+            cell.share - expected[FINGERS.index(cell.striking), FINGERS.index(cell.other)]
+            for cell in found.couplings
+        ]
+        inside = sum(
+            cell.low <= expected[FINGERS.index(cell.striking), FINGERS.index(cell.other)] <= cell.high
+            for cell in found.couplings
+        )
+        known = np.isfinite(away)
+        print(
+            f"individuation, {seconds:g} s, {'heard' if found.heard else 'sight'}: {found.events} strokes of "
+            f"{len(true_onsets(take))}, {known.sum()} of 20 cells known, error mean "
+            f"{np.nanmean(np.abs(away)):.3f}, worst {np.nanmax(np.abs(away)):.3f}; truth within the "
+            f"interval in {inside}"
+        )
+
+
+def make_hand(time_s: np.ndarray, joints: np.ndarray, parameters: dict[str, np.ndarray]) -> HandTrack:
+    return HandTrack(
+        time_s=time_s,
+        betas=np.zeros(10),
+        joints_mm=joints,
+        joint_sigma_mm=np.full(joints.shape[:2], JITTER_MM),
+        residual_px=np.ones((1, *joints.shape[:2])),
+        quality=np.ones(joints.shape[:2]),
+        cameras=("front",),
+        **parameters,
+    )
+
+
+def check_lengths_and_cost() -> None:
+    flat = load_hand_model().pose_arrays(
+        np.zeros(10), np.eye(3)[None], np.tile(np.eye(3), (1, 15, 1, 1)), np.zeros((1, 3))
+    )[1][0]
+    rows = {}
+    for seconds in (20.0, 60.0, 180.0):
+        take = make_playing(seconds, 5, 2.5)
+        time_s, joints = see(take, shake(take.spec.frame_times_s(), 7.0, 1.5, 1))
+        parameters = pose_take(take, time_s[:2])[2]
+        parameters = {key: np.repeat(value[:1], len(time_s), axis=0) for key, value in parameters.items()}
+        hand = make_hand(time_s, joints, parameters)
+        onsets = true_onsets(take)
+        heard = Heard(Onsets(onsets, np.full(len(onsets), 20.0)), seconds, "front")
+        start, cpu = time.perf_counter(), time.process_time()
+        found = describe_playing(hand, "right", measure_hand(hand, "right", None), heard, flat)
+        took, used = time.perf_counter() - start, time.process_time() - cpu
+        index = next(one for one in found["tremor"] if one.site == "index")
+        rows[seconds] = {
+            "tremor Hz": index.frequency_hz,
+            "tremor mm": index.rms_mm,
+            "individuation of the middle finger": found["individuation"].fingers[2].index,
+            "openness": found["features"].openness,
+            "wrist path mm/s": found["features"].wrist_path_mm_s,
+            "unevenness ms": describe_timing(heard).sd_ms,
+        }
+        words = ", ".join(f"{name} {value:.3f}" for name, value in rows[seconds].items())
+        print(f"{seconds:g} s ({len(time_s)} frames): {took:.1f} s, {used:.1f} s CPU for one hand; {words}")
+    for name in rows[180.0]:
+        values = np.array([row[name] for row in rows.values()])
+        print(
+            f"  {name}: differs by at most {100 * np.max(np.abs(values / values[-1] - 1)):.1f} % from 180 s"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    options = parser.parse_args()
+    check_onsets(options.seeds)
+    check_individuation(60.0)
+    check_lengths_and_cost()
+    check_false_alarms(options.seeds, options.seconds)
+    check_tremor(options.seeds, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
