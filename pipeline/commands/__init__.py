@@ -1,0 +1,1 @@
+"""The command line, a file for each command; `add_command` of each adds it."""
