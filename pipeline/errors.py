@@ -54,6 +54,10 @@ class ModelError(RedysError):
     """A hand model or a network's weights are missing or not what they should be."""
 
 
+class DatasetError(RedysError):
+    """A data set, or predictions for it, is not laid out as its makers say."""
+
+
 class RunFolderError(RedysError):
     """A run folder is missing a part, is of another schema, or cannot be written."""
 
