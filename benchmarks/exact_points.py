@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.evaluate import evaluate
+from pipeline.evaluation.made_session import evaluate
 from pipeline.files import write_bytes, write_npz
 from pipeline.hand.model import load_hand_model
 from pipeline.results import write_rig

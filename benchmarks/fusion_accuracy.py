@@ -24,7 +24,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
-from pipeline.evaluate import ORDINARY, SETS, JointErrors, compare_joints
+from pipeline.evaluation.made_session import ORDINARY, SETS, JointErrors, compare_joints
 from pipeline.files import read_json
 from pipeline.fusion.evidence import Evidence, collect
 from pipeline.fusion.fuse import fuse_side

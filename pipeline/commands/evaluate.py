@@ -18,7 +18,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from pipeline.evaluate import evaluate
+    from pipeline.evaluation.made_session import evaluate
     from pipeline.results import RunFolder
 
     evaluation = evaluate(RunFolder(options.run), options.truth)

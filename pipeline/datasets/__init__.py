@@ -1,1 +1,1 @@
-"""Readers of published data sets, each in the layout of its makers; what they give follows `pipeline/conventions.md`."""
+"""Readers of published data sets in their makers' layouts; they give what `pipeline/conventions.md` says."""

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import Cancelled, MeasureError, RunFolderError
-from pipeline.evaluate import evaluate
+from pipeline.evaluation.made_session import evaluate
 from pipeline.files import read_json, write_json, write_npz
 from pipeline.measures.baseline import BUILTIN_BASELINE
 from pipeline.progress import Reporter

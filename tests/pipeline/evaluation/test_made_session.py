@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline.errors import RunFolderError
-from pipeline.evaluate import align, compare_joints, evaluate
+from pipeline.evaluation.alignment import align
+from pipeline.evaluation.made_session import compare_joints, evaluate
 from pipeline.files import read_json
 from pipeline.hand.model import load_hand_model
 from pipeline.results import (

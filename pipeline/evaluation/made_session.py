@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pipeline.errors import RunFolderError
+from pipeline.evaluation.alignment import align
+from pipeline.evaluation.errors import average, measure_acceleration_errors, measure_distances
 from pipeline.files import to_plain, write_json
 from pipeline.hand.joints import JOINTS
 from pipeline.results import (
@@ -222,9 +224,9 @@ def _compare_keypoints(camera: str, view: ViewTrack, true: Truth) -> dict[str, d
     for group, rows in _groups(true, true.sync.to_reference_s(camera, wanted_s)).items():
         part = distance[rows]
         errors[group] = {
-            "mean_px": _mean(part),
+            "mean_px": average(part),
             "median_px": float(np.nanmedian(part)) if np.isfinite(part).any() else float("nan"),
-            "mean_px_20": _mean(part[:, 1:]),
+            "mean_px_20": average(part[:, 1:]),
             "share": float(np.isfinite(part).mean()),
         }
     return errors
@@ -281,39 +283,16 @@ def compare_joints(
     NaN joints are left out and lower ``share``. ``step_s`` is the time between frames.
     """
     rows = np.ones(len(true_mm), dtype=bool) if rows is None else rows
-    difference = estimate_mm - true_mm
-    distance = np.linalg.norm(difference, axis=2)[rows]
-    bend = np.full_like(difference, np.nan)
-    if len(difference) > 2:
-        bend[1:-1] = np.diff(difference, 2, axis=0) / step_s**2 / 1e3
-    aligned = np.linalg.norm(align(estimate_mm[rows], true_mm[rows]) - true_mm[rows], axis=2)
+    distance = measure_distances(estimate_mm[rows], true_mm[rows])
+    aligned = measure_distances(align(estimate_mm[rows], true_mm[rows]), true_mm[rows])
+    time_s = step_s * np.arange(len(true_mm))
+    acceleration = measure_acceleration_errors(estimate_mm, true_mm, time_s)[rows]
     return JointErrors(
-        mpjpe_mm=_mean(distance),
-        pa_mpjpe_mm=_mean(aligned),
-        acceleration_m_s2=_mean(np.linalg.norm(bend, axis=2)[rows]),
+        mpjpe_mm=average(distance),
+        pa_mpjpe_mm=average(aligned),
+        acceleration_m_s2=average(acceleration),
         share=float(np.isfinite(distance).mean()) if distance.size else 0.0,
     )
-
-
-def align(estimate: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Each frame (T, J, 3) after its best similarity onto the true one (Umeyama 1991); NaN stays NaN.
-
-    Frames with fewer than three joints cannot be aligned and become NaN.
-    """
-    seen = np.isfinite(estimate).all(axis=2) & np.isfinite(true).all(axis=2)
-    weight = seen[..., None] / np.maximum(seen.sum(axis=1), 1)[:, None, None]
-    a, b = np.where(seen[..., None], estimate, 0.0), np.where(seen[..., None], true, 0.0)
-    centre_a, centre_b = (weight * a).sum(axis=1), (weight * b).sum(axis=1)
-    a, b = a - centre_a[:, None], b - centre_b[:, None]
-    u, size, vt = np.linalg.svd(np.einsum("tji,tjk->tik", weight * b, a))
-    sign = np.ones_like(size)
-    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
-    turn = (u * sign[:, None]) @ vt
-    spread = (weight * a**2).sum(axis=(1, 2))
-    scale = (size * sign).sum(axis=1) / np.where(spread > 0, spread, 1.0)
-    moved = scale[:, None, None] * np.einsum("tik,tjk->tji", turn, a) + centre_b[:, None]
-    enough = seen.sum(axis=1) >= 3
-    return np.where(seen[..., None] & enough[:, None, None], moved, np.nan)
 
 
 def _triangulate_plainly(
@@ -358,19 +337,13 @@ def _compare_angles(estimate_mm: np.ndarray, true: Truth) -> dict[str, Any]:
     degrees = np.degrees((difference + np.pi) % (2 * np.pi) - np.pi)
 
     def rmse(part: np.ndarray) -> float:
-        return float(np.sqrt(_mean(part**2)))
+        return float(np.sqrt(average(part**2)))
 
     groups = _groups(true, true.time_s)
     return {
         "rmse_deg": {group: rmse(degrees[rows]) for group, rows in groups.items()},
         "by_angle": {angle: rmse(degrees[:, column]) for column, angle in enumerate(ANGLES)},
     }
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of what is there; NaN if nothing is."""
-    there = values[np.isfinite(values)]
-    return float(there.mean()) if there.size else float("nan")
 
 
 # --- the table -------------------------------------------------------------------------------------

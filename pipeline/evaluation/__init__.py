@@ -1,0 +1,1 @@
+"""How far estimates lie from the truth: errors and their definitions, data sets, and made sessions."""
