@@ -11,11 +11,22 @@ import os
 import select
 import sys
 
-from pipeline.commands import baseline, evaluate, export, hand_model, models, overlay, rig, run, synth
+from pipeline.commands import (
+    baseline,
+    evaluate,
+    export,
+    hand_model,
+    models,
+    overlay,
+    reliability,
+    rig,
+    run,
+    synth,
+)
 from pipeline.commands.terminal import print_json
 from pipeline.errors import Cancelled, RedysError
 
-COMMANDS = (run, synth, evaluate, overlay, export, baseline, rig, models, hand_model)
+COMMANDS = (run, synth, evaluate, overlay, export, baseline, reliability, rig, models, hand_model)
 """In the order of the help."""
 
 EXIT_ERROR = 2

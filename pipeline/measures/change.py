@@ -1,23 +1,21 @@
 """Two visits of one person: what changed, with its interval, and what may be said of it.
 
 Four verdicts: "better", "worse", "no detectable change", "cannot tell". A change is only called one past the
-smallest detectable change (MDC95) of a reliability study *and* with an interval that leaves out 0. Without
-such a study the verdict is "cannot tell": a recording's own interval does not know how a person differs
-from day to day.
+smallest detectable change of a reliability study *and* with an interval that leaves out 0. Without such a
+study, or with one of other recordings than these, the verdict is "cannot tell": a recording's own interval
+does not know how a person differs from day to day.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Literal, cast
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from pipeline.errors import MeasureError
-from pipeline.files import read_json, write_json
 from pipeline.hand.joints import Side
-from pipeline.measures.summary_types import NAN, AngleSummary, Headline, SideSummary, Summary, from_plain
+from pipeline.measures.reliability_types import FAR_SHARE, WORK_OUT_AGAIN, Reliability, list_mismatches
+from pipeline.measures.summary_types import NAN, AngleSummary, Headline, SideSummary, Summary
 
 ChangeVerdict = Literal["better", "worse", "no detectable change", "cannot tell"]
 
@@ -25,31 +23,10 @@ NOT_ESTABLISHED = "Measurement error for this measure has not been established."
 NOT_COMPARABLE = "The two recordings are not comparable; see the warnings."
 WITHHELD = "It could not be measured at both visits."
 POOR_QUALITY = "The quality check of one recording failed."
+NO_INTERVAL_OF_SHARE = "There is no interval of this share, so no verdict."
+OTHER_STUDY = "The reliability study was made with other recordings than these."
+NO_CONDITIONS = "The reliability file does not say what its recordings were like."
 NO_DIRECTION = "It changed by more than its measurement error, but neither direction is better."
-
-RELIABILITY_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Smallest detectable changes from a test-retest study.
-
-    Attributes
-    ----------
-    mdc95 : dict of float
-        ``2.77 * SEM`` by headline or angle id, in the measure's own unit.
-    n_people : int
-        People in the study.
-    provenance : str
-        Who was recorded, how, how far apart.
-    schema_version : int
-        `RELIABILITY_VERSION`.
-    """
-
-    mdc95: dict[str, float]
-    n_people: int
-    provenance: str
-    schema_version: int = RELIABILITY_VERSION
 
 
 @dataclass(frozen=True)
@@ -64,8 +41,9 @@ class Change:
         ``difference`` is after minus before; NaN = withheld.
     low, high : float
         95 % interval of the difference, within the two recordings only.
-    mdc95 : float
-        Smallest detectable change; NaN = not established.
+    limit : float
+        Smallest detectable change (`pipeline.measures.reliability_types.MeasureReliability.limit95`); NaN =
+        not established for such recordings.
     verdict : str
         One of the four.
     reason : str
@@ -80,7 +58,7 @@ class Change:
     difference: float
     low: float
     high: float
-    mdc95: float
+    limit: float
     verdict: ChangeVerdict
     reason: str
 
@@ -119,6 +97,9 @@ class Comparison:
         What does not agree, in words.
     sides : dict of SideChange
         Hands measured at both visits.
+    study_obstacles : dict of tuple of str
+        By hand, why the reliability study that was given does not hold for these recordings; without an entry
+        it does, or none was given.
     """
 
     before: str
@@ -126,34 +107,7 @@ class Comparison:
     is_comparable: bool
     warnings: tuple[str, ...]
     sides: dict[Side, SideChange] = field(default_factory=dict)
-
-
-def read_reliability(path: Path) -> Reliability:
-    """Read a reliability file.
-
-    Raises
-    ------
-    MeasureError
-        It is no such file, or of another schema.
-    RunFolderError
-        It is missing or broken.
-    """
-    raw = read_json(path)
-    try:
-        found = cast(Reliability, from_plain(Reliability, raw))
-        if found.schema_version != RELIABILITY_VERSION or any(not v > 0 for v in found.mdc95.values()):
-            raise ValueError("another schema, or an MDC95 that is not positive")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MeasureError(
-            f"{Path(path).name} is not a reliability file of this program ({error}).",
-            'It needs "mdc95" (measure: value), "n_people" and "provenance".',
-        ) from error
-    return found
-
-
-def write_reliability(path: Path, reliability: Reliability) -> None:
-    """Write a reliability file, whole or not at all."""
-    write_json(path, asdict(reliability))
+    study_obstacles: dict[Side, tuple[str, ...]] = field(default_factory=dict)
 
 
 def compare(before: Summary, after: Summary, reliability: Reliability | None = None) -> Comparison:
@@ -167,17 +121,16 @@ def compare(before: Summary, after: Summary, reliability: Reliability | None = N
         From a test-retest study; without it no verdict but "cannot tell" is given.
     """
     warnings = find_differences(before, after)
-    obstacle = ""
-    if "failed" in (before.quality.verdict, after.quality.verdict):
-        obstacle = POOR_QUALITY
-    elif warnings:
-        obstacle = NOT_COMPARABLE
-    sides: dict[Side, SideChange] = {
-        side: _compare_side(before.sides[side], after.sides[side], reliability, obstacle)
-        for side in before.sides
-        if side in after.sides
-    }
-    return Comparison(before.visit, after.visit, not warnings, warnings, sides)
+    common = [side for side in before.sides if side in after.sides]
+    obstacles = (
+        {side: find_study_obstacles(reliability, after, side) for side in common} if reliability else {}
+    )
+    sides: dict[Side, SideChange] = {}
+    for side in common:
+        judge = _Judge(reliability, _find_obstacle(before, after, warnings), bool(obstacles.get(side)))
+        sides[side] = _compare_side(before.sides[side], after.sides[side], judge)
+    found = {side: why for side, why in obstacles.items() if why}
+    return Comparison(before.visit, after.visit, not warnings, warnings, sides, found)
 
 
 def find_differences(before: Summary, after: Summary) -> tuple[str, ...]:
@@ -185,31 +138,55 @@ def find_differences(before: Summary, after: Summary) -> tuple[str, ...]:
     warnings = []
     if before.subject != after.subject:
         warnings.append(f"The recordings are of different people: {before.subject} and {after.subject}.")
-    for key in dict.fromkeys([*before.comparability, *after.comparability]):
-        then, now = before.comparability.get(key, "not stated"), after.comparability.get(key, "not stated")
-        if then != now:
-            warnings.append(f"The {key} differs: {then} before, {now} after.")
+    warnings += list_mismatches(before.comparability, after.comparability)
     if not set(before.sides) & set(after.sides):
         warnings.append("No hand was measured at both visits.")
     return tuple(warnings)
 
 
-def _compare_side(
-    before: SideSummary, after: SideSummary, reliability: Reliability | None, obstacle: str
-) -> SideChange:
-    headlines = tuple(
-        _judge(_headline_change(a, b), reliability, obstacle, a.worse)
-        for a, b in _pair(before.headlines, after.headlines)
+def find_study_obstacles(reliability: Reliability, summary: Summary, side: Side) -> tuple[str, ...]:
+    """Why a reliability study does not hold for a recording's hand, in words; empty if it does."""
+    if not reliability.conditions:
+        return (f"{NO_CONDITIONS} {WORK_OUT_AGAIN}",)
+    words = ("in the reliability study", "here")
+    found = list_mismatches(reliability.conditions, summary.comparability, words)
+    if side not in reliability.hands:
+        found += (f"No {side} hand is in the reliability study.",)
+    return found
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What verdicts of one hand rest on; ``obstacle`` is why there can be none, whatever the study says."""
+
+    reliability: Reliability | None
+    obstacle: str
+    is_other_study: bool
+
+    def decide(self, change: Change, worse: str) -> Change:
+        limit = self.reliability.limit_of(change.id) if self.reliability and not self.is_other_study else NAN
+        obstacle = self.obstacle
+        if not obstacle and self.is_other_study:
+            obstacle = OTHER_STUDY
+        verdict, reason = _decide(change, limit, obstacle, worse)
+        return replace(change, limit=limit, verdict=verdict, reason=reason)
+
+
+def _find_obstacle(before: Summary, after: Summary, warnings: tuple[str, ...]) -> str:
+    if "failed" in (before.quality.verdict, after.quality.verdict):
+        return POOR_QUALITY
+    return NOT_COMPARABLE if warnings else ""
+
+
+def _compare_side(before: SideSummary, after: SideSummary, judge: _Judge) -> SideChange:
+    angles = _pair(before.angles, after.angles)
+    return SideChange(
+        headlines=tuple(
+            judge.decide(_headline_change(a, b), a.worse) for a, b in _pair(before.headlines, after.headlines)
+        ),
+        angles=tuple(judge.decide(_angle_change(a, b), _worse_way(a, b)) for a, b in angles),
+        postures=tuple(judge.decide(_posture_change(a, b), "higher") for a, b in angles),
     )
-    angles = tuple(
-        _judge(_angle_change(a, b), reliability, obstacle, _worse_way(a, b))
-        for a, b in _pair(before.angles, after.angles)
-    )
-    postures = tuple(
-        _judge(_posture_change(a, b), reliability, obstacle, "higher")
-        for a, b in _pair(before.angles, after.angles)
-    )
-    return SideChange(headlines, angles, postures)
 
 
 def _pair(before: Iterable, after: Iterable) -> list[tuple]:
@@ -233,7 +210,7 @@ def _angle_change(a: AngleSummary, b: AngleSummary) -> Change:
 
 def _posture_change(a: AngleSummary, b: AngleSummary) -> Change:
     first, second = ((100.0 * angle.far_share, NAN, NAN) for angle in (a, b))
-    return _difference(f"{a.angle}_far_share", a.label, "%", first, second)
+    return _difference(f"{a.angle}{FAR_SHARE}", a.label, "%", first, second)
 
 
 def _worse_way(a: AngleSummary, b: AngleSummary) -> str:
@@ -254,28 +231,25 @@ def _difference(
     return Change(name, label, unit, a[0], b[0], difference, low, high, NAN, "cannot tell", "")
 
 
-def _judge(change: Change, reliability: Reliability | None, obstacle: str, worse: str) -> Change:
-    mdc = reliability.mdc95.get(change.id, NAN) if reliability else NAN
-    verdict, reason = _decide(change, mdc, obstacle, worse)
-    return Change(**{**vars(change), "mdc95": mdc, "verdict": verdict, "reason": reason})
-
-
-def _decide(change: Change, mdc: float, obstacle: str, worse: str) -> tuple[ChangeVerdict, str]:
+def _decide(change: Change, limit: float, obstacle: str, worse: str) -> tuple[ChangeVerdict, str]:
     if not math.isfinite(change.difference):
         return "cannot tell", WITHHELD
     if obstacle:
         return "cannot tell", obstacle
-    if math.isnan(mdc):
+    if math.isnan(limit):
         return "cannot tell", NOT_ESTABLISHED
     if math.isnan(change.low) or math.isnan(change.high):
-        return "cannot tell", "A recording is too short for an interval."
-    if abs(change.difference) <= mdc or change.low <= 0 <= change.high:
+        is_share = change.id.endswith(FAR_SHARE)
         return (
-            "no detectable change",
-            f"Within the smallest detectable change of {mdc:.3g} {change.unit}".strip(),
+            "cannot tell",
+            NO_INTERVAL_OF_SHARE if is_share else "A recording is too short for an interval.",
         )
+    smallest = f"the smallest detectable change of {limit:.3g} {change.unit}".strip().replace(" °", "°")
+    if abs(change.difference) <= limit:
+        return "no detectable change", f"Within {smallest}."
+    if change.low <= 0 <= change.high:
+        return "no detectable change", f"Past {smallest}, but the interval holds 0."
     if not worse:
         return "cannot tell", NO_DIRECTION
     is_worse = (change.difference > 0) == (worse == "higher")
-    reason = f"Past the smallest detectable change of {mdc:.3g} {change.unit}".strip()
-    return ("worse" if is_worse else "better"), reason
+    return ("worse" if is_worse else "better"), f"Past {smallest}."

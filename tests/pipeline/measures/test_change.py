@@ -5,18 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.errors import MeasureError
 from pipeline.measures.change import (
     NOT_COMPARABLE,
     NOT_ESTABLISHED,
     POOR_QUALITY,
     WITHHELD,
-    Reliability,
     compare,
-    read_reliability,
-    write_reliability,
 )
 from pipeline.measures.quality_types import QualityReport
+from pipeline.measures.reliability_types import MeasureReliability, Reliability
 from pipeline.measures.summary import (
     HEADLINES,
     AngleSummary,
@@ -56,7 +53,14 @@ def change_of(found, name):
     return {change.id: change for change in (*side.headlines, *side.angles)}[name]
 
 
-STUDY = Reliability({"smoothness": 0.5, "ring_pip_flexion": 8.0, "jerk_p95": 0.1}, 20, "made for a test")
+LIMITS = {"smoothness": 0.5, "ring_pip_flexion": 8.0, "jerk_p95": 0.1}
+STUDY = Reliability(
+    {name: MeasureReliability(name, name, "", 20, limit95=limit) for name, limit in LIMITS.items()},
+    20,
+    "made for a test",
+    hands={"right": 20},
+    conditions=KEY,
+)
 
 
 def test_without_a_reliability_study_nothing_is_called_a_change():
@@ -73,7 +77,7 @@ def test_without_a_reliability_study_nothing_is_called_a_change():
 def test_past_the_smallest_detectable_change_there_is_a_verdict(after, verdict):
     found = change_of(compare(visit("a"), visit("b", after), STUDY), "smoothness")
     assert found.verdict == verdict
-    assert found.mdc95 == 0.5
+    assert found.limit == 0.5
 
 
 def test_an_interval_that_holds_0_is_no_detectable_change_however_large_the_difference():
@@ -147,13 +151,3 @@ def test_only_hands_measured_at_both_visits_are_compared():
     found = compare(visit("a"), other)
     assert found.sides == {}
     assert "No hand was measured at both visits." in found.warnings
-
-
-def test_a_reliability_file_survives_and_a_wrong_one_is_named(tmp_path):
-    path = tmp_path / "reliability.json"
-    write_reliability(path, STUDY)
-    assert read_reliability(path) == STUDY
-    for text in ('{"mdc95": {"smoothness": -1}, "n_people": 3, "provenance": ""}', '{"a": 1}', "[]"):
-        path.write_text(text)
-        with pytest.raises(MeasureError, match=r"reliability\.json"):
-            read_reliability(path)
