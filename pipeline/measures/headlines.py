@@ -154,7 +154,7 @@ def _jerk_over(found: HandMeasures, baseline: Baseline | None, draws: Draws) -> 
     limit = p95[TIP_COLUMNS]
     share = float(np.isfinite(jerk).mean())
     if not np.isfinite(limit).all() and share > 0:
-        return _withheld(NO_REFERENCE, share)
+        return _withheld(baseline.posture_only or NO_REFERENCE, share)
     over = np.where(np.isfinite(jerk), 100.0 * (jerk > limit), np.nan)
     number = _mean_number(_quiet(np.nanmean, over, axis=1), share, draws)
     return _explain(number, found.kinematics.reasons)

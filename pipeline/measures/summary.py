@@ -212,6 +212,8 @@ def _state_notes(settings: SessionSettings, baseline: Baseline) -> tuple[str, ..
     notes = [SIGN_NOTE, INTERVAL_NOTE, PURPOSE_NOTE]
     if baseline.simulated:
         notes.insert(0, SIMULATED_NOTE)
+    if baseline.posture_only:
+        notes.append(f"The reference is of postures alone. {baseline.posture_only}")
     if settings.task != baseline.task:
         notes.append(
             f"The task is {settings.task}, the reference's is {baseline.task}: read every z with care."
@@ -487,14 +489,17 @@ def _compare_jerk(found: HandMeasures, baseline: Baseline) -> tuple[JointJerk, .
     movement = found.kinematics
     p50, p95 = baseline.jerk_reference()
     scores = score_jerk_against(movement.jerk, movement.jerk_noise, p50, p95)
+    missing = baseline.posture_only or NO_REFERENCE
     return tuple(
-        _compare_joint(joint, movement.jerk[:, i], movement.jerk_noise[:, i], p50[i], p95[i], scores[:, i])
+        _compare_joint(
+            joint, movement.jerk[:, i], movement.jerk_noise[:, i], p50[i], p95[i], scores[:, i], missing
+        )
         for i, joint in enumerate(JOINTS)
     )
 
 
 def _compare_joint(
-    joint: str, jerk: np.ndarray, noise: np.ndarray, p50: float, p95: float, scores: np.ndarray
+    joint: str, jerk: np.ndarray, noise: np.ndarray, p50: float, p95: float, scores: np.ndarray, missing: str
 ) -> JointJerk:
     known = np.isfinite(jerk)
     if known.mean() < MIN_VALID_SHARE:
@@ -503,7 +508,7 @@ def _compare_joint(
     noise_now = float(np.nanmedian(noise[known])) if np.isfinite(noise[known]).any() else NAN
     note = ""
     if not np.isfinite(p95):
-        note = NO_REFERENCE
+        note = missing
     elif p95 - p50 <= MIN_SPREAD_NOISES * np.nan_to_num(noise_now):
         note = "Withheld: this recording's noise is as large as the reference's movement of this joint."
     share, score = (NAN, NAN) if note else (float((jerk[known] > p95).mean()), float(scores[known].mean()))
