@@ -21,12 +21,13 @@ from pipeline.commands import (
     reliability,
     rig,
     run,
+    score,
     synth,
 )
 from pipeline.commands.terminal import print_json
 from pipeline.errors import Cancelled, RedysError
 
-COMMANDS = (run, synth, evaluate, overlay, export, baseline, reliability, rig, models, hand_model)
+COMMANDS = (run, synth, evaluate, score, overlay, export, baseline, reliability, rig, models, hand_model)
 """In the order of the help."""
 
 EXIT_ERROR = 2

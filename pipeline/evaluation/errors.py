@@ -41,6 +41,7 @@ def count_correct(distances: np.ndarray, wanted: np.ndarray, threshold_mm: float
     wanted : ndarray (T, J) bool
         The points that the truth has.
     threshold_mm : float
+        The largest distance that counts as correct.
     """
     if not wanted.any():
         return float("nan")
@@ -87,6 +88,7 @@ def measure_acceleration_errors(
     Parameters
     ----------
     estimate_mm, true_mm : ndarray (T, J, 3)
+        Corresponding points.
     time_s : ndarray (T,), optional
         The frames' own times, rising. With them the result is in m/s² (second divided differences, so
         frames need not be evenly spaced), and NaN where a step is over 1.5 times the usual one. Without them

@@ -1,0 +1,62 @@
+"""``score``: predictions against the truth of a data set, with what each number means."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.hand.joints import JOINTS
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.scores import ScoreCard
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """Add it to the command line."""
+    parser = commands.add_parser("score", help="hold predictions against the truth of a data set")
+    layouts = parser.add_subparsers(required=True, metavar="LAYOUT")
+    arrays = layouts.add_parser(
+        "arrays",
+        help="any data set: two .npz of joints_mm (T, 21, 3) or (T, 2, 21, 3), and vertices_mm, time_s, clip",
+    )
+    arrays.add_argument("--truth", type=Path, required=True)
+    arrays.add_argument("--root", choices=JOINTS, default="wrist", help="for root-relative numbers")
+    freihand = layouts.add_parser("freihand", help="FreiHAND's folder and its pred.json: [xyz, verts] in m")
+    freihand.add_argument("folder", type=Path)
+    freihand.add_argument("--split", choices=("training", "evaluation"), default="evaluation")
+    interhand = layouts.add_parser(
+        "interhand",
+        help="InterHand2.6M's folder; .npz of number (M,), joints_mm (M, 2, 21, 3) or (M, 42, 3)",
+    )
+    interhand.add_argument("folder", type=Path)
+    interhand.add_argument("--split", choices=("train", "val", "test"), default="test")
+    interhand.add_argument("--subset", choices=("all", "human_annot", "machine_annot"), default="all")
+    for layout, work in ((arrays, _score_arrays), (freihand, _score_freihand), (interhand, _score_interhand)):
+        layout.add_argument("--predictions", type=Path, required=True)
+        layout.add_argument("--json", type=Path, help="write the figures with their definitions there, too")
+        layout.set_defaults(work=work)
+
+
+def _score_arrays(options: argparse.Namespace) -> None:
+    from pipeline.evaluation.data_sets import score_arrays
+
+    _tell(score_arrays(options.truth, options.predictions, options.root), options)
+
+
+def _score_freihand(options: argparse.Namespace) -> None:
+    from pipeline.evaluation.data_sets import score_freihand
+
+    _tell(score_freihand(options.folder, options.predictions, options.split), options)
+
+
+def _score_interhand(options: argparse.Namespace) -> None:
+    from pipeline.evaluation.data_sets import score_interhand
+
+    _tell(score_interhand(options.folder, options.predictions, options.split, options.subset), options)
+
+
+def _tell(card: ScoreCard, options: argparse.Namespace) -> None:
+    print(card.to_text(), end="")
+    if options.json:
+        card.write(options.json)
