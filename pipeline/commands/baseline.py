@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.commands.terminal import listen_for_signals, make_plain_listener
 from pipeline.progress import Reporter
+
+if TYPE_CHECKING:
+    from pipeline.measures.baseline import Baseline
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -19,7 +23,15 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     build.add_argument("--name", default="local baseline", help="what reports call it")
     build.add_argument("--licence", default="not stated")
     build.add_argument("--provenance", default="not stated", help="who was recorded, how, when")
+    build.add_argument("--version", default="1", help="of this reference, as you count")
     build.set_defaults(work=_build_baseline)
+    furelise = actions.add_parser(
+        "furelise", help="postures of 15 elite pianists, from the FürElise data set"
+    )
+    furelise.add_argument("folder", type=Path, metavar="DIR", help="with metadata.json and dataset/")
+    furelise.add_argument("--out", type=Path, required=True)
+    furelise.add_argument("--version", default="1", help="of this reference, as you count")
+    furelise.set_defaults(work=_build_furelise)
     simulate = actions.add_parser("simulate", help="make the built-in reference anew, from made people")
     simulate.add_argument("--people", type=int, default=24)
     simulate.add_argument("--seconds", type=float, default=5.0)
@@ -31,7 +43,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 
 def _build_baseline(options: argparse.Namespace) -> None:
-    from pipeline.measures.baseline import build_baseline, describe_baseline, write_baseline
+    from pipeline.measures.baseline import build_baseline
     from pipeline.results import RunFolder
     from pipeline.run import run_session
 
@@ -43,19 +55,36 @@ def _build_baseline(options: argparse.Namespace) -> None:
             print(f"{number} of {len(options.sessions)}: {path}", flush=True)
             run = run_session(path, path / "run", is_cancelled=cancelled.is_set)
         runs.append(run)
-    baseline = build_baseline(runs, name=options.name, licence=options.licence, provenance=options.provenance)
-    write_baseline(options.out, baseline)
+    baseline = build_baseline(
+        runs,
+        name=options.name,
+        licence=options.licence,
+        provenance=options.provenance,
+        version=options.version,
+    )
+    _keep(options.out, baseline)
+
+
+def _build_furelise(options: argparse.Namespace) -> None:
+    from pipeline.datasets.furelise import build_furelise
+
+    cancelled = listen_for_signals()
+    report = Reporter("baseline", make_plain_listener(), cancelled.is_set)
+    _keep(options.out, build_furelise(options.folder, report, options.version))
+
+
+def _keep(out: Path, baseline: Baseline) -> None:
+    from pipeline.measures.baseline import describe_baseline, write_baseline
+
+    write_baseline(out, baseline)
     print(describe_baseline(baseline))
-    print(f"Done: {options.out}")
+    print(f"Done: {out}")
 
 
 def _simulate_baseline(options: argparse.Namespace) -> None:
-    from pipeline.measures.baseline import BUILTIN_BASELINE, describe_baseline, write_baseline
+    from pipeline.measures.baseline import BUILTIN_BASELINE
     from pipeline.synth.people import build_simulated_baseline
 
     out = options.out or BUILTIN_BASELINE
     report = Reporter("baseline", make_plain_listener())
-    baseline = build_simulated_baseline(options.folder, report, options.people, options.seconds)
-    write_baseline(out, baseline)
-    print(describe_baseline(baseline))
-    print(f"Done: {out}")
+    _keep(out, build_simulated_baseline(options.folder, report, options.people, options.seconds))
