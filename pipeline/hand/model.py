@@ -145,6 +145,22 @@ def load_hand_model(models_dir: Path | None = None) -> HandModel:
     return _load(Path(models_dir or get_settings().models_dir).resolve())
 
 
+def read_mean_pose(models_dir: Path | None = None) -> np.ndarray:
+    """MANO's mean pose (15, 3), axis-angle in rad from the flat hand, from the user's ``MANO_RIGHT.pkl``.
+
+    Raises
+    ------
+    ModelError
+        The file is not there: the built-in hand has no mean pose.
+    """
+    path = Path(models_dir or get_settings().models_dir).resolve() / "mano" / "MANO_RIGHT.pkl"
+    if not path.is_file():
+        raise ModelError(
+            f"{path} is missing.", "Register with MANO's makers and put their MANO_RIGHT.pkl there."
+        )
+    return np.asarray(_read_mano(path)["hands_mean"], dtype=float).reshape(15, 3)
+
+
 @functools.lru_cache(maxsize=4)
 def _load(models_dir: Path) -> HandModel:
     mano, builtin = models_dir / "mano" / "MANO_RIGHT.pkl", models_dir / "builtin" / "hand.npz"
