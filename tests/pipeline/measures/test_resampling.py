@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from pipeline.measures.resampling import bound_mean, bound_quantile, draw_blocks
+from pipeline.measures.resampling import _draw_quantiles, bound_mean, bound_quantile, draw_blocks
 
 
 def walk(seed, frames=3600, keep=0.95):
@@ -57,3 +59,15 @@ def test_quantiles_of_several_series_together_are_those_of_all_values(share):
     value = float(np.quantile(values, share))
     found = bound_quantile(values, draw_blocks(3600, 60.0), share, value)
     assert found.low < value < found.high
+
+
+@given(st.integers(0, 1000), st.integers(1, 300), st.sampled_from([0.0, 0.05, 0.5, 0.95, 1.0]))
+def test_quantiles_of_draws_are_those_of_counting_one_by_one(seed, size, share):
+    random = np.random.default_rng(seed)
+    counts = random.integers(0, 4, (7, 40)).astype(np.float32)
+    counts[:, 0] += 1
+    ordered, sample = np.sort(random.normal(size=size).round(1)), random.integers(0, 40, size)
+    sample[random.integers(size)] = 0  # no draw is without any value
+    running = np.cumsum(counts[:, sample], axis=1)
+    plain = ordered[(running >= share * running[:, -1:]).argmax(axis=1)]
+    assert (_draw_quantiles(counts, sample, ordered, share) == plain).all()
