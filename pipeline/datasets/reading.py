@@ -68,7 +68,7 @@ def read_npz_of(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise DatasetError(f"{path} is missing.", "Give the path of an .npz file.") from error
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise DatasetError(
             f"{path} is no .npz of plain arrays ({error}).", "Write it with numpy.savez."
         ) from error
