@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commands.terminal import listen_for_signals, make_plain_listener
+from pipeline.errors import DatasetError
 from pipeline.progress import Reporter
 
 if TYPE_CHECKING:
@@ -32,6 +33,19 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     furelise.add_argument("--out", type=Path, required=True)
     furelise.add_argument("--version", default="1", help="of this reference, as you count")
     furelise.set_defaults(work=_build_furelise)
+    pianomotion = actions.add_parser(
+        "pianomotion", help="postures of pianists, from the PianoMotion10M data set"
+    )
+    pianomotion.add_argument("folder", type=Path, metavar="DIR", help="with annotation/")
+    pianomotion.add_argument("--out", type=Path, required=True)
+    pianomotion.add_argument(
+        "--pose",
+        choices=("absolute", "from-mean"),
+        help="what its poses start from: the flat hand, or MANO's mean pose; without it, what either makes "
+        "of the data is printed and nothing is written",
+    )
+    pianomotion.add_argument("--version", default="1", help="of this reference, as you count")
+    pianomotion.set_defaults(work=_build_pianomotion)
     simulate = actions.add_parser("simulate", help="make the built-in reference anew, from made people")
     simulate.add_argument("--people", type=int, default=24)
     simulate.add_argument("--seconds", type=float, default=5.0)
@@ -71,6 +85,34 @@ def _build_furelise(options: argparse.Namespace) -> None:
     cancelled = listen_for_signals()
     report = Reporter("baseline", make_plain_listener(), cancelled.is_set)
     _keep(options.out, build_furelise(options.folder, report, options.version))
+
+
+def _build_pianomotion(options: argparse.Namespace) -> None:
+    from pipeline.datasets.pianomotion import (
+        build_pianomotion,
+        describe_conventions,
+        list_sequences,
+        require_mano,
+    )
+    from pipeline.hand.model import load_hand_model, read_mean_pose
+
+    sequences = list_sequences(options.folder)
+    model = load_hand_model()
+    require_mano(model)
+    mean_pose = read_mean_pose()
+    if options.pose is None:
+        print(describe_conventions(sequences, model, mean_pose))
+        raise DatasetError(
+            "PianoMotion10M does not publish what its poses start from, so nothing is written.",
+            "Choose --pose absolute or --pose from-mean by the lines above: the one with hardly anything "
+            "beyond what joints can do and with the less twisted hinges.",
+        )
+    cancelled = listen_for_signals()
+    report = Reporter("baseline", make_plain_listener(), cancelled.is_set)
+    _keep(
+        options.out,
+        build_pianomotion(options.folder, options.pose, model, mean_pose, report, options.version),
+    )
 
 
 def _keep(out: Path, baseline: Baseline) -> None:
