@@ -97,7 +97,7 @@ def _posture_numbers(
     valid = known.any(axis=1)
     share = float(known[:, known.any(axis=0)].mean()) if known.any() else 0.0
     inside = np.where(valid, 100.0 * marked.any(axis=1), np.nan)
-    starts = np.searchsorted(found.kinematics.time_s, [bout.start_s for bout in bouts])
+    starts = np.searchsorted(found.kinematics.time_s, [bout.start_s for bout in bouts if bout.begun])
     per_frame = np.where(valid, np.bincount(starts, minlength=len(valid)).astype(float), np.nan)
     per_minute = per_frame * 60.0 * found.kinematics.fps
     return {

@@ -1,9 +1,9 @@
 """Speed, acceleration and jerk of the joints, each with its noise (seed 000 section 9).
 
-Derivatives are those of a local polynomial (Savitzky and Golay 1964), its window fixed in ms, so that
-recordings at different frame rates are measured alike. The window's last sample on either side counts with
-the share of it that lies inside, which at 60 frames/s gives scipy's ``savgol_coeffs`` exactly and elsewhere
-the same band.
+Derivatives are those of a local polynomial (Savitzky and Golay 1964), its window stated in ms for 60 frames/s
+and elsewhere as long as keeps the same band (2 to 5 % shorter above), so that recordings at different frame
+rates are measured alike. The window's last sample on either side counts with the share of it that lies
+inside; at 60 frames/s this is scipy's ``savgol_coeffs`` exactly.
 
 Noise: a linear filter turns independent noise ``sigma`` into ``sigma * ||kernel||``; with 1 mm per axis at
 60 frames/s that is 0.92 m/s² and 26 m/s³ per axis. The sigma is the jitter that the recording itself shows
@@ -18,6 +18,7 @@ over the ends of the recording, the derivative is NaN.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import binary_dilation, correlate1d, label
+from scipy.optimize import brentq
 
 from pipeline.errors import MeasureError
 from pipeline.fusion.options import FusionOptions
@@ -35,6 +37,9 @@ ACCELERATION_WINDOW_S = 11 / 60
 ACCELERATION_ORDER = 4
 JERK_WINDOW_S = 15 / 60
 JERK_ORDER = 5
+
+BAND_FPS = 60.0
+"""The windows hold for this frame rate; at others they are as long as keeps the same band."""
 
 MAX_GAP_S = 0.1
 """Frames missing for longer than this stay missing."""
@@ -54,6 +59,7 @@ FILTER_NAME = (
 _FPS_TOLERANCE = 0.99
 _TIME_ROUNDING_S = 1.1e-3
 _MAX_NOISE_GAIN = 2.0
+_WINDOW_SHARES = (0.7, 1.2)
 _HAMPEL_WINDOW_S = 7 / 60
 _HAMPEL_MADS = 3 * 1.4826
 _HAMPEL_FLOOR_MM = 3.0
@@ -163,7 +169,7 @@ class Kernel:
     order, derivative : int
         Of the polynomial, and of the derivative.
     window_s : float
-        Length of the window.
+        Length of the window at `BAND_FPS`.
     """
 
     weights: np.ndarray
@@ -180,8 +186,17 @@ class Kernel:
 
 
 def make_kernel(fps: float, window_s: float, order: int, derivative: int) -> Kernel:
-    """The kernel of a derivative for a window of ``window_s`` at ``fps`` frames a second."""
-    half = window_s * fps / 2
+    """The kernel of a derivative at ``fps`` frames a second, for a window of ``window_s`` at `BAND_FPS`.
+
+    At another rate the window is as long as keeps the same band: with more samples in it, the same length
+    takes up to a fifth more of the movement at 10 Hz.
+    """
+    return _shape_kernel(fps, window_s, _match_band(fps, window_s, order, derivative), order, derivative)
+
+
+def _shape_kernel(fps: float, window_s: float, length_s: float, order: int, derivative: int) -> Kernel:
+    """The kernel of a window of ``length_s``, named by the ``window_s`` that was asked for."""
+    half = length_s * fps / 2
     reach = max(int(np.ceil(half - 0.5 - 1e-9)), (order + 1) // 2)
     samples = np.arange(-reach, reach + 1)
     counts = np.clip(half - np.abs(samples) + 0.5, 0.0, 1.0)
@@ -191,6 +206,30 @@ def make_kernel(fps: float, window_s: float, order: int, derivative: int) -> Ker
     offsets = samples / fps
     weights = _fit_weights(offsets, counts[None], order, derivative)[0]
     return Kernel(weights, offsets, counts, order, derivative, window_s)
+
+
+@functools.lru_cache(maxsize=256)
+def _match_band(fps: float, window_s: float, order: int, derivative: int) -> float:
+    """The window in s that halves the power at ``fps`` where ``window_s`` does at `BAND_FPS`."""
+    if fps == BAND_FPS:
+        return window_s
+
+    def excess(hertz: float, rate: float, length_s: float) -> float:
+        kernel = _shape_kernel(rate, window_s, length_s, order, derivative)
+        return _take_gain(kernel, hertz) - np.sqrt(0.5)
+
+    hertz = brentq(lambda hertz: excess(hertz, BAND_FPS, window_s), 0.2 / window_s, 2.0 / window_s)
+    ends = [share * window_s for share in _WINDOW_SHARES]
+    short, long = (excess(hertz, fps, length_s) for length_s in ends)
+    if short * long > 0:  # too few frames for this band: the nearest that can be had
+        return ends[0] if abs(short) < abs(long) else ends[1]
+    return float(brentq(lambda length_s: excess(hertz, fps, length_s), *ends, xtol=1e-6))
+
+
+def _take_gain(kernel: Kernel, hertz: float) -> float:
+    """Share of the true derivative that the kernel leaves of a movement at ``hertz``."""
+    turn = 2j * np.pi * hertz
+    return float(np.real(kernel.weights @ np.exp(turn * kernel.offsets_s) / turn**kernel.derivative))
 
 
 def _fit_weights(offsets_s: np.ndarray, counts: np.ndarray, order: int, derivative: int) -> np.ndarray:
@@ -395,7 +434,10 @@ def _find_outliers(places: np.ndarray, sigma: np.ndarray, fps: float) -> np.ndar
     """Hampel's rule on every coordinate (K, J, 3) over 117 ms: frames (K, J) that jump away and back.
 
     The median absolute deviation of a resting hand is almost nothing, hence the floor: 3 mm and 5 sigma.
+    Below `MIN_FPS_DERIVATIVES` none are looked for: a brisk movement there lasts no longer than a jump does.
     """
+    if fps < _FPS_TOLERANCE * MIN_FPS_DERIVATIVES:
+        return np.zeros(places.shape[:2], dtype=bool)
     reach = max(round((_HAMPEL_WINDOW_S * fps - 1) / 2), 2)
     flat = places.reshape(len(places), -1)
     middle = pd.DataFrame(flat).rolling(2 * reach + 1, center=True, min_periods=reach + 1).median().to_numpy()

@@ -38,7 +38,7 @@ def find_bouts(time_s: np.ndarray, z: np.ndarray) -> tuple[PostureBout, ...]:
     for column, angle in enumerate(ANGLES):
         info = ANGLE_INFO[angle]
         for sign, direction in ((1.0, info.more), (-1.0, info.less)):
-            for start, stop in _find_runs(time_s, sign * z[:, column]):
+            for start, stop, begun in _find_runs(time_s, sign * z[:, column]):
                 part = z[start:stop, column]
                 peak = float(part[np.nanargmax(sign * part)])
                 bouts.append(
@@ -49,13 +49,14 @@ def find_bouts(time_s: np.ndarray, z: np.ndarray) -> tuple[PostureBout, ...]:
                         start_s=float(time_s[start]),
                         end_s=float(time_s[stop - 1]),
                         peak_z=peak,
+                        begun=begun,
                     )
                 )
     return tuple(sorted(bouts, key=lambda bout: (bout.start_s, ANGLES.index(bout.angle))))
 
 
-def _find_runs(time_s: np.ndarray, z: np.ndarray) -> list[tuple[int, int]]:
-    """Half-open frame ranges of bouts on the positive side of one z (T,)."""
+def _find_runs(time_s: np.ndarray, z: np.ndarray) -> list[tuple[int, int, bool]]:
+    """Half-open frame ranges of bouts on the positive side of one z (T,); True = seen to begin."""
     known = np.flatnonzero(np.isfinite(z))
     if not len(known):
         return []
@@ -66,14 +67,15 @@ def _find_runs(time_s: np.ndarray, z: np.ndarray) -> list[tuple[int, int]]:
     runs = []
     for part in np.unique(segment):
         of_part = segment == part
+        first = known[of_part][0]
         labels, count = label(inside & of_part)
         for run in range(1, count + 1):
             frames = known[labels == run]
             high = frames[z[frames] >= ENTER_SD]
             if len(high):
-                runs.append((int(high[0]), int(frames[-1]) + 1))
+                runs.append((int(high[0]), int(frames[-1]) + 1, bool(frames[0] > first)))
     step = float(np.median(np.diff(time_s))) if len(time_s) > 1 else 0.0
-    return [(a, b) for a, b in runs if time_s[b - 1] - time_s[a] + step >= MIN_BOUT_S - 1e-6]
+    return [run for run in runs if time_s[run[1] - 1] - time_s[run[0]] + step >= MIN_BOUT_S - 1e-6]
 
 
 def mark_bouts(time_s: np.ndarray, bouts: tuple[PostureBout, ...]) -> np.ndarray:

@@ -424,7 +424,7 @@ def _profile_finger(
     minutes = float(valid.sum()) / found.kinematics.fps / 60.0
     enough = float(valid.mean()) >= MIN_VALID_SHARE
     inside = np.asarray(numbers.in_bout[:, columns].any(axis=1))[valid]
-    count = sum(bout.finger == finger for bout in numbers.bouts)
+    count = sum(bout.finger == finger and bout.begun for bout in numbers.bouts)
     return FingerProfile(
         finger=finger,
         rms_z=_rms(z),
@@ -447,7 +447,7 @@ def _rms(values: np.ndarray) -> float:
 
 _HOW_TO_READ: dict[str, str] = {
     "posture_share": "Any angle 3 SD or more away, until under 2, for at least 0.2 s.",
-    "posture_bouts": "All 20 angles counted together.",
+    "posture_bouts": "Those that begin within the recording, all 20 angles counted together.",
     "angle_deviation": "Root mean square over all angles and frames.",
     "smoothness": "Median over 2 s windows; a single smooth stroke has −1.4.",
     "jerk_over_reference": "The reference's own people have 5 % by definition. Movement up to about 6 Hz.",

@@ -338,7 +338,7 @@ class FingerProfile:
     posture_share : float
         Share of valid time (0 to 1) in which any of its angles is in a posture bout.
     bouts_per_min : float
-        Posture bouts a minute of valid time, its angles together.
+        Posture bouts that begin, a minute of valid time, its angles together.
     rms_low, rms_high : float
         95 % interval of ``rms_deg`` within this recording.
     reference_rms_deg : float
@@ -369,6 +369,9 @@ class PostureBout:
         On the reference camera's clock.
     peak_z : float
         Signed frame-level z where it is farthest.
+    begun : bool
+        Seen to begin; False: under way already when the angle was first measured, at the recording's start or
+        after a gap. Such a one is no count by the minute, which short recordings would have more of.
     """
 
     angle: str
@@ -377,6 +380,7 @@ class PostureBout:
     start_s: float
     end_s: float
     peak_z: float
+    begun: bool = True
 
 
 @dataclass(frozen=True)

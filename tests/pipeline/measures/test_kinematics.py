@@ -40,6 +40,19 @@ def test_at_60_frames_the_kernels_are_scipys(frames, order, derivative, window_s
     np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-6)
 
 
+@pytest.mark.parametrize("fps", [50.0, 60000 / 1001, 90.0, 120.0, 240.0])
+@pytest.mark.parametrize("derivative", [0, 1, 2, 3])
+def test_the_kernels_of_every_frame_rate_leave_the_same_of_every_frequency(fps, derivative):
+    window_s, order = (JERK_WINDOW_S, 5) if derivative == 3 else (ACCELERATION_WINDOW_S, 4)
+    turns = 2j * np.pi * np.arange(1.0, 13.0)
+
+    def gains(rate):
+        kernel = make_kernel(rate, window_s, order, derivative)
+        return (np.exp(turns[:, None] * kernel.offsets_s) @ kernel.weights / turns**derivative).real
+
+    np.testing.assert_allclose(gains(fps), gains(60.0), atol=0.02)
+
+
 def test_a_millimetre_of_jitter_at_60_frames_stays_within_its_stated_noise_and_is_never_brisk():
     time_s = np.arange(10_800) / 60
     joints = np.random.default_rng(1).normal(size=(len(time_s), 21, 3))
@@ -153,6 +166,25 @@ def test_a_frame_that_jumps_away_and_back_is_left_out():
     joints[300, 0] += 60.0
     found = run(time_s, joints)
     assert np.nanmax(np.abs(found.acceleration - whole.acceleration)) < 0.5
+
+
+def test_a_quick_movement_at_few_frames_a_second_is_not_taken_for_a_jump():
+    def poke(fps):
+        time_s = np.arange(int(10 * fps)) / fps
+        since = (time_s - 0.3) % 1.0 / 0.15
+        depth = np.where(since < 1, 30 * np.sin(np.pi * since.clip(0, 1)) ** 2, 0.0)
+        joints = np.stack([depth, 0 * depth, 0 * depth], axis=1)[:, None]
+        return np.nanpercentile(run(time_s, joints).joints_mm[:, 0, 0], [95, 99])
+
+    np.testing.assert_allclose(poke(30.0), poke(60.0), rtol=0.05)
+
+
+@pytest.mark.parametrize("fps", [24.0, 240.0])
+def test_the_slowest_and_the_fastest_cameras_are_measured_or_withheld_in_words(fps):
+    time_s = np.arange(int(6 * fps)) / fps
+    found = run(time_s, moving_points(time_s))
+    assert np.isfinite(found.joints_mm).mean() > 0.99
+    assert np.isfinite(found.jerk).any() == (not found.reasons) == (fps > 49)
 
 
 def test_too_few_frames_a_second_are_withheld_with_the_reason():

@@ -52,6 +52,25 @@ def test_a_bout_goes_on_through_100_ms_not_measured_and_ends_at_a_longer_gap():
         assert len(find_bouts(TIME_S, z_of(values))) == count
 
 
+def test_a_bout_under_way_at_the_start_or_after_a_gap_was_not_seen_to_begin():
+    values = np.full(300, 4.0)
+    values[50:70] = 0.0
+    values[150:170] = np.nan
+    bouts = find_bouts(TIME_S, z_of(values))
+    assert [bout.begun for bout in bouts] == [False, True, False]
+
+
+def test_a_recording_cut_into_pieces_has_no_more_beginnings_than_the_whole():
+    time_s = np.arange(9000) / 60
+    z = np.zeros((len(time_s), 20))
+    z[:, COLUMN] = 5 * np.sign(np.sin(2 * np.pi * (time_s + 0.51) / 2.3))
+    whole = find_bouts(time_s, z)
+    cuts = [slice(start, start + 600) for start in range(0, 9000, 600)]
+    pieces = [bout for cut in cuts for bout in find_bouts(time_s[cut], z[cut])]
+    assert len(pieces) > len(whole) + 8
+    assert sum(bout.begun for bout in pieces) == pytest.approx(sum(bout.begun for bout in whole), abs=3)
+
+
 def test_marked_frames_are_those_of_the_bouts():
     values = np.zeros(300)
     values[60:120] = -3.5
