@@ -17,16 +17,14 @@ from pipeline.evaluation.errors import (
     average_by_point,
     measure_area,
     measure_distances,
-    measure_f_scores,
 )
 from pipeline.evaluation.scores import (
-    F_SCORE_MM,
     ScoreCard,
     align_surfaces,
+    average_f_scores,
     measure_root_distances,
     score_hands,
     score_joints,
-    score_surfaces,
     score_vertices,
     share_estimated,
 )
@@ -71,7 +69,6 @@ def score_freihand(folder: Path, predictions: Path, split: Split = "evaluation")
         missing = "predictions have" if vertices is None else f"{split} split has"
         notes.append(f"The {missing} no vertices: no MPVPE, no F-scores.")
     else:
-        values |= score_surfaces(vertices, truth.vertices_mm, joints, truth.joints_mm)
         values |= _score_freihand_surfaces(vertices, truth.vertices_mm, joints, truth.joints_mm)
         if vertices.shape != truth.vertices_mm.shape:
             notes.append("The predictions' mesh has other vertices: no MPVPE, and F-scores by the joints.")
@@ -89,7 +86,7 @@ def _score_freihand_surfaces(
 ) -> dict[str, float]:
     """FreiHAND's numbers of surfaces (N, V, 3); of corresponding vertices only where their number is one."""
     aligned = align_surfaces(vertices, true, joints, true_joints, with_mirror=True)
-    values = {f"freihand_f_{limit}": average(measure_f_scores(aligned, true, limit)) for limit in F_SCORE_MM}
+    values = average_f_scores("f", vertices, true) | average_f_scores("freihand_f", aligned, true)
     if vertices.shape != true.shape:
         return values
     wanted = np.isfinite(true).all(axis=2)

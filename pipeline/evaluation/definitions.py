@@ -34,10 +34,11 @@ class Definition:
 
 
 _COMMON = "common usage"
-_FREIHAND = "FreiHAND (Zimmermann et al. 2019), eval.py"
+_FREIHAND = "FreiHAND (Zimmermann et al. 2019), eval.py; so HaMeR on FreiHAND"
 _INTERHAND = "InterHand2.6M (Moon et al. 2020), dataset.py"
 _FIRST_TWO = "SLAHMR (Ye et al. 2023), there “first-frame”; G-MPJPE of Dyn-HaMR by that lineage"
 _WHOLE = "SLAHMR (Ye et al. 2023), there “global”; GA-MPJPE of Dyn-HaMR by that lineage"
+_SEQUENCES = "SLAHMR (Ye et al. 2023), WHAM (Shin et al. 2024)"
 _PIECES = "WHAM (Shin et al. 2024), HaWoR (Zhang et al. 2025)"
 
 _JOINTS = "Mean distance of the joints to the true ones"
@@ -90,18 +91,18 @@ DEFINITIONS: dict[str, Definition] = {
     "mpjpe_root": Definition(
         "MPJPE, root-relative", "mm", f"{_JOINTS}, {_ROOT}; the root itself counts with its 0.", _COMMON
     ),
-    "pa_mpjpe": Definition("PA-MPJPE", "mm", f"{_JOINTS}, {_PA}.", "HaMeR, WiLoR, HaWoR"),
+    "pa_mpjpe": Definition("PA-MPJPE", "mm", f"{_JOINTS}, {_PA}.", _SEQUENCES),
     "pa_mpjpe_rigid": Definition("PA-MPJPE, rigid", "mm", f"{_JOINTS}, {_RIGID}.", _COMMON),
     "pck_10_root": _pck(10),
     "pck_20_root": _pck(20),
     "pck_30_root": _pck(30),
     "auc": _auc("absolute", _PLAIN, _FREIHAND),
     "auc_root": _auc("root-relative", _ROOT, _COMMON),
-    "auc_pa": _auc("aligned", _PA, "HaMeR, WiLoR"),
+    "auc_pa": _auc("aligned", _PA, _COMMON),
     "mpvpe": Definition("MPVPE, absolute", "mm", f"{_VERTICES}, {_PLAIN}.", _FREIHAND),
     "mpvpe_root": Definition("MPVPE, root-relative", "mm", f"{_VERTICES}, {_ROOT}.", _COMMON),
     "pa_mpvpe": Definition(
-        "PA-MPVPE", "mm", f"{_VERTICES}, {_PA}, found from the vertices themselves.", "HaMeR, WiLoR"
+        "PA-MPVPE", "mm", f"{_VERTICES}, {_PA}, found from the vertices themselves.", _COMMON
     ),
     "f_5": _f_score(5, "absolute", _PLAIN),
     "f_15": _f_score(15, "absolute", _PLAIN),

@@ -63,20 +63,24 @@ def measure_area(
     return float(np.trapezoid(correct, thresholds) / to_mm)
 
 
-def measure_f_scores(estimate_mm: np.ndarray, true_mm: np.ndarray, threshold_mm: float) -> np.ndarray:
-    """F-score (T,) of each frame's surface: harmonic mean of precision and recall; NaN where one is missing.
+def measure_f_scores(
+    estimate_mm: np.ndarray, true_mm: np.ndarray, thresholds_mm: tuple[float, ...]
+) -> np.ndarray:
+    """F-scores (T, N) of each frame's surface at N thresholds; NaN where a point of it is missing.
 
-    Precision is the share of estimated points with a true point nearer than ``threshold_mm``, recall that of
-    true points with an estimated one. The points need not correspond: (T, V, 3) and (T, W, 3).
+    An F-score is the harmonic mean of precision, the share of estimated points with a true point nearer than
+    the threshold, and recall, that of true points with an estimated one as near. The points need not
+    correspond: (T, V, 3) and (T, W, 3).
     """
-    scores = np.full(len(true_mm), np.nan)
+    limits = np.asarray(thresholds_mm, dtype=float)
+    scores = np.full((len(true_mm), len(limits)), np.nan)
     for frame, (estimate, true) in enumerate(zip(estimate_mm, true_mm, strict=True)):
         if not (np.isfinite(estimate).all() and np.isfinite(true).all() and estimate.size and true.size):
             continue
-        precision = (cKDTree(true).query(estimate)[0] < threshold_mm).mean()
-        recall = (cKDTree(estimate).query(true)[0] < threshold_mm).mean()
+        precision = (cKDTree(true).query(estimate)[0][:, None] < limits).mean(axis=0)
+        recall = (cKDTree(estimate).query(true)[0][:, None] < limits).mean(axis=0)
         both = precision + recall
-        scores[frame] = 2 * precision * recall / both if both > 0 else 0.0
+        scores[frame] = 2 * precision * recall / np.where(both > 0, both, 1.0)
     return scores
 
 

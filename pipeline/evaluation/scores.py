@@ -220,11 +220,13 @@ def score_surfaces(
 ) -> dict[str, float]:
     """F-scores of surfaces (T, V, 3) and (T, W, 3) in mm, aligned by their vertices or by the joints."""
     aligned = align_surfaces(estimate, true, joints, true_joints)
-    values = {}
-    for limit in F_SCORE_MM:
-        values[f"f_{limit}"] = average(measure_f_scores(estimate, true, limit))
-        values[f"pa_f_{limit}"] = average(measure_f_scores(aligned, true, limit))
-    return values
+    return average_f_scores("f", estimate, true) | average_f_scores("pa_f", aligned, true)
+
+
+def average_f_scores(key: str, estimate: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Mean F-scores of surfaces (T, V, 3) and (T, W, 3) in mm, as they lie: by key and threshold."""
+    scores = measure_f_scores(estimate, true, F_SCORE_MM)
+    return {f"{key}_{limit}": average(column) for limit, column in zip(F_SCORE_MM, scores.T, strict=True)}
 
 
 def align_surfaces(

@@ -76,7 +76,7 @@ def test_a_mirrored_hand_is_forgiven_by_freihand_alone(freihand: tuple) -> None:
     folder, path, *_ = freihand
     values = score_freihand(folder, path).values
     assert values["pa_mpjpe"] > 1.2 * values["freihand_pa_mpjpe"]
-    assert values["pa_f_5"] < values["freihand_f_5"]
+    assert values["freihand_f_15"] > 0.9
 
 
 def test_a_prediction_of_zeros_is_aligned_onto_the_middle_of_the_hand(tmp_path: Path) -> None:

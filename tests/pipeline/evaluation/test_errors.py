@@ -184,8 +184,8 @@ def test_auc_is_one_for_no_error_and_nothing_beyond_the_last_threshold() -> None
 def test_f_scores_are_those_of_all_distances(seed: int) -> None:
     random = np.random.default_rng(seed)
     true, estimate = random.normal(0, 10, (2, 40, 3)), random.normal(0, 10, (2, 55, 3))
-    for limit in (2.0, 5.0, 15.0):
-        scores = measure_f_scores(estimate, true, limit)
+    limits = (2.0, 5.0, 15.0)
+    for limit, scores in zip(limits, measure_f_scores(estimate, true, limits).T, strict=True):
         for frame in range(2):
             between = np.linalg.norm(estimate[frame][:, None] - true[frame][None], axis=2)
             precision, recall = (between.min(axis=axis) < limit for axis in (1, 0))
@@ -193,7 +193,7 @@ def test_f_scores_are_those_of_all_distances(seed: int) -> None:
             expected = 2 * precision.mean() * recall.mean() / both if both else 0.0
             assert scores[frame] == pytest.approx(expected)
     estimate[1, 0] = np.nan
-    assert np.isnan(measure_f_scores(estimate, true, 5.0)[1])
+    assert np.isnan(measure_f_scores(estimate, true, limits)[1]).all()
 
 
 def test_acceleration_error_is_exact_on_parabolas_at_uneven_times() -> None:
