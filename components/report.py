@@ -38,6 +38,7 @@ DOWNLOADS = (
     ("angles.csv", "Joint angles (CSV)"),
     ("measures.csv", "Speed, acceleration, jerk (CSV)"),
     ("features.csv", "Openness, grasp, wrist path (CSV)"),
+    ("rotations.csv", "Bend, spread and twist of the hand model's joints (CSV)"),
     ("tables.json", "What the columns mean (JSON)"),
     ("mosaic.mp4", "Video of all cameras (MP4)"),
     ("rig.json", "Calibration of the cameras (JSON)"),

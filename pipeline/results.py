@@ -85,6 +85,11 @@ class RunFolder:
         return self.path / "features.parquet"
 
     @property
+    def rotations_parquet(self) -> Path:
+        """Bend, spread and twist of the hand model's joints by time."""
+        return self.path / "rotations.parquet"
+
+    @property
     def summary_json(self) -> Path:
         """Every number that a report prints."""
         return self.path / "summary.json"
@@ -302,8 +307,21 @@ def write_rig(path: Path, rig: Rig) -> None:
 
 
 def read_rig(path: Path) -> Rig:
-    """Read a ``rig.json``; a missing field or an improper rotation is a `RunFolderError`."""
+    """Read a ``rig.json``.
+
+    Raises
+    ------
+    RunFolderError
+        A field is missing, a rotation is improper, or it is of another schema. One that names no schema is
+        read as this program's.
+    """
     raw = read_json(path)
+    version = raw.get("schema_version", SCHEMA_VERSION) if isinstance(raw, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        raise RunFolderError(
+            f"{path} is a rig of schema {version}; this program reads schema {SCHEMA_VERSION}.",
+            "Only the program that wrote it reads it: export it there as .yaml or .toml, or calibrate again.",
+        )
     try:
         cameras = {name: _read_camera(entry) for name, entry in raw["cameras"].items()}
         rig = Rig(

@@ -308,6 +308,11 @@ def _open_record(folder: RunFolder, session: Session, stages: list[Stage]) -> _R
     earlier: dict[str, Any] = {}
     if folder.run_json.is_file():
         earlier = read_json(folder.run_json)
+        if not isinstance(earlier, dict):
+            raise RunFolderError(
+                f"{folder.run_json} is no record of a run.",
+                "Delete it to work the session again, or choose a new folder with --out.",
+            )
         if earlier.get("schema_version") != SCHEMA_VERSION:
             raise RunFolderError(
                 f"{folder.path} was written by another version of the program "
@@ -315,7 +320,12 @@ def _open_record(folder: RunFolder, session: Session, stages: list[Stage]) -> _R
                 "Choose a new folder with --out.",
             )
     names = {stage.name for stage in stages}
-    kept = {name: entry for name, entry in earlier.get("stages", {}).items() if name in names}
+    stages_then = earlier.get("stages")
+    kept = {
+        name: entry
+        for name, entry in (stages_then if isinstance(stages_then, dict) else {}).items()
+        if name in names and isinstance(entry, dict)
+    }
     settings = session.settings.model_dump(mode="json")
     record = _Record(
         folder.run_json,

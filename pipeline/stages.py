@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from pipeline.hand.joints import Side
     from pipeline.hand.model import HandModel
+    from pipeline.measures.measure import Measures
     from pipeline.results import HandTrack, ViewTrack
 
 
@@ -141,7 +142,7 @@ def list_stages(session: Session) -> list[Stage]:
             videos,  # their sound tells the strokes
             {**whole, "baseline": _baseline_digest()},
             _measures,
-            ("measures.parquet", "angles.parquet", "features.parquet", "summary.json"),
+            ("measures.parquet", "angles.parquet", "features.parquet", "rotations.parquet", "summary.json"),
         ),
         Stage(
             "web",
@@ -329,10 +330,8 @@ def _fusion(context: Context) -> list[Path]:
 def _measures(context: Context) -> list[Path]:
     from pipeline.hand.model import load_hand_model
     from pipeline.measures.baseline import read_baseline
-    from pipeline.measures.features import tabulate_features
     from pipeline.measures.listening import listen
     from pipeline.measures.measure import measure
-    from pipeline.measures.playing import take_features
     from pipeline.measures.summary import summarise, write_summary
 
     baseline = read_baseline(get_settings().baseline)
@@ -343,6 +342,7 @@ def _measures(context: Context) -> list[Path]:
     heard = listen(context.session.videos, sync)
     context.report.update(0.4, "Working out the report's numbers")
     model = load_hand_model()
+    flat_mm = {side: _flat_joints_mm(model, hand.betas) for side, hand in hands.items()}
     summary = summarise(
         settings=context.session.settings,
         sync=sync,
@@ -354,21 +354,34 @@ def _measures(context: Context) -> list[Path]:
         model_name=model.name,
         rig_check=read_rig_check(context.run.rig_check_json),
         heard=heard,
-        flat_mm={side: _flat_joints_mm(model, hand.betas) for side, hand in hands.items()},
+        flat_mm=flat_mm,
     )
-    write_table(context.run.measures_parquet, measures.measures)
-    write_table(context.run.angles_parquet, measures.angles)
+    tables = _write_tables(context.run, hands, measures, flat_mm)
+    write_summary(context.run.summary_json, summary)
+    return [*tables, context.run.summary_json]
+
+
+def _write_tables(
+    run: RunFolder, hands: dict[Side, HandTrack], measures: Measures, flat_mm: dict[Side, np.ndarray]
+) -> list[Path]:
+    """The tables of the run folder, a row for each hand, time and part; returns their paths."""
+    from pipeline.measures.features import tabulate_features
+    from pipeline.measures.playing import take_features
+    from pipeline.measures.rotations import measure_track, tabulate_rotations
+
     features = {
         side: (hand.time_s, take_features(hand, measures.hands[side])) for side, hand in hands.items()
     }
-    write_table(context.run.features_parquet, tabulate_features(features))
-    write_summary(context.run.summary_json, summary)
-    return [
-        context.run.measures_parquet,
-        context.run.angles_parquet,
-        context.run.features_parquet,
-        context.run.summary_json,
-    ]
+    rotations = {side: (hand.time_s, measure_track(hand, flat_mm[side])) for side, hand in hands.items()}
+    tables = {
+        run.measures_parquet: measures.measures,
+        run.angles_parquet: measures.angles,
+        run.features_parquet: tabulate_features(features),
+        run.rotations_parquet: tabulate_rotations(rotations),
+    }
+    for path, table in tables.items():
+        write_table(path, table)
+    return list(tables)
 
 
 def _flat_joints_mm(model: HandModel, betas: np.ndarray) -> np.ndarray:
@@ -385,10 +398,12 @@ def _web(context: Context) -> list[Path]:
     from pipeline.measures.measure import MeasureTables
     from pipeline.sync.waveforms import is_waveform_file
 
+    run = context.run
     tables = MeasureTables(
-        read_table(context.run.measures_parquet),
-        read_table(context.run.angles_parquet),
-        features=read_table(context.run.features_parquet),
+        read_table(run.measures_parquet),
+        read_table(run.angles_parquet),
+        features=read_table(run.features_parquet),
+        rotations=read_table(run.rotations_parquet) if run.rotations_parquet.is_file() else None,
     )
     write_web(
         context.run,

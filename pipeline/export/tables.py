@@ -39,6 +39,9 @@ UNITS: dict[str, str] = {
     "wrist_x_mm": "mm",
     "wrist_y_mm": "mm",
     "wrist_z_mm": "mm",
+    "bend_deg": "°",
+    "spread_deg": "°",
+    "twist_deg": "°",
 }
 """Unit of each column that has one; printed in the header as "jerk [m/s³]"."""
 
@@ -73,6 +76,10 @@ MEANINGS: dict[str, str] = {
     "wrist_x_mm": "place of the wrist to the right, as the reference camera sees it",
     "wrist_y_mm": "place of the wrist downwards, as the reference camera sees it",
     "wrist_z_mm": "place of the wrist away from the reference camera",
+    "rotation": "one of the 15 joints that the hand model turns",
+    "bend_deg": "flexion +, hyperextension -, from the model's rotation as fitted (not filtered)",
+    "spread_deg": "sideways turn, away from the middle finger +; a PIP or DIP joint's is misfit, no movement",
+    "twist_deg": "turn of the bone about itself; a PIP or DIP joint's is misfit, over 15° a bad fit",
     "quality": "share of the evidence that agrees, 0 to 1; 0 = not measured",
 }
 
@@ -145,14 +152,15 @@ def _round(values: pd.Series, column: str) -> np.ndarray:
 
 
 def write_tables(folder: Path, measures: MeasureTables) -> list[str]:
-    """Write ``measures.csv``, ``angles.csv``, ``features.csv``, sidecar ``tables.json``; returns the names.
+    """Write ``measures.csv``, ``angles.csv`` and so on with a sidecar ``tables.json``; returns the names.
 
     Parameters
     ----------
     folder : Path
         Where to.
     measures : MeasureTables
-        Its tables are the run folder's Parquet tables; without ``features`` there is no ``features.csv``.
+        Its tables are the run folder's Parquet tables; without ``features`` there is no ``features.csv``,
+        without ``rotations`` no ``rotations.csv``.
 
     Raises
     ------
@@ -162,6 +170,8 @@ def write_tables(folder: Path, measures: MeasureTables) -> list[str]:
     tables = {"measures.csv": measures.measures, "angles.csv": measures.angles}
     if measures.features is not None:
         tables["features.csv"] = measures.features
+    if measures.rotations is not None:
+        tables["rotations.csv"] = measures.rotations
     for name, table in tables.items():
         with replace_atomically(folder / name) as temporary:
             temporary.write_text(to_csv(table), encoding="utf-8")

@@ -54,11 +54,14 @@ class MeasureTables:
         ``side, time_s, angle, degrees, sigma_deg, z`` (signed, frame level), ``valid``. Sorted likewise.
     features : DataFrame, optional
         From `pipeline.measures.features.tabulate_features`; an older run folder has none.
+    rotations : DataFrame, optional
+        From `pipeline.measures.rotations.tabulate_rotations`; an older run folder has none.
     """
 
     measures: pd.DataFrame
     angles: pd.DataFrame
     features: pd.DataFrame | None = field(default=None, kw_only=True)
+    rotations: pd.DataFrame | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

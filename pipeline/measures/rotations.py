@@ -15,10 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from pipeline.hand.angles import ANGLES, compute_angles, find_palm_frame
-from pipeline.hand.joints import JOINTS, MANO_POSE_JOINTS
+from pipeline.hand.joints import JOINTS, MANO_POSE_JOINTS, Side
+from pipeline.results import HandTrack
 
 MAX_TWIST_DEG = 15.0
 """A PIP or DIP joint that is twisted by more has not been fitted well."""
@@ -88,6 +90,58 @@ def _find_frames(flat_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         frames[column] = np.stack([along, hinge, np.cross(along, hinge)], axis=1)
         outward[column] = -1.0 if joint.startswith(("index", "thumb")) else 1.0
     return frames, outward
+
+
+def measure_track(hand: HandTrack, flat_mm: np.ndarray) -> PoseAngles:
+    """A fused hand's rotations; NaN where the joint or one beside it in the finger was not measured.
+
+    They are as fitted, not filtered as the positions are that `pipeline.hand.angles` is given.
+
+    Parameters
+    ----------
+    hand : HandTrack
+        As fused.
+    flat_mm : ndarray (21, 3)
+        As in `measure_rotations`.
+    """
+    measured = np.asarray(hand.quality) > 0
+    columns = np.array([JOINTS.index(joint) for joint in MANO_POSE_JOINTS])
+    before = np.where(columns % 4 == 1, 0, columns - 1)
+    known = measured[:, columns] & measured[:, before] & measured[:, columns + 1]
+    return measure_rotations(np.where(known[..., None, None], hand.hand_pose, np.nan), flat_mm)
+
+
+ROTATION_COLUMNS = ("side", "time_s", "rotation", "bend_deg", "spread_deg", "twist_deg", "valid")
+
+
+def tabulate_rotations(hands: dict[Side, tuple[np.ndarray, PoseAngles]]) -> pd.DataFrame:
+    """A tidy table of the 15 rotations: `ROTATION_COLUMNS`, sorted by side, time and rotation.
+
+    Parameters
+    ----------
+    hands : dict of (time_s (T,), PoseAngles)
+        By side.
+    """
+    parts = [
+        pd.DataFrame(
+            {
+                "side": pd.Categorical([side], categories=["right", "left"]).repeat(found.bend.size),
+                "time_s": np.repeat(time_s, len(MANO_POSE_JOINTS)),
+                "rotation": pd.Categorical.from_codes(
+                    np.tile(np.arange(len(MANO_POSE_JOINTS), dtype=np.int8), len(time_s)),
+                    categories=pd.Index(MANO_POSE_JOINTS),
+                ),
+                "bend_deg": found.bend.astype(np.float32).ravel(),
+                "spread_deg": found.spread.astype(np.float32).ravel(),
+                "twist_deg": found.twist.astype(np.float32).ravel(),
+                "valid": np.isfinite(found.bend).ravel(),
+            }
+        )
+        for side, (time_s, found) in hands.items()
+    ]
+    if not parts:
+        return pd.DataFrame(columns=list(ROTATION_COLUMNS))
+    return pd.concat(parts, ignore_index=True)[list(ROTATION_COLUMNS)]
 
 
 def measure_hinge_twist(hand_pose: np.ndarray, flat_mm: np.ndarray) -> np.ndarray:

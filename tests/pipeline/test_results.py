@@ -114,6 +114,26 @@ def test_a_rig_comes_back_as_it_was_written(tmp_path):
     assert back.square_error_mm == rig.square_error_mm
 
 
+@pytest.mark.parametrize("version", [0, 2, "1"])
+def test_a_rig_of_another_schema_is_refused_with_what_reads_it(tmp_path, version):
+    path = tmp_path / "rig.json"
+    write_rig(path, Rig("left", {"left": make_camera()}))
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps(raw | {"schema_version": version}))
+    with pytest.raises(RunFolderError, match="this program reads schema 1") as caught:
+        read_rig(path)
+    assert "program that wrote it reads it" in str(caught.value)
+    del raw["schema_version"]
+    path.write_text(json.dumps(raw))
+    assert read_rig(path).reference == "left"
+
+
+def test_a_rig_json_that_is_no_object_is_refused_in_words(tmp_path):
+    (tmp_path / "rig.json").write_text("[1, 2]")
+    with pytest.raises(RunFolderError, match="not a rig of this program"):
+        read_rig(tmp_path / "rig.json")
+
+
 def test_a_mirrored_rotation_in_a_rig_is_refused_by_the_cameras_name(tmp_path):
     path = tmp_path / "rig.json"
     write_rig(path, Rig("left", {"left": make_camera()}))

@@ -53,6 +53,7 @@ FILES = (
     "measures.parquet",
     "angles.parquet",
     "features.parquet",
+    "rotations.parquet",
     "summary.json",
     "web/mosaic.mp4",
     "web/index.json",
@@ -261,6 +262,15 @@ def test_a_run_folder_of_another_schema_is_left_alone(session, tmp_path):
     with pytest.raises(RunFolderError, match="schema 0"):
         run_session(session, run.path)
     assert read_json(run.run_json) == {"schema_version": 0}
+
+
+@pytest.mark.parametrize("content", [[], "done", 3, None])
+def test_a_run_json_that_is_no_record_is_left_alone_in_words(session, tmp_path, content):
+    run = RunFolder(tmp_path / "run")
+    write_json(run.run_json, content)
+    with pytest.raises(RunFolderError, match="no record of a run"):
+        run_session(session, run.path)
+    assert read_json(run.run_json) == content
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.export.tables import MEANINGS, UNITS, escape_formula, to_csv, write_tables
+from pipeline.measures.features import FEATURE_COLUMNS
 from pipeline.measures.measure import _ANGLE_COLUMNS, _JOINT_COLUMNS
+from pipeline.measures.rotations import ROTATION_COLUMNS
 
 
 def make_table() -> pd.DataFrame:
@@ -51,11 +53,12 @@ def test_ordinary_text_is_left_alone() -> None:
 
 def test_the_sidecar_says_what_every_column_means(tmp_path: Path) -> None:
     table = make_table()
-    measures: Any = SimpleNamespace(measures=table, angles=table, features=None)
+    measures: Any = SimpleNamespace(measures=table, angles=table, features=None, rotations=table)
     names = write_tables(tmp_path, measures)
     assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
     sidecar = json.loads((tmp_path / "tables.json").read_text())
     assert sidecar["tables"]["angles.csv"]["rows"] == 2
+    assert "rotations.csv" in sidecar["tables"]
     assert [column["unit"] for column in sidecar["tables"]["angles.csv"]["columns"]] == [
         "",
         "s",
@@ -66,10 +69,12 @@ def test_the_sidecar_says_what_every_column_means(tmp_path: Path) -> None:
 
 
 def test_every_column_of_the_run_folder_has_a_meaning_and_its_unit() -> None:
-    for column in (*_JOINT_COLUMNS, *_ANGLE_COLUMNS):
+    columns = {*_JOINT_COLUMNS, *_ANGLE_COLUMNS, *FEATURE_COLUMNS, *ROTATION_COLUMNS}
+    for column in columns:
         assert MEANINGS.get(column), column
-    unitless = {"side", "joint", "angle", "valid", "jerk_score", "acceleration_score"}
-    assert {column for column in (*_JOINT_COLUMNS, *_ANGLE_COLUMNS)} - unitless <= set(UNITS)
+    unitless = {"side", "joint", "angle", "rotation", "grasp", "valid"}
+    unitless |= {"jerk_score", "acceleration_score", "openness", "openness_sigma"}
+    assert columns - unitless <= set(UNITS)
 
 
 def test_times_late_in_a_long_recording_stay_apart():

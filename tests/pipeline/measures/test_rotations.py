@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -13,7 +15,10 @@ from pipeline.measures.rotations import (
     judge_hinges,
     measure_hinge_twist,
     measure_rotations,
+    measure_track,
+    tabulate_rotations,
 )
+from pipeline.results import read_table, write_table
 from pipeline.synth.spec import SynthSpec
 from pipeline.synth.truth import make_take, pose_take
 
@@ -70,6 +75,40 @@ def test_hyperextension_is_below_zero(flat_mm):
     bent[1, column] = Rotation.from_rotvec(np.radians(-20) * across).as_matrix()
     start = measure_rotations(rest(), flat_mm).bend[0, column]
     np.testing.assert_allclose(measure_rotations(bent, flat_mm).bend[:, column] - start, [40, -20], atol=0.5)
+
+
+def test_a_joint_not_measured_blanks_the_rotations_that_rest_on_it(flat_mm, track):
+    hand = track(0.5)
+    quality = np.array(hand.quality)
+    quality[:, JOINTS.index("index_dip")] = 0.0
+    found = measure_track(dataclasses.replace(hand, quality=quality), flat_mm)
+    lost = {MANO_POSE_JOINTS[column] for column in np.flatnonzero(np.isnan(found.bend[0]))}
+    assert lost == {"index_pip", "index_dip"}
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_table_of_rotations_has_a_row_for_each_time_and_joint_and_survives_its_file(
+    side, flat_mm, track, tmp_path
+):
+    hand = track(0.5, side=side)
+    pose_now = rest(len(hand.time_s))
+    pose_now[:, MANO_POSE_JOINTS.index("middle_pip")] = Rotation.from_rotvec([0, 0, 0.5]).as_matrix()
+    found = measure_track(dataclasses.replace(hand, hand_pose=pose_now), flat_mm)
+    write_table(tmp_path / "rotations.parquet", tabulate_rotations({side: (hand.time_s, found)}))
+    table = read_table(tmp_path / "rotations.parquet")
+    assert len(table) == len(hand.time_s) * len(MANO_POSE_JOINTS)
+    assert set(table["side"]) == {side}
+    assert table["valid"].all()
+    rows = table[table["rotation"] == "middle_pip"]
+    np.testing.assert_allclose(rows["time_s"], hand.time_s)
+    column = MANO_POSE_JOINTS.index("middle_pip")
+    np.testing.assert_allclose(rows["bend_deg"], found.bend[:, column], atol=1e-4)
+    np.testing.assert_allclose(rows["twist_deg"], found.twist[:, column], atol=1e-4)
+    assert rows["bend_deg"].min() > measure_rotations(rest(), flat_mm).bend[0, column] + 20
+
+
+def test_no_hand_makes_an_empty_table_of_rotations():
+    assert list(tabulate_rotations({}).columns)[:3] == ["side", "time_s", "rotation"]
 
 
 def test_a_twisted_hinge_is_named_and_a_bent_one_is_not(flat_mm):
