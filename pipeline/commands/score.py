@@ -32,6 +32,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     interhand.add_argument("folder", type=Path)
     interhand.add_argument("--split", choices=("train", "val", "test"), default="test")
     interhand.add_argument("--subset", choices=("all", "human_annot", "machine_annot"), default="all")
+    interhand.add_argument(
+        "--fps", type=float, help="frames a second of the sequences (5 or 30), for acceleration errors"
+    )
     for layout, work in ((arrays, _score_arrays), (freihand, _score_freihand), (interhand, _score_interhand)):
         layout.add_argument("--predictions", type=Path, required=True)
         layout.add_argument("--json", type=Path, help="write the figures with their definitions there, too")
@@ -53,7 +56,8 @@ def _score_freihand(options: argparse.Namespace) -> None:
 def _score_interhand(options: argparse.Namespace) -> None:
     from pipeline.evaluation.data_sets import score_interhand
 
-    _tell(score_interhand(options.folder, options.predictions, options.split, options.subset), options)
+    card = score_interhand(options.folder, options.predictions, options.split, options.subset, options.fps)
+    _tell(card, options)
 
 
 def _tell(card: ScoreCard, options: argparse.Namespace) -> None:

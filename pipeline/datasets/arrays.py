@@ -2,6 +2,7 @@
 
 ``joints_mm`` (T, 21, 3), or (T, 2, 21, 3) for both hands, right first; and as there is: ``vertices_mm``
 (T, V, 3) or (T, 2, V, 3), ``time_s`` (T,) for frames of videos, ``clip`` (T,) integers for several videos.
+Other arrays are passed over, so that a run's ``hand_<side>.npz`` and a made session's ``truth.npz`` will do.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.datasets.arrays import read_hands
 from pipeline.datasets.freihand import Split, read_freihand, read_freihand_predictions
-from pipeline.datasets.interhand import read_interhand, read_interhand_predictions
+from pipeline.datasets.interhand import InterhandSample, read_interhand, read_interhand_predictions
 from pipeline.errors import DatasetError
 from pipeline.evaluation.alignment import align, subtract_root
 from pipeline.evaluation.definitions import DEFINITIONS
@@ -23,6 +23,7 @@ from pipeline.evaluation.scores import (
     align_surfaces,
     average_f_scores,
     measure_root_distances,
+    score_accelerations,
     score_hands,
     score_joints,
     score_vertices,
@@ -102,11 +103,14 @@ def _score_freihand_surfaces(
     )
 
 
-def score_interhand(folder: Path, predictions: Path, split: str = "test", subset: str = "all") -> ScoreCard:
+def score_interhand(
+    folder: Path, predictions: Path, split: str = "test", subset: str = "all", fps: float | None = None
+) -> ScoreCard:
     """Hold joints in camera frames against a split of InterHand2.6M: its own numbers and PA-MPJPE.
 
     Predictions are as `pipeline.datasets.interhand.read_interhand_predictions` says. MRRPE is that of
-    pictures of interacting hands with both wrists valid.
+    pictures of interacting hands with both wrists valid. The annotations hold no times: with ``fps`` the
+    usual step between the frames of a sequence lasts 1 / fps s, and acceleration errors are given, too.
 
     Raises
     ------
@@ -119,12 +123,9 @@ def score_interhand(folder: Path, predictions: Path, split: str = "test", subset
     joints = read_interhand_predictions(predictions, np.array([sample.number for sample in samples]))
     true = np.stack([sample.joints_mm for sample in samples])
     two = np.array([sample.hand_type == "interacting" for sample in samples])
-    rooted, true_rooted = (
-        subtract_root(points.reshape(-1, N_JOINTS, 3), points.reshape(-1, N_JOINTS, 3)[:, 0])
-        for points in (joints, true)
-    )
-    distances = measure_distances(rooted, true_rooted).reshape(len(samples), 2 * N_JOINTS)
     flat, true_flat = joints.reshape(-1, N_JOINTS, 3), true.reshape(-1, N_JOINTS, 3)
+    rooted, true_rooted = (subtract_root(points, points[:, 0]) for points in (flat, true_flat))
+    distances = measure_distances(rooted, true_rooted).reshape(len(samples), 2 * N_JOINTS)
     values = {
         "mpjpe": average(measure_distances(flat, true_flat)),
         "mpjpe_root": average(distances),
@@ -134,10 +135,33 @@ def score_interhand(folder: Path, predictions: Path, split: str = "test", subset
         "interhand_mpjpe_single": average_by_point(distances[~two]),
         "interhand_mpjpe_two": average_by_point(distances[two]),
     }
+    if fps is not None:
+        clips, time_s = _find_sequences(samples, fps)
+        values |= score_accelerations(flat, true_flat, clips, time_s)
     return ScoreCard(
         of=f"{predictions.name} against InterHand2.6M, {split} ({subset})",
         frames=len(samples),
         share=share_estimated(flat, true_flat),
-        values=values,
+        values={key: values[key] for key in DEFINITIONS if key in values},
         notes=(f"{int((~two).sum())} pictures of single hands, {int(two.sum())} of interacting ones.",),
     )
+
+
+def _find_sequences(samples: list[InterhandSample], fps: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """Rows of each sequence, camera and hand in the order of frames, and the times (2 N,) of all rows.
+
+    Row ``2 n`` is the right hand of sample n, row ``2 n + 1`` the left one.
+    """
+    frames = np.array([int(sample.frame) for sample in samples])
+    members: dict[tuple[str, str, str], list[int]] = {}
+    for number, sample in enumerate(samples):
+        members.setdefault((sample.capture, sample.sequence, sample.camera.name), []).append(number)
+    clips, time_s = [], np.full(2 * len(samples), np.nan)
+    for numbers in members.values():
+        ordered = np.array(sorted(numbers, key=lambda number: frames[number]))
+        steps = np.diff(frames[ordered])
+        step = np.median(steps) if steps.size else 1.0
+        for hand in (0, 1):
+            clips.append(2 * ordered + hand)
+            time_s[clips[-1]] = frames[ordered] / step / fps
+    return clips, time_s

@@ -111,18 +111,24 @@ DEFINITIONS: dict[str, Definition] = {
     "g_mpjpe": Definition(
         "G-MPJPE, first two frames",
         "mm",
-        f"{_JOINTS}, {_CLIP} its first two frames, so that drift counts.",
+        f"{_JOINTS}, {_CLIP} its first two frames with a hand, so that drift counts.",
         _FIRST_TWO,
     ),
     "g_mpjpe_rigid": Definition(
-        "G-MPJPE, first two frames, rigid", "mm", f"{_JOINTS}, {_CLIP_RIGID} its first two frames.", _COMMON
+        "G-MPJPE, first two frames, rigid",
+        "mm",
+        f"{_JOINTS}, {_CLIP_RIGID} its first two frames.",
+        _COMMON,
     ),
     "ga_mpjpe": Definition("GA-MPJPE, whole clip", "mm", f"{_JOINTS}, {_CLIP} all its frames.", _WHOLE),
     "ga_mpjpe_rigid": Definition(
         "GA-MPJPE, whole clip, rigid", "mm", f"{_JOINTS}, {_CLIP_RIGID} all its frames.", _COMMON
     ),
     "w_mpjpe_100": Definition(
-        "W-MPJPE, pieces of 100", "mm", f"{_JOINTS}, {_PIECE}, fitted to its first two frames.", _PIECES
+        "W-MPJPE, pieces of 100",
+        "mm",
+        f"{_JOINTS}, {_PIECE}, fitted to its first two frames.",
+        _PIECES,
     ),
     "wa_mpjpe_100": Definition(
         "WA-MPJPE, pieces of 100", "mm", f"{_JOINTS}, {_PIECE}, fitted to all its frames.", _PIECES

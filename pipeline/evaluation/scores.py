@@ -252,12 +252,11 @@ def align_surfaces(
 def _score_clips(joints: np.ndarray, true_joints: np.ndarray, root: int, true: Hands) -> dict[str, float]:
     """Numbers of clips, each hand (`_in_turn`) and clip by itself, pooled over frames."""
     assert true.time_s is not None
-    frames = len(true.time_s)
+    frames, hands = true.joints_mm.shape[:2]
+    time_s = np.tile(true.time_s, hands)
     clip = np.zeros(frames, dtype=int) if true.clip is None else true.clip
     clips = [
-        hand * frames + np.flatnonzero(clip == number)
-        for hand in range(true.joints_mm.shape[1])
-        for number in np.unique(clip)
+        hand * frames + np.flatnonzero(clip == number) for hand in range(hands) for number in np.unique(clip)
     ]
     pieces = [rows[start : start + PIECE] for rows in clips for start in range(0, len(rows), PIECE)]
 
@@ -265,18 +264,6 @@ def _score_clips(joints: np.ndarray, true_joints: np.ndarray, root: int, true: H
         moved = [move(joints[rows], true_joints[rows]) for rows in parts]
         return average(measure_distances(np.concatenate(moved), true_joints[np.concatenate(parts)]))
 
-    def bend(estimate: np.ndarray, wanted: np.ndarray, times: bool) -> float:
-        assert true.time_s is not None
-        errors = [
-            measure_acceleration_errors(
-                estimate[rows], wanted[rows], true.time_s[rows % frames] if times else None
-            )
-            for rows in clips
-        ]
-        return average(np.concatenate(errors))
-
-    rooted = subtract_root(joints, joints[:, root])
-    true_rooted = subtract_root(true_joints, true_joints[:, root])
     return {
         "g_mpjpe": pool(clips, lambda a, b: align_clip(a, b, frames=2)),
         "g_mpjpe_rigid": pool(clips, lambda a, b: align_clip(a, b, frames=2, with_scale=False)),
@@ -284,9 +271,34 @@ def _score_clips(joints: np.ndarray, true_joints: np.ndarray, root: int, true: H
         "ga_mpjpe_rigid": pool(clips, lambda a, b: align_clip(a, b, with_scale=False)),
         "w_mpjpe_100": pool(pieces, lambda a, b: align_clip(a, b, frames=2)),
         "wa_mpjpe_100": pool(pieces, align_clip),
-        "acceleration": bend(joints, true_joints, True),
-        "acceleration_root": bend(rooted, true_rooted, True),
-        "acceleration_frames": bend(joints, true_joints, False),
+        **score_accelerations(joints, true_joints, clips, time_s, root),
+    }
+
+
+def score_accelerations(
+    joints: np.ndarray, true_joints: np.ndarray, clips: list[np.ndarray], time_s: np.ndarray, root: int = 0
+) -> dict[str, float]:
+    """Acceleration errors of joints (N, 21, 3) in mm at ``time_s`` (N,), pooled over clips.
+
+    Each clip is the rows of one hand in one video, in the order of time.
+    """
+
+    def pool(estimate: np.ndarray, true: np.ndarray, by_frames: bool = False) -> float:
+        errors = []
+        for rows in clips:
+            own = measure_acceleration_errors(estimate[rows], true[rows], time_s[rows])
+            if by_frames:  # of the same neighbours
+                plain = measure_acceleration_errors(estimate[rows], true[rows])
+                own = np.where(np.isfinite(own), plain, np.nan)
+            errors.append(own)
+        return average(np.concatenate(errors))
+
+    rooted = subtract_root(joints, joints[:, root])
+    true_rooted = subtract_root(true_joints, true_joints[:, root])
+    return {
+        "acceleration": pool(joints, true_joints),
+        "acceleration_root": pool(rooted, true_rooted),
+        "acceleration_frames": pool(joints, true_joints, by_frames=True),
     }
 
 

@@ -154,6 +154,33 @@ def test_interhand_without_some_predictions_has_a_smaller_share(interhand: tuple
     assert "-" in card.to_text()
 
 
+def test_interhands_sequences_skip_no_frame_unnoticed(
+    tmp_path: Path,
+) -> None:
+    content = make_interhand()
+    frames, images, annotations = {}, [], []
+    places = [3000, 3003, 3006, 3009, 3021, 3024, 3027]  # four frames are missing between 3009 and 3021
+    for number, frame in enumerate(places[::-1]):
+        shifted = content["world"][0] + [0.0, 0.0, 30.0 * np.sin(frame)]
+        world = np.concatenate([to_interhand(shifted[0]), to_interhand(shifted[1])])
+        frames[str(frame)] = {"world_coord": world.tolist()}
+        images.append({**content["data"]["images"][0], "id": frame, "frame_idx": frame})
+        annotations.append({**content["data"]["annotations"][0], "id": number, "image_id": frame})
+    content |= {"data": {"images": images, "annotations": annotations}, "joint_3d": {"0": frames}}
+    write_interhand(tmp_path, content)
+    R, place = (np.array(content["camera"]["0"][part]["400002"]) for part in ("camrot", "campos"))
+    still = np.repeat((content["world"][:1] - place) @ R.T, len(places), axis=0)
+    np.savez(tmp_path / "p.npz", number=np.arange(len(places)), joints_mm=still)
+    values = score_interhand(tmp_path, tmp_path / "p.npz", fps=30.0).values
+    z = {frame: 30.0 * np.sin(frame) for frame in places}
+    neighbours = [(3000, 3003, 3006), (3003, 3006, 3009), (3021, 3024, 3027)]
+    bends = [abs(z[a] - 2 * z[b] + z[c]) * 30**2 / 1e3 for a, b, c in neighbours]
+    assert values["acceleration"] == pytest.approx(np.mean(bends))
+    assert values["acceleration_frames"] == pytest.approx(np.mean(bends) * 1e3 / 30**2)
+    assert values["acceleration_root"] == pytest.approx(0, abs=1e-9)
+    assert "acceleration" not in score_interhand(tmp_path, tmp_path / "p.npz").values
+
+
 def test_the_command_tells_and_writes_each_layout(
     freihand: tuple, interhand: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from pipeline.errors import RunFolderError
 from pipeline.evaluation.alignment import align
+from pipeline.evaluation.data_sets import score_arrays
 from pipeline.evaluation.made_session import compare_joints, evaluate
 from pipeline.files import read_json
 from pipeline.hand.model import load_hand_model
@@ -194,6 +195,19 @@ def test_the_table_and_the_json_say_the_same(perfect, tmp_path):
     plain = read_json(tmp_path / "evaluation.json")
     assert plain == evaluation.to_json()
     assert plain["rig"]["left"]["rms_px"] is None
+
+
+def test_a_runs_hand_and_the_truth_can_be_scored_as_arrays_and_say_the_same(perfect, truth):
+    run, session = perfect
+    random = np.random.default_rng(0)
+    write_hand(
+        run, truth.side, make_hand(truth, truth.joints_mm + random.normal(0, 3, (len(truth.time_s), 21, 3)))
+    )
+    scored = score_arrays(session / "truth.npz", run.hand_npz(truth.side)).values
+    fused = evaluate(run, session).joints["fusion"]["all"]["21"]
+    assert scored["mpjpe"] == pytest.approx(fused["mpjpe_mm"])
+    assert scored["pa_mpjpe"] == pytest.approx(fused["pa_mpjpe_mm"])
+    assert scored["acceleration"] == pytest.approx(fused["acceleration_m_s2"])
 
 
 def test_acceleration_error_is_in_metres_per_second_squared():
