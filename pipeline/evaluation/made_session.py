@@ -45,9 +45,9 @@ class JointErrors:
     Attributes
     ----------
     mpjpe_mm : float
-        Mean distance to the true joints.
+        Mean distance to the true joints, nothing aligned (`DEFINITIONS` calls it ``mpjpe``).
     pa_mpjpe_mm : float
-        The same after the best similarity (rotation, shift, scale) of each frame.
+        The same after the best similarity (rotation, shift, scale) of each frame (``pa_mpjpe``).
     acceleration_m_s2 : float
         Mean length of the difference of accelerations (second differences of neighbouring frames).
     share : float
