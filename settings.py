@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         description="Reference to measure against (`python -m pipeline baseline build`); by default the "
         "built-in simulated one, which is for trying the software only.",
     )
+    reliability: Path | None = Field(
+        default=None,
+        description="Measurement error by the clinic's own test-retest study (`python -m pipeline "
+        "reliability`); without it no change between visits is called better or worse.",
+    )
     max_upload_bytes: int = Field(
         default=20 * 2**30,
         gt=0,

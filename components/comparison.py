@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from dash import html
 
 from components.headlines import pick_digits, space_unit
-from components.states import partial
+from components.states import failed, partial
 from components.status import level_icon, say_number
+from pipeline.errors import RedysError
 from pipeline.measures.change import Change, Comparison, SideChange
 from pipeline.measures.levels import BETWEEN, UNKNOWN, WITHIN, Level
+from pipeline.measures.reliability_types import Reliability, read_reliability
 from pipeline.measures.summary import SIMULATED_NOTE, SideSummary
+from settings import get_settings
 
 _MARKS: Final[dict[str, Level]] = {
     "better": WITHIN,
@@ -25,6 +30,65 @@ INTERVAL_MEANING = (
     "Intervals hold what varies within the two recordings, not how a person differs from day to day. "
     "Better or worse is only said past the measurement error of a reliability study."
 )
+
+
+NO_STUDY = (
+    "No reliability study is set up here, so no change is called better or worse "
+    "(python -m pipeline reliability, then REDYS_RELIABILITY)."
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The clinic's reliability study as the pages have it: there, not set up, or broken.
+
+    ``reliability`` is None unless it is there; ``error`` says why it cannot be read.
+    """
+
+    reliability: Reliability | None = None
+    error: RedysError | None = None
+
+
+def open_study() -> Study:
+    """The study that the settings name; a broken file is told, and nothing else fails by it."""
+    path = get_settings().reliability
+    if path is None:
+        return Study()
+    try:
+        return Study(read_reliability(path))
+    except RedysError as error:
+        return Study(error=error)
+
+
+def study_note(study: Study, obstacles: tuple[str, ...] = ()) -> html.Div:
+    """What the verdicts beside it rest on: whose measurement error, and why it may not hold here."""
+    if study.error is not None:
+        return failed(study.error)
+    found = study.reliability
+    if found is None:
+        return html.Div(html.P(NO_STUDY, className="plot-note"))
+    parts: list[Any] = [html.P([html.Strong("Measurement error: "), say_study(found)], className="plot-note")]
+    if found.simulated:
+        parts.append(html.P(["It was worked out against a simulated reference."], className="simulated-note"))
+    if obstacles:
+        why = "The reliability study does not hold for these recordings, so there is no verdict."
+        parts.append(partial(why, *obstacles))
+    return html.Div(parts)
+
+
+def say_study(found: Reliability) -> str:
+    """Who was recorded how often, how far apart, by which version."""
+    hands = " and ".join(f"{count} {side}" for side, count in found.hands.items())
+    days = ""
+    if math.isfinite(found.days_apart):
+        spread = "" if found.days_least == found.days_most else (
+            f" ({found.days_least:g} to {found.days_most:g})"
+        )  # fmt: skip
+        days = f", {found.days_apart:g} days{spread} apart"
+    program = f" ReDys {found.program_version}." if found.program_version else ""
+    people = f"{found.n_people} people" + (f" ({hands} hands)" if hands else "")
+    told = f" {found.provenance.rstrip('.')}." if found.provenance else ""
+    return f"{people}, {found.n_sessions} sessions each{days}.{told}{program}"
 
 
 def warnings(comparison: Comparison) -> html.Div | None:
@@ -87,19 +151,10 @@ def _table(changes: tuple[Change, ...], label: str, digits: int | None = None) -
 
 
 def _row(change: Change, is_common: bool, digits: int | None) -> html.Tr:
-    largest = max((abs(v) for v in (change.before, change.after) if math.isfinite(v)), default=math.nan)
     if digits is None:
-        digits = 0 if change.unit == "°" else pick_digits(largest)
+        digits = choose_digits(change.unit, (change.before, change.after))
     unit = space_unit(change.unit)
-    interval = ""
-    if math.isfinite(change.low) and math.isfinite(change.high):
-        low, high = (say_number(value, digits, signed=True) for value in (change.low, change.high))
-        interval = f" ({low} to {high})"
-    shown = say_number(change.difference, digits, signed=True)
-    difference: list[Any] = [
-        html.Strong(f"{shown}{unit if math.isfinite(change.difference) else ''}"),
-        interval,
-    ]
+    difference = say_difference(change, digits)
     label = change.label[:1].upper() + change.label[1:]
     return html.Tr(
         [
@@ -111,6 +166,23 @@ def _row(change: Change, is_common: bool, digits: int | None) -> html.Tr:
             None if is_common else html.Td(change.reason, className="quiet"),
         ]
     )
+
+
+def choose_digits(unit: str, values: Iterable[float]) -> int:
+    """Decimals for a row of numbers, by the largest."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=math.nan)
+    return 0 if unit == "°" else pick_digits(largest)
+
+
+def say_difference(change: Change, digits: int) -> list[Any]:
+    """The difference with its unit, and its interval where there is one."""
+    interval = ""
+    if math.isfinite(change.low) and math.isfinite(change.high):
+        low, high = (say_number(value, digits, signed=True) for value in (change.low, change.high))
+        interval = f" ({low} to {high})"
+    shown = say_number(change.difference, digits, signed=True)
+    unit = space_unit(change.unit) if math.isfinite(change.difference) else ""
+    return [html.Strong(f"{shown}{unit}"), interval]
 
 
 def _say(value: float, digits: int, unit: str) -> str:

@@ -116,6 +116,21 @@ def heat_map(kind: str | Any, side: str | Any) -> dict[str, Any]:
     return {"type": "heat-map", "kind": kind, "side": side}
 
 
+def trend_finger(task: str | Any, side: str | Any) -> dict[str, Any]:
+    """Choice of the finger whose angles are shown over the visits."""
+    return {"type": "trend-finger", "task": task, "side": side}
+
+
+def trend_angles(task: str | Any, side: str | Any) -> dict[str, Any]:
+    """Where those angles are drawn."""
+    return {"type": "trend-angles", "task": task, "side": side}
+
+
+def trend_person(task: str | Any, side: str | Any) -> dict[str, Any]:
+    """Store: whose visits they are."""
+    return {"type": "trend-person", "task": task, "side": side}
+
+
 # --- clocks --------------------------------------------------------------------------------------
 
 CLOCKS: Final = "clocks"

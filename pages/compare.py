@@ -12,9 +12,11 @@ from components.comparison import (
     INTERVAL_MEANING,
     angle_changes,
     headline_changes,
+    open_study,
     posture_changes,
     say_verdicts,
     simulated_sentence,
+    study_note,
     warnings,
 )
 from components.curves import curves
@@ -43,14 +45,20 @@ def layout(recording_a: str | None = None, recording_b: str | None = None, **_: 
     # Whatever the address has first, the earlier visit is the one that is compared with.
     visits.sort(key=lambda visit: (visit[1].visit, visit[0].created))
     (earlier, before), (later, after) = visits
-    comparison = compare(before, after)
+    study = open_study()
+    comparison = compare(before, after, study.reliability)
     parts: list[Any] = [_head(earlier, later), warnings(comparison)]
     for side, change in comparison.sides.items():
         several = f", {side} hand" if len(comparison.sides) > 1 else ""
         parts.append(
-            panel(f"Headline numbers{several}", html.P(say_verdicts(change)), headline_changes(change),
-                  lead=INTERVAL_MEANING)
-        )  # fmt: skip
+            panel(
+                f"Headline numbers{several}",
+                html.P(say_verdicts(change)),
+                headline_changes(change),
+                study_note(study, comparison.study_obstacles.get(side, ())),
+                lead=INTERVAL_MEANING,
+            )
+        )
     parts += _moving(earlier, later)
     parts += _maps(comparison, before, after)
     return html.Article(parts, className="report")

@@ -1,4 +1,4 @@
-"""All visits of one person, the earliest first, with the way to compare two of them."""
+"""All visits of one person: the earliest first, the way to compare two, and each number over time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dash import dcc, html
 
 from components import routes
 from components.states import empty, failed, state_badge
+from components.trend import trend_panels
 from records import NotFound, RecordingRow, get_records
 
 dash.register_page(__name__, path_template=routes.SUBJECT, title="Visits - ReDys")
 
 
 def layout(subject_id: str | None = None, **_: Any) -> Any:
-    """The list of a person's recordings."""
+    """The list of a person's recordings, and below it what changed from visit to visit."""
     try:
         subject = get_records().get_subject(subject_id or "")
     except NotFound as error:
@@ -28,6 +29,7 @@ def layout(subject_id: str | None = None, **_: Any) -> Any:
     return [
         *head,
         html.Ol([_visit(each, _before(each, ready)) for each in recordings], className="visit-list"),
+        *trend_panels(subject.id, ready),
     ]
 
 

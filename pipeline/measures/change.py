@@ -163,8 +163,13 @@ class _Judge:
     obstacle: str
     is_other_study: bool
 
+    def limit_of(self, measure: str) -> float:
+        if self.reliability is None or self.is_other_study:
+            return NAN
+        return self.reliability.limit_of(measure)
+
     def decide(self, change: Change, worse: str) -> Change:
-        limit = self.reliability.limit_of(change.id) if self.reliability and not self.is_other_study else NAN
+        limit = self.limit_of(change.id)
         obstacle = self.obstacle
         if not obstacle and self.is_other_study:
             obstacle = OTHER_STUDY
@@ -184,7 +189,9 @@ def _compare_side(before: SideSummary, after: SideSummary, judge: _Judge) -> Sid
         headlines=tuple(
             judge.decide(_headline_change(a, b), a.worse) for a, b in _pair(before.headlines, after.headlines)
         ),
-        angles=tuple(judge.decide(_angle_change(a, b), _worse_way(a, b)) for a, b in angles),
+        angles=tuple(
+            judge.decide(_angle_change(a, b), _worse_way(a, b, judge.limit_of(a.angle))) for a, b in angles
+        ),
         postures=tuple(judge.decide(_posture_change(a, b), "higher") for a, b in angles),
     )
 
@@ -213,12 +220,12 @@ def _posture_change(a: AngleSummary, b: AngleSummary) -> Change:
     return _difference(f"{a.angle}{FAR_SHARE}", a.label, "%", first, second)
 
 
-def _worse_way(a: AngleSummary, b: AngleSummary) -> str:
-    """An angle is worse farther from the reference mean; across it there is no direction."""
-    away = (a.median_deg - a.reference_mean_deg, b.median_deg - b.reference_mean_deg)
-    if not all(math.isfinite(value) for value in away) or away[0] * away[1] < 0:
+def _worse_way(a: AngleSummary, b: AngleSummary, limit: float) -> str:
+    """An angle is worse farther from the reference mean; "" where that distance stays within the limit."""
+    before, after = (abs(angle.median_deg - angle.reference_mean_deg) for angle in (a, b))
+    if not math.isfinite(after - before) or abs(after - before) <= limit:
         return ""
-    return "higher" if away[0] + away[1] > 0 else "lower"
+    return "higher" if (after > before) == (b.median_deg > a.median_deg) else "lower"
 
 
 def _difference(

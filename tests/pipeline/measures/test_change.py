@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.measures.change import (
+    NO_DIRECTION,
     NOT_COMPARABLE,
     NOT_ESTABLISHED,
     POOR_QUALITY,
@@ -91,7 +92,9 @@ def test_an_angle_is_better_nearer_to_the_reference_mean_and_worse_farther():
         found = change_of(compare(visit("a"), visit("b", pip_deg=after), STUDY), "ring_pip_flexion")
         assert found.verdict == verdict
     across = change_of(compare(visit("a"), visit("b", pip_deg=20.0), STUDY), "ring_pip_flexion")
-    assert across.verdict == "cannot tell"
+    assert (across.verdict, across.reason) == ("cannot tell", NO_DIRECTION)  # as far off on the other side
+    nearer = change_of(compare(visit("a"), visit("b", pip_deg=35.0), STUDY), "ring_pip_flexion")
+    assert nearer.verdict == "better"
 
 
 def test_a_number_without_a_better_direction_never_has_a_verdict_of_better_or_worse():
