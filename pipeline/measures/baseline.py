@@ -46,6 +46,7 @@ __all__ = [
     "build_from_people",
     "build_labelled",
     "describe_baseline",
+    "expect_new_frames_beyond",
     "measure_person",
     "read_baseline",
     "write_baseline",

@@ -327,10 +327,7 @@ def _describe_person(person: PersonData, posture_only: bool) -> _Described:
         task=person.task,
         minutes=person.minutes,
         rates=tuple(hand.kinematics.fps for hand in person.hands),
-        angles=[
-            _describe_angle(np.concatenate([hand.degrees[:, column] for hand in hands]))
-            for column in range(len(ANGLES))
-        ],
+        angles=describe_angles(person),
         jerk=[_take_quantiles([hand.kinematics.jerk[:, i] for hand in hands]) for i in columns],
         acceleration=[
             np.empty(0)
@@ -342,6 +339,14 @@ def _describe_person(person: PersonData, posture_only: bool) -> _Described:
         numbers=numbers,
         playing=person.playing,
     )
+
+
+def describe_angles(person: PersonData) -> list[PersonAngle]:
+    """Each of the 20 angles over all of a person's recordings, in the order of `ANGLES`."""
+    return [
+        _describe_angle(np.concatenate([hand.degrees[:, column] for hand in person.hands]))
+        for column in range(len(ANGLES))
+    ]
 
 
 def _describe_angle(degrees: np.ndarray) -> PersonAngle:

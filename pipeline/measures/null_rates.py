@@ -6,8 +6,9 @@ n - 1 degrees of freedom, n people of the reference.
 *Frame level*: the z of the overlay has no correction for a small reference. A frame of somebody new lies
 ``b + w`` from the reference's mean: ``b`` of the person, whose spread between people is only known from n of
 them, ``w`` of the moment. So it passes 3 more often than a normal spread (0.27 %) where people differ more
-than moments do, and less often where moments are many-sided. `expect_frames_beyond` works it out for people
-who are spread normally and moments that are spread as those of the reference are.
+than moments do, or moments are lopsided. `expect_frames_beyond` works it out for people who are spread
+normally and moments that are spread as those of the reference are (to 0.3 of a percentage point for 8 people,
+0.1 for 24: ``benchmarks/null_rates.py``).
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 from scipy.stats import chi2
 from scipy.stats import t as student
 
-from pipeline.measures.scores import score_frames, score_person
+from pipeline.measures.scores import standardise_person
 from pipeline.measures.summary_types import NAN
 
 LIMITS = (1, 2, 3)
@@ -69,18 +70,18 @@ def expect_frames_beyond(
     """
     if n_people < 2 or not np.isfinite(between_sd):
         return NAN
-    middle = (np.arange(_NODES) + 0.5) / _NODES
-    if np.ndim(moments) == 0:
-        away = float(moments) * ndtri((np.arange(_MOMENTS) + 0.5) / _MOMENTS)
-    else:
-        away = np.asarray(moments, dtype=float)
     free = n_people - 1
+    middle = (np.arange(_NODES) + 0.5) / _NODES
     # The reference knows the spread between people from so few, and its mean likewise.
-    found_sd = np.sqrt(between_sd**2 * chi2.ppf(middle, free) / free + (away**2).mean())
-    of_person = max(between_sd * np.sqrt(1 + 1 / n_people), 1e-9 * max(np.abs(away).max(initial=0.0), 1e-9))
-    reach = limit * found_sd[:, None]
-    beyond = ndtr((-reach - away) / of_person) + ndtr((away - reach) / of_person)
-    return float(beyond.mean())
+    between = between_sd**2 * chi2.ppf(middle, free) / free
+    of_person = between_sd**2 * (1 + 1 / n_people)
+    if np.ndim(moments) == 0:
+        reach = limit * np.sqrt(between + float(moments) ** 2)
+        return float(2 * ndtr(-reach / np.sqrt(of_person + float(moments) ** 2)).mean())
+    away = np.asarray(moments, dtype=float)
+    reach = limit * np.sqrt(between + (away**2).mean())[:, None]
+    spread = max(np.sqrt(of_person), 1e-9 * float(np.abs(away).max(initial=1e-9)))
+    return float((ndtr((-reach - away) / spread) + ndtr((away - reach) / spread)).mean())
 
 
 def check_leave_one_out(described: Sequence[Sequence[PersonAngle]]) -> dict[str, float]:
@@ -95,36 +96,32 @@ def check_leave_one_out(described: Sequence[Sequence[PersonAngle]]) -> dict[str,
     -------
     dict of float
         For each k of `LIMITS`: ``frame_beyond_k`` and ``person_beyond_k``, shares of frames and of medians of
-        all angles with |z| of k or more, frame and person level; the same with ``_error``, its standard
-        error, people being what was drawn (a person's 20 angles go together); and with ``_by_chance``, what
-        the module's text gives. ``n_people``. Empty with fewer than `MIN_PEOPLE_TO_CHECK` people.
+        all angles with |z| of k or more, frame and person level; the same with ``_error``, its standard error
+        (jackknife over people, whose 20 angles go together), and with ``_by_chance``, what the module's text
+        gives. ``n_people``. Empty with fewer than `MIN_PEOPLE_TO_CHECK` people.
     """
-    if len(described) < MIN_PEOPLE_TO_CHECK:
+    count = len(described)
+    if count < MIN_PEOPLE_TO_CHECK:
         return {}
-    seen = {name: np.full((len(described), len(described[0])), np.nan) for name in _names()}
-    expected = {name: np.full((len(described), len(described[0])), np.nan) for name in _names()}
+    names = [f"{level}_beyond_{limit}" for level in ("frame", "person") for limit in LIMITS]
+    seen = {name: np.full((len(described[0]), count, count), np.nan) for name in names}
+    expected = {name: np.full((len(described[0]), count), np.nan) for name in names}
     for angle in range(len(described[0])):
-        known = [number for number, person in enumerate(described) if person[angle].known]
+        known = np.array([number for number, person in enumerate(described) if person[angle].known])
         if len(known) < 3:  # two others are the fewest that have a spread
             continue
-        people = [described[number][angle] for number in known]
-        for name, (share, chance) in _check_angle(people).items():
-            seen[name][known, angle] = share
-            expected[name][known, angle] = chance
-    found = {"n_people": float(len(described))}
-    for name in _names():
-        by_person = np.array([_mean(row) for row in seen[name]])
-        by_person = by_person[np.isfinite(by_person)]
-        found[name] = _mean(seen[name])
-        found[f"{name}_error"] = (
-            float(by_person.std(ddof=1) / np.sqrt(len(by_person))) if len(by_person) > 1 else NAN
-        )
+        shares, chances = _check_angle([described[number][angle] for number in known])
+        for name in names:
+            # Without somebody of whom this angle is not known, all is as it was.
+            seen[name][angle, known] = np.diag(shares[name])[:, None]
+            seen[name][angle][np.ix_(known, known)] = shares[name]
+            expected[name][angle, known] = chances[name]
+    found = {"n_people": float(count)}
+    for name in names:
+        found[name] = _mean(np.diagonal(seen[name], axis1=1, axis2=2))
+        found[f"{name}_error"] = _jackknife(seen[name])
         found[f"{name}_by_chance"] = _mean(expected[name])
     return found
-
-
-def _names() -> list[str]:
-    return [f"{level}_beyond_{limit}" for level in ("frame", "person") for limit in LIMITS]
 
 
 def _mean(values: np.ndarray) -> float:
@@ -132,32 +129,52 @@ def _mean(values: np.ndarray) -> float:
     return float(known.mean()) if len(known) else NAN
 
 
-def _check_angle(people: list[PersonAngle]) -> dict[str, tuple[np.ndarray, float]]:
-    """One angle: the share of each person (P,) beyond each limit, and what chance gives."""
+def _jackknife(shares: np.ndarray) -> float:
+    """Standard error of the mean share from those (A, P, P) of each person with each one left out as well."""
+    count = shares.shape[1]
+    without = np.array([_mean(np.delete(shares[:, :, out], out, axis=1)) for out in range(count)])
+    return float(np.sqrt((count - 1) * without.var()))
+
+
+def _check_angle(people: list[PersonAngle]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """One angle of P people: the share of each beyond each limit, and what chance gives.
+
+    Shares are (P, P): of the person of the row, held against all but that person and that of the column.
+    """
     count = len(people)
-    means = np.array([person.mean for person in people])
-    medians = np.array([person.median for person in people])
-    variances = np.array([person.variance for person in people])
+    means, medians, variances = (
+        np.array([getattr(person, name) for person in people]) for name in ("mean", "median", "variance")
+    )
     frames = np.stack([person.quantiles for person in people])
-    rates: dict[str, tuple[np.ndarray, float]] = {}
-    frame_z, person_z = np.empty_like(frames), np.empty(count)
-    for out in range(count):
-        others = np.arange(count) != out
-        mean, spread = find_frame_level(means[others], variances[others])
-        frame_z[out] = score_frames(frames[out][:, None], np.array([mean]), np.array([spread]))[:, 0]
-        of_others = medians[others]
-        score = score_person(medians[out], of_others.mean(), of_others.std(ddof=1), count - 1)
-        person_z[out] = score.z
     moments = np.quantile(frames - means[:, None], (np.arange(_MOMENTS) + 0.5) / _MOMENTS)
     between = float(means.std(ddof=1))
+    rest = ~(np.eye(count, dtype=bool)[:, None] | np.eye(count, dtype=bool))  # of row, column: who is left
+    many = rest.sum(axis=2)
+    middle = means.mean()
+    mean, of_means = _describe_rest(means - middle, rest)
+    spread = np.sqrt(rest @ variances / many + of_means)
+    of_rest, of_medians = _describe_rest(medians - middle, rest)
+    away = (medians - middle)[:, None]
+    z = standardise_person(away, of_rest, np.sqrt(of_medians), many)
+    shares = {}
     for limit in LIMITS:
-        rates[f"frame_beyond_{limit}"] = (
-            (np.abs(frame_z) >= limit).mean(axis=1),
-            expect_frames_beyond(limit, count - 1, between, moments),
-        )
-        beyond = np.where(np.isfinite(person_z), np.abs(person_z) >= limit, np.nan)
-        rates[f"person_beyond_{limit}"] = (beyond, expect_persons_beyond(limit, count - 1))
-    return rates
+        ends = middle + np.stack([mean - limit * spread, mean + limit * spread], axis=2)
+        inside = np.array([np.diff(np.searchsorted(one, own)) for one, own in zip(frames, ends, strict=True)])
+        beyond = 1.0 - inside[..., 0] / frames.shape[1]
+        shares[f"frame_beyond_{limit}"] = np.where(np.isfinite(spread), beyond, np.nan)
+        shares[f"person_beyond_{limit}"] = np.where(np.isfinite(z), np.abs(z) >= limit, np.nan)
+    chances = {f"frame_beyond_{k}": expect_frames_beyond(k, count - 1, between, moments) for k in LIMITS}
+    chances |= {f"person_beyond_{k}": expect_persons_beyond(k, count - 1) for k in LIMITS}
+    return shares, chances
+
+
+def _describe_rest(values: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (P, P) of the values (P,) of those who are left, ``rest`` (P, P, P)."""
+    many = rest.sum(axis=2)
+    mean = rest @ values / many
+    squares = np.maximum(rest @ values**2 - many * mean**2, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):  # one person alone has no spread
+        return mean, np.where(many > 1, squares / (many - 1), np.nan)
 
 
 def find_frame_level(means: np.ndarray, variances: np.ndarray) -> tuple[float, float]:

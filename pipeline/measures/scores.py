@@ -167,6 +167,13 @@ class PersonScore:
     high: float
 
 
+def standardise_person(
+    value: np.ndarray | float, mean: np.ndarray | float, sd: np.ndarray | float, n_people: np.ndarray | int
+) -> np.ndarray:
+    """Crawford and Howell's z: ``(value - mean) / (sd * sqrt((n + 1) / n))``, for any arrays."""
+    return np.asarray((value - mean) / (sd * np.sqrt((n_people + 1) / n_people)))
+
+
 def score_person(
     value: float, mean: float, sd: float, n_people: int, standard_error: float = 0.0
 ) -> PersonScore:
@@ -191,7 +198,7 @@ def score_person(
     if n_people < 2 or not sd > 0 or not np.isfinite(value):
         return PersonScore(float("nan"), float("nan"), float("nan"))
     small = np.sqrt((n_people + 1) / n_people)
-    z = (value - mean) / sd
+    z = float(standardise_person(value, mean, sd, n_people)) * small
     spread = np.sqrt(1 / n_people + z**2 / (2 * (n_people - 1)) + (standard_error / sd) ** 2)
     half = student.ppf(0.975, n_people - 1) * spread
     return PersonScore(float(z / small), float((z - half) / small), float((z + half) / small))
