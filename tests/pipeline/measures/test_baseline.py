@@ -10,13 +10,19 @@ from pipeline.errors import MeasureError, RunFolderError
 from pipeline.hand.angles import ANGLES
 from pipeline.hand.joints import JOINTS
 from pipeline.measures.baseline import (
+    PERCENTILES,
     build_baseline,
     build_from_people,
     describe_baseline,
     read_baseline,
     write_baseline,
 )
+from pipeline.measures.measure import measure
+from pipeline.measures.playing_types import FingerIndex, Individuation, KeyTiming, TremorSummary
+from pipeline.measures.summary import Summary, summarise, write_summary
 from pipeline.results import RunFolder, write_hand
+from pipeline.session import SessionSettings
+from tests.pipeline.measures.test_summary import stages
 
 
 def test_the_built_in_reference_is_marked_as_simulated_and_complete():
@@ -130,3 +136,84 @@ def test_a_run_without_a_hand_and_a_foreign_file_are_named(tmp_path):
         read_baseline(foreign)
     with pytest.raises(RunFolderError, match="missing"):
         read_baseline(tmp_path / "nowhere.json")
+
+
+def test_the_format_holds_what_a_reference_must_state(baseline):
+    assert (baseline.n_people, baseline.task, baseline.fps) == (12, "piano", 60.0)
+    assert baseline.n_minutes == pytest.approx(12 * 6 / 60)
+    assert baseline.filter
+    assert baseline.licence
+    assert baseline.provenance
+    assert baseline.version == "1"
+    assert baseline.program_version
+    assert len(baseline.script_sha256) == 64
+    entry = baseline.angles["index_pip_flexion"]
+    values = [entry.percentiles_deg[f"{percent:g}"] for percent in PERCENTILES]
+    assert values == sorted(values)
+    assert entry.frame_sd_deg != entry.person_sd_deg
+
+
+def test_the_check_is_printed_with_its_error_and_what_chance_gives(baseline):
+    said = describe_baseline(baseline).splitlines()
+    frames, medians = (
+        next(line for line in said if line.startswith(f"  {word}")) for word in ("frames", "medians")
+    )
+    for line in (frames, medians):
+        assert [part.split(":")[0].split()[-1] for part in line.split(",")] == ["1", "2", "3"]
+        assert line.count("±") == 3
+    chance = 100 * baseline.leave_one_out["person_beyond_3_by_chance"]
+    assert f"({chance:.2f})" in medians
+
+
+def test_people_may_come_one_after_the_other(people, baseline):
+    again = build_from_people(iter(people), "test reference", "none", "made for a test", simulated=True)
+    assert again.digest == baseline.digest
+
+
+def tell(summary: Summary, index: float, seen: bool, sd_ms: float) -> Summary:
+    """The same summary with these numbers of the strokes."""
+    fingers = (FingerIndex("index", index, 0.0, 1.0, 20), FingerIndex("ring", np.nan, 0.0, 1.0, 3))
+    tremor = (
+        TremorSummary("hand", "seen" if seen else "none seen", rms_mm=0.4 if seen else np.nan),
+        TremorSummary("index", "cannot tell"),
+    )
+    told = dataclasses.replace(
+        summary.sides["left"], tremor=tremor, individuation=Individuation((), fingers, 20, 0, True)
+    )
+    timing = KeyTiming("front", "measured", sd_ms=sd_ms, cv=sd_ms / 250)
+    return dataclasses.replace(summary, sides={"left": told}, timing=timing)
+
+
+def test_runs_carry_their_numbers_of_tremor_individuation_and_timing_into_a_reference(
+    baseline, track, tmp_path
+):
+    hand = track(5.0, side="left")
+    summary = summarise(
+        settings=SessionSettings(subject="a"),
+        **stages(hand),
+        hands={"left": hand},
+        measures=measure({"left": hand}, baseline),
+        baseline=baseline,
+        model_name="built-in hand",
+    )
+    runs = []
+    for number, (index, seen, sd) in enumerate([(0.8, False, 8.0), (0.6, True, 12.0), (0.7, False, 10.0)]):
+        run = RunFolder(tmp_path / str(number))
+        write_hand(run, "left", track(5.0, side="left", bend_deg=3.0 * number, seed=number))
+        record = {"state": "done", "settings": {"subject": str(number), "task": "piano"}}
+        run.run_json.write_text(json.dumps(record))
+        write_summary(run.summary_json, tell(summary, index, seen, sd))
+        runs.append(run)
+    reference = build_baseline(runs)
+    told = reference.playing
+    assert (told["individuation:index"].n_people, told["individuation:index"].mean) == (3, pytest.approx(0.7))
+    assert told["individuation:index"].sd == pytest.approx(0.1)
+    assert told["timing_sd_ms"].mean == pytest.approx(10)
+    assert told["tremor_seen:hand"].mean == pytest.approx(1 / 3)
+    assert (told["tremor_rms_mm:hand"].n_people, told["tremor_rms_mm:hand"].mean) == (1, pytest.approx(0.4))
+    assert not {"individuation:ring", "tremor_seen:index"} & set(told)
+    write_baseline(tmp_path / "reference.json", reference)
+    assert repr(read_baseline(tmp_path / "reference.json").playing) == repr(told)
+    assert "individuation index of a finger (1 = the others stay), index: 0.7 ± 0.1 (n = 3)" in (
+        describe_baseline(reference)
+    )
