@@ -120,29 +120,28 @@ class InterhandSplit:
         DatasetError
             An annotation points to a picture, camera or frame that the files lack; they are named.
         """
+        cameras: dict[tuple[str, str], Camera] = {}
         for entry in self.entries:
-            yield self._make_sample(entry)
+            where = f"annotation {entry.get('id')}"
+            image = _look_up(self.images, entry.get("image_id"), f"{self._file('data')}, {where}: picture")
+            key = (str(image.get("capture")), str(image.get("camera")))
+            if key not in cameras:
+                cameras[key] = self._make_camera(key[0], image, where)
+            yield self._make_sample(entry, image, cameras[key], where)
 
-    def _make_sample(self, entry: dict[str, Any]) -> InterhandSample:
-        where = f"annotation {entry.get('id')}"
+    def _make_sample(
+        self, entry: dict[str, Any], image: dict[str, Any], camera: Camera, where: str
+    ) -> InterhandSample:
         data = self._file("data")
-        image = _look_up(self.images, entry.get("image_id"), f"{data}, {where}: picture")
         capture, frame = str(image.get("capture")), str(image.get("frame_idx"))
-        camera = self._make_camera(capture, image, where)
-        found = _look_up(self.joints, capture, f"{self._file('joint_3d')}, {where}: capture")
-        found = _look_up(found, frame, f"{self._file('joint_3d')}, {where}: capture {capture}, frame")
-        world = found["world_coord"] if isinstance(found, dict) else found
-        world_mm = to_array(world, (2 * N_JOINTS, 3), f"{self._file('joint_3d')}, {where}")
-        valid = np.reshape(np.asarray(entry.get("joint_valid", []), dtype=float), -1) > 0.5
-        if len(valid) != 2 * N_JOINTS:
-            raise DatasetError(f"{data}, {where}: joint_valid has {len(valid)} entries, not 42.")
-        camera_mm = world_mm @ camera.R.T + camera.t_mm
-        joints = np.where(valid[:, None], camera_mm, np.nan).reshape(2, N_JOINTS, 3)[:, list(ORDER)]
+        world_mm = self._find_joints(capture, frame, where)
+        valid = to_array(_flatten(entry.get("joint_valid")), (2 * N_JOINTS,), f"{data}, {where}: joint_valid")
+        camera_mm = np.where(valid[:, None] > 0.5, world_mm @ camera.R.T + camera.t_mm, np.nan)
         return InterhandSample(
             number=int(_look_up(entry, "id", f"{data}: of an annotation, the")),
             image=self.folder / "images" / self.split / str(image.get("file_name")),
             camera=camera,
-            joints_mm=joints,
+            joints_mm=camera_mm.reshape(2, N_JOINTS, 3)[:, list(ORDER)],
             hand_type=_look_up(entry, "hand_type", f"{data}, {where}:"),
             hand_type_valid=bool(entry.get("hand_type_valid", 1)),
             box_px=to_array(entry.get("bbox", [np.nan] * 4), (4,), f"{data}, {where}: bbox"),
@@ -152,6 +151,14 @@ class InterhandSplit:
             subject=str(image.get("subject")),
             mano=_read_mano(self.mano.get(capture, {}).get(frame), f"{self._file(MANO)}, {where}"),
         )
+
+    def _find_joints(self, capture: str, frame: str, where: str) -> np.ndarray:
+        """Joints (42, 3) in the world, in the order of the data set."""
+        file = self._file("joint_3d")
+        found = _look_up(self.joints, capture, f"{file}, {where}: capture")
+        found = _look_up(found, frame, f"{file}, {where}: capture {capture}, frame")
+        world = found.get("world_coord") if isinstance(found, dict) else found
+        return to_array(world, (2 * N_JOINTS, 3), f"{file}, {where}")
 
     def _make_camera(self, capture: str, image: dict[str, Any], where: str) -> Camera:
         name, file = str(image.get("camera")), self._file("camera")
@@ -171,8 +178,8 @@ class InterhandSplit:
             t_mm=-parts["camrot"] @ parts["campos"],
         )
 
-    def _file(self, part: str) -> Path:
-        return _name_file(self.annotations, self.split, part)
+    def _file(self, part: str) -> str:
+        return f"{self.annotations}/{_name_file(self.split, part)}"
 
 
 def read_interhand(folder: Path, split: str, subset: str = "all") -> InterhandSplit:
@@ -193,26 +200,26 @@ def read_interhand(folder: Path, split: str, subset: str = "all") -> InterhandSp
         No annotations are there, one of the three files is missing or broken; it is named.
     """
     places = [folder / "annotations" / part for part in (split, subset, "")] + [folder]
-    found = [place for place in places if _name_file(place, split, "data").is_file()]
+    found = [place for place in places if (place / _name_file(split, "data")).is_file()]
     if not found:
         raise DatasetError(
-            f"{_name_file(places[0], split, 'data')} is missing, and so it is in "
+            f"{places[0] / _name_file(split, 'data')} is missing, and so it is in "
             f"{', '.join(str(place) for place in places[1:])}.",
             f"Give the folder of {NAME} that holds annotations/.",
         )
     annotations = found[0]
-    data = read_json_of(_name_file(annotations, split, "data"), NAME)
+    data = read_json_of(annotations / _name_file(split, "data"), NAME)
     if not isinstance(data, dict) or not {"images", "annotations"} <= data.keys():
-        raise DatasetError(f"{_name_file(annotations, split, 'data')} has no images and annotations.")
-    mano = _name_file(annotations, split, MANO)
+        raise DatasetError(f"{annotations / _name_file(split, 'data')} has no images and annotations.")
+    mano = annotations / _name_file(split, MANO)
     return InterhandSplit(
         folder=folder,
         annotations=annotations,
         split=split,
         images={int(image["id"]): image for image in data["images"]},
         entries=data["annotations"],
-        cameras=read_json_of(_name_file(annotations, split, "camera"), NAME),
-        joints=read_json_of(_name_file(annotations, split, "joint_3d"), NAME),
+        cameras=read_json_of(annotations / _name_file(split, "camera"), NAME),
+        joints=read_json_of(annotations / _name_file(split, "joint_3d"), NAME),
         mano=read_json_of(mano, NAME) if mano.is_file() else {},
     )
 
@@ -251,8 +258,13 @@ def read_interhand_predictions(path: Path, numbers: np.ndarray) -> np.ndarray:
     return out
 
 
-def _name_file(folder: Path, split: str, part: str) -> Path:
-    return folder / f"InterHand2.6M_{split}_{part}.json"
+def _name_file(split: str, part: str) -> str:
+    return f"InterHand2.6M_{split}_{part}.json"
+
+
+def _flatten(values: Any) -> list[Any]:
+    """A list of numbers from one, or from a list of lists of one number each."""
+    return [value[0] if isinstance(value, list) and value else value for value in values or []]
 
 
 def _look_up(entries: Any, key: Any, what: str) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.datasets.arrays import read_hands
 from pipeline.datasets.freihand import Split, read_freihand, read_freihand_predictions
-from pipeline.datasets.interhand import InterhandSample, read_interhand, read_interhand_predictions
+from pipeline.datasets.interhand import InterhandSplit, read_interhand, read_interhand_predictions
 from pipeline.errors import DatasetError
 from pipeline.evaluation.alignment import align, subtract_root
 from pipeline.evaluation.definitions import DEFINITIONS
@@ -28,8 +29,11 @@ from pipeline.evaluation.scores import (
     score_joints,
     score_vertices,
     share_estimated,
+    split_by,
 )
 from pipeline.hand.joints import N_JOINTS
+
+CHUNK = 20_000
 
 
 def score_arrays(truth: Path, predictions: Path, root: str = "wrist") -> ScoreCard:
@@ -117,51 +121,81 @@ def score_interhand(
     DatasetError
         A file is missing or broken, or the split has no annotation.
     """
-    samples = list(read_interhand(folder, split, subset).samples())
-    if not samples:
+    truth = _gather(read_interhand(folder, split, subset))
+    if not len(truth.number):
         raise DatasetError(f"{folder} has no annotation in the {split} split.")
-    joints = read_interhand_predictions(predictions, np.array([sample.number for sample in samples]))
-    true = np.stack([sample.joints_mm for sample in samples])
-    two = np.array([sample.hand_type == "interacting" for sample in samples])
-    flat, true_flat = joints.reshape(-1, N_JOINTS, 3), true.reshape(-1, N_JOINTS, 3)
-    rooted, true_rooted = (subtract_root(points, points[:, 0]) for points in (flat, true_flat))
-    distances = measure_distances(rooted, true_rooted).reshape(len(samples), 2 * N_JOINTS)
+    joints = read_interhand_predictions(predictions, truth.number)
+    flat, true_flat = joints.reshape(-1, N_JOINTS, 3), truth.joints_mm.reshape(-1, N_JOINTS, 3)
+    plain, rooted, aligned = _measure_in_chunks(flat, true_flat)
+    by_joint = rooted.reshape(-1, 2 * N_JOINTS)
     values = {
-        "mpjpe": average(measure_distances(flat, true_flat)),
-        "mpjpe_root": average(distances),
-        "pa_mpjpe": average(measure_distances(align(flat, true_flat), true_flat)),
-        "mrrpe": average(measure_root_distances(joints, true)[two]),
-        "interhand_mpjpe": average_by_point(distances),
-        "interhand_mpjpe_single": average_by_point(distances[~two]),
-        "interhand_mpjpe_two": average_by_point(distances[two]),
+        "mpjpe": average(plain),
+        "mpjpe_root": average(rooted),
+        "pa_mpjpe": average(aligned),
+        "mrrpe": average(measure_root_distances(joints, truth.joints_mm)[truth.interacting]),
+        "interhand_mpjpe": average_by_point(by_joint),
+        "interhand_mpjpe_single": average_by_point(by_joint[~truth.interacting]),
+        "interhand_mpjpe_two": average_by_point(by_joint[truth.interacting]),
     }
     if fps is not None:
-        clips, time_s = _find_sequences(samples, fps)
+        clips, time_s = _find_sequences(truth, fps)
         values |= score_accelerations(flat, true_flat, clips, time_s)
+    two = int(truth.interacting.sum())
     return ScoreCard(
         of=f"{predictions.name} against InterHand2.6M, {split} ({subset})",
-        frames=len(samples),
+        frames=len(truth.number),
         share=share_estimated(flat, true_flat),
         values={key: values[key] for key in DEFINITIONS if key in values},
-        notes=(f"{int((~two).sum())} pictures of single hands, {int(two.sum())} of interacting ones.",),
+        notes=(f"{len(truth.number) - two} pictures of single hands, {two} of interacting ones.",),
     )
 
 
-def _find_sequences(samples: list[InterhandSample], fps: float) -> tuple[list[np.ndarray], np.ndarray]:
+@dataclass(frozen=True)
+class _InterhandTruth:
+    """What scores need of N samples: a split has up to a million of them."""
+
+    number: np.ndarray
+    joints_mm: np.ndarray  # (N, 2, 21, 3)
+    interacting: np.ndarray
+    frame: np.ndarray
+    sequence: np.ndarray  # which sequence and camera each is of, as a number
+
+
+def _gather(split: InterhandSplit) -> _InterhandTruth:
+    count = len(split)
+    joints = np.empty((count, 2, N_JOINTS, 3))
+    number, frame, sequence = (np.zeros(count, dtype=int) for _ in range(3))
+    interacting = np.zeros(count, dtype=bool)
+    sequences: dict[tuple[str, str, str], int] = {}
+    for row, sample in enumerate(split.samples()):
+        joints[row], number[row], frame[row] = sample.joints_mm, sample.number, int(sample.frame)
+        interacting[row] = sample.hand_type == "interacting"
+        key = (sample.capture, sample.sequence, sample.camera.name)
+        sequence[row] = sequences.setdefault(key, len(sequences))
+    return _InterhandTruth(number, joints, interacting, frame, sequence)
+
+
+def _measure_in_chunks(joints: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distances (N, 21) as they are, from the wrist, and aligned, worked out a part at a time."""
+    found: list[tuple[np.ndarray, ...]] = []
+    for start in range(0, max(len(true), 1), CHUNK):
+        a, b = (points[start : start + CHUNK] for points in (joints, true))
+        rooted = measure_distances(subtract_root(a, a[:, 0]), subtract_root(b, b[:, 0]))
+        found.append((measure_distances(a, b), rooted, measure_distances(align(a, b), b)))
+    plain, rooted, aligned = (np.concatenate(part) for part in zip(*found, strict=True))
+    return plain, rooted, aligned
+
+
+def _find_sequences(truth: _InterhandTruth, fps: float) -> tuple[list[np.ndarray], np.ndarray]:
     """Rows of each sequence, camera and hand in the order of frames, and the times (2 N,) of all rows.
 
-    Row ``2 n`` is the right hand of sample n, row ``2 n + 1`` the left one.
+    Row ``2 n`` is the right hand of sample n, row ``2 n + 1`` the left one. A frame counts once.
     """
-    frames = np.array([int(sample.frame) for sample in samples])
-    members: dict[tuple[str, str, str], list[int]] = {}
-    for number, sample in enumerate(samples):
-        members.setdefault((sample.capture, sample.sequence, sample.camera.name), []).append(number)
-    clips, time_s = [], np.full(2 * len(samples), np.nan)
-    for numbers in members.values():
-        ordered = np.array(sorted(numbers, key=lambda number: frames[number]))
-        steps = np.diff(frames[ordered])
-        step = np.median(steps) if steps.size else 1.0
+    clips, time_s = [], np.full(2 * len(truth.number), np.nan)
+    for members in split_by(truth.sequence):
+        frames, first = np.unique(truth.frame[members], return_index=True)
+        step = np.median(np.diff(frames)) if len(frames) > 1 else 1.0
         for hand in (0, 1):
-            clips.append(2 * ordered + hand)
-            time_s[clips[-1]] = frames[ordered] / step / fps
+            clips.append(2 * members[first] + hand)
+            time_s[clips[-1]] = frames / step / fps
     return clips, time_s

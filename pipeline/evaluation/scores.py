@@ -146,6 +146,13 @@ def score_hands(estimate: Hands, true: Hands, of: str, root: str = "wrist") -> S
     )
 
 
+def split_by(labels: np.ndarray) -> list[np.ndarray]:
+    """Rows of each label (N,), each in their order."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[order])) + 1
+    return np.split(order, starts) if len(order) else []
+
+
 def share_estimated(estimate: np.ndarray, true: np.ndarray) -> float:
     """Share of the true points (T, J, 3) that were estimated, 0 to 1; NaN if there are none."""
     wanted = np.isfinite(true).all(axis=-1)
@@ -255,9 +262,7 @@ def _score_clips(joints: np.ndarray, true_joints: np.ndarray, root: int, true: H
     frames, hands = true.joints_mm.shape[:2]
     time_s = np.tile(true.time_s, hands)
     clip = np.zeros(frames, dtype=int) if true.clip is None else true.clip
-    clips = [
-        hand * frames + np.flatnonzero(clip == number) for hand in range(hands) for number in np.unique(clip)
-    ]
+    clips = [hand * frames + rows for hand in range(hands) for rows in split_by(clip)]
     pieces = [rows[start : start + PIECE] for rows in clips for start in range(0, len(rows), PIECE)]
 
     def pool(parts: list[np.ndarray], move: Align) -> float:

@@ -146,7 +146,7 @@ def _spoil(content: dict, how: str) -> dict:
         ("frame", r"joint_3d\.json, annotation 22: capture 0, frame 1001 is missing"),
         ("camera", r"camera\.json, annotation 11: capture 0, focal of 400053 is missing"),
         ("picture", r"data\.json, annotation 35: picture 535 is missing"),
-        ("valid", r"data\.json, annotation 11: joint_valid has 41 entries"),
+        ("valid", r"data\.json, annotation 11: joint_valid is 41, not 42"),
         ("coordinates", r"joint_3d\.json, annotation 34 is 41 x 3, not 42 x 3"),
     ],
 )

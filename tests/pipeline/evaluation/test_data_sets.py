@@ -166,6 +166,7 @@ def test_interhands_sequences_skip_no_frame_unnoticed(
         frames[str(frame)] = {"world_coord": world.tolist()}
         images.append({**content["data"]["images"][0], "id": frame, "frame_idx": frame})
         annotations.append({**content["data"]["annotations"][0], "id": number, "image_id": frame})
+    annotations.append({**annotations[0], "id": 99})  # a frame that is annotated twice counts once
     content |= {"data": {"images": images, "annotations": annotations}, "joint_3d": {"0": frames}}
     write_interhand(tmp_path, content)
     R, place = (np.array(content["camera"]["0"][part]["400002"]) for part in ("camrot", "campos"))
