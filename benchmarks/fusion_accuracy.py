@@ -29,6 +29,7 @@ from pipeline.files import read_json
 from pipeline.fusion.evidence import Evidence, collect
 from pipeline.fusion.fuse import fuse_side
 from pipeline.fusion.options import FusionOptions
+from pipeline.fusion.weights import get_view_weights
 from pipeline.hand.angles import ANGLES, compute_angles
 from pipeline.hand.joints import BONES, JOINTS
 from pipeline.hand.model import HandModel, load_hand_model
@@ -46,6 +47,9 @@ OUTLIERS, OUTLIER_PX = 0.05, (30.0, 150.0)
 HIDDEN, HIDDEN_S = 0.15, 0.25
 
 MAX_OFFSET_S = 0.05
+
+SILENT = ("front", "left"), (2.5, 5.0)
+"""The two cameras of which one at a time sees nothing between these times, s."""
 
 TREMOR_HZ, TREMOR_MM = 7.0, 1.0
 
@@ -154,6 +158,25 @@ def collect_all(sync: SyncResult, rig: Rig, views: dict, truth: Truth) -> Eviden
             f"{len(evidence.time_s)} frames were measured, but the truth has {len(truth.time_s)}."
         )
     return evidence
+
+
+def silence(evidence: Evidence, camera: str, rows: np.ndarray) -> Evidence:
+    """The evidence of two cameras of which one sees nothing in the frames ``rows`` (T,) bool."""
+    names = SILENT[0]
+    kept = [evidence.names.index(name) for name in names]
+    points, sigma = evidence.points_px[kept].copy(), evidence.sigma_px[kept].copy()
+    points[names.index(camera), rows] = np.nan
+    sigma[names.index(camera), rows] = np.nan
+    return replace(
+        evidence,
+        names=names,
+        cameras=tuple(evidence.cameras[number] for number in kept),
+        points_px=points,
+        sigma_px=sigma,
+        manual=get_view_weights(names, "right", np.isfinite(sigma), FusionOptions().rescue_weight),
+        guesses=tuple(evidence.guesses[number] for number in kept),
+        bridged=None if evidence.bridged is None else evidence.bridged[kept],
+    )
 
 
 # --- ours and the peer's ---------------------------------------------------------------------------
@@ -313,6 +336,21 @@ def print_common(cases: list[Case], model: HandModel) -> None:
     print_bar("lag where truth and result correlate best (worst)", lag_ms, "ms", -1, 1)
 
 
+def print_silent(cases: list[Case], model: HandModel) -> None:
+    """Of two cameras one sees nothing for a while: the errors of that time, and whether sigma tells them."""
+    errors_mm, inside = [], []
+    for case in cases:
+        time_s = case.truth.time_s
+        rows = (time_s > SILENT[1][0]) & (time_s < SILENT[1][1])
+        for camera in SILENT[0] if rows.any() else ():
+            hand = fuse_evidence(silence(case.evidence, camera, rows), model)
+            miss = np.abs(hand.joints_mm - case.truth.joints_mm)[rows]
+            errors_mm.append(np.linalg.norm(miss, axis=2).mean())
+            inside.append((miss < 2 * hand.joint_sigma_mm[rows][..., None]).mean())
+    print(f"  one of two cameras silent: MPJPE of that time {np.mean(errors_mm):16.3f} mm")
+    print_bar("the same: coordinates within 2 sigma", 100 * float(np.mean(inside)), "%", 90, 100)
+
+
 def measure_made(seeds: int, seconds: float, peer: Path | None) -> None:
     """Exact points and noisy ones."""
     model = load_hand_model()
@@ -334,6 +372,7 @@ def measure_made(seeds: int, seconds: float, peer: Path | None) -> None:
     for part, rmse in get_angle_errors_deg(noisy).items():
         print_bar(f"noisy points: {part.upper()} angles", rmse, "deg", 0, ANGLE_BARS_DEG[part])
     print_common(noisy, model)
+    print_silent(noisy, model)
 
 
 def measure_runs(runs: list[Path], sessions: list[Path], peer: Path | None) -> None:

@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 
 Verdict = Literal["reliable", "check", "failed"]
 BOX_STATES: tuple[str, ...] = ("detected", "interpolated", "outlier", "none")
-VIEW_STATES: tuple[str, ...] = ("used", "other hand", "mirrored", "doubted")
+VIEW_STATES: tuple[str, ...] = ("used", "other hand", "mirrored", "doubted", "not filming")
 
 
 @dataclass(frozen=True)
@@ -624,8 +624,8 @@ class HandTrack:
         aside, NaN = not seen, or silenced by appendix C. None in older runs.
     view_state : ndarray (C, T) of str or None
         One of `VIEW_STATES`: "used"; set aside because the view followed another hand ("other hand") or the
-        hand's mirror image ("mirrored"), or because the views contradicted each other ("doubted"). None in
-        older runs.
+        hand's mirror image ("mirrored"), or because the views contradicted each other ("doubted"); or the
+        camera had not begun, or had ended ("not filming"). None in older runs.
     lengths_mm : ndarray (4, 30) or None
         The lengths that no pose changes (`pipeline.fusion.initial.DISTANCES`) between joints triangulated
         without a hand model: median and spread (1.4826 MAD) over the recording, then mean and standard

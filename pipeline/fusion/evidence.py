@@ -9,7 +9,7 @@ import torch
 
 from pipeline.errors import FusionError
 from pipeline.fusion.objective import Cameras, Observations
-from pipeline.fusion.odd_views import USED, describe_odd_views, find_odd_views
+from pipeline.fusion.odd_views import NOT_FILMING, USED, describe_odd_views, find_odd_views
 from pipeline.fusion.options import FusionOptions
 from pipeline.fusion.resample import find_bridged, resample_keypoints, to_calibrated_size
 from pipeline.fusion.triangulate import triangulate_robust
@@ -42,7 +42,8 @@ class Evidence:
     guesses : tuple of PoseGuess or None
         By camera, at the same times, global_orient in the world.
     view_state : ndarray (C, T) of str, optional
-        As in `HandTrack`, once `leave_out_odd_views` has looked; what is not "used" has manual weight 0.
+        As in `HandTrack`; until `leave_out_odd_views` has looked, only who films. What is not "used" has
+        manual weight 0.
     offset_sigma_px : ndarray (C, 21) or None
         As in `ViewTrack`, in px of the calibration's pictures; None where no view states any.
     bridged : ndarray (C, T, 21) bool or None
@@ -103,11 +104,12 @@ def collect(
     options = options or FusionOptions()
     time_s = np.asarray(next(iter(views[reference].values())).time_s, dtype=float)
     names = tuple(name for name in cameras if side in views[name])
-    points, sigmas, guesses, lenses, bridged = [], [], [], [], []
+    points, sigmas, guesses, lenses, bridged, states = [], [], [], [], [], []
     for name in names:
         track, camera = views[name][side], rig.cameras[name]
         keypoints, sigma = to_calibrated_size(track, camera)
         wanted = sync.from_reference_s(name, time_s)
+        states.append(_say_who_films(track.time_s, wanted))
         bridged.append(find_bridged(track.time_s, keypoints, sigma, wanted, options.max_gap_s))
         keypoints, sigma = resample_keypoints(track.time_s, keypoints, sigma, wanted, options.max_gap_s)
         if side == "left":
@@ -125,9 +127,19 @@ def collect(
         sigma_px=np.stack(sigmas),
         manual=get_view_weights(names, side, np.isfinite(np.stack(sigmas)), options.rescue_weight),
         guesses=tuple(guesses),
+        view_state=np.stack(states),
         offset_sigma_px=_collect_offset_sigmas([views[name][side] for name in names], lenses),
         bridged=np.stack(bridged),
     )
+
+
+def _say_who_films(time_s: np.ndarray, wanted_s: np.ndarray) -> np.ndarray:
+    """States (T,) by whether the camera films at such times, to half a frame."""
+    if not len(time_s):
+        return np.full(len(wanted_s), NOT_FILMING)
+    half_s = 0.5 * float(np.median(np.diff(time_s))) if len(time_s) > 1 else 0.0
+    films = (wanted_s >= time_s[0] - half_s) & (wanted_s <= time_s[-1] + half_s)
+    return np.where(films, USED, NOT_FILMING)
 
 
 def _collect_offset_sigmas(tracks: list[ViewTrack], cameras: list[Camera]) -> np.ndarray | None:
@@ -172,6 +184,8 @@ def leave_out_odd_views(
     state = find_odd_views(evidence.cameras, evidence.time_s, evidence.points_px, model)
     for sentence in describe_odd_views(evidence.names, evidence.time_s, state):
         report.warn(sentence)
+    if evidence.view_state is not None:
+        state = np.where(evidence.view_state == NOT_FILMING, NOT_FILMING, state)
     used = state == USED
     weights = get_view_weights(evidence.names, side, evidence.seen & used[..., None], options.rescue_weight)
     guesses = tuple(

@@ -9,9 +9,10 @@ import numpy as np
 
 from pipeline.fusion.weights import LOW_TRUST
 from pipeline.hand.joints import JOINTS, PARTS
-from pipeline.results import HandTrack
+from pipeline.results import VIEW_STATES, HandTrack
 
 CONTRADICTS, CONFLICT, UNSEEN, ALONE = "contradicts", "conflict", "not seen", "one view"
+NOT_FILMING = VIEW_STATES[-1]
 
 REASONS: dict[str, str] = {
     "other hand": "seems to follow another hand",
@@ -19,6 +20,7 @@ REASONS: dict[str, str] = {
     "doubted": "contradicts the other cameras, and nothing tells which is right",
     CONFLICT: "the only two cameras with a say contradict each other",
     CONTRADICTS: "contradicts the other cameras",
+    NOT_FILMING: "had not begun to film, or had ended",
     UNSEEN: "not seen",
     ALONE: "no other camera has a say",
 }
@@ -126,12 +128,15 @@ def list_exclusions(hand: HandTrack) -> Exclusions:
 
 
 def _list_views(hand: HandTrack) -> Iterator[Exclusion]:
-    """Whole views while they followed something else."""
+    """Whole views while they followed something else, or did not film."""
     assert hand.view_state is not None
+    step_s = float(np.median(np.diff(hand.time_s)))
     for camera, row in zip(hand.cameras, hand.view_state, strict=True):
-        for reason in list(REASONS)[:3]:
+        for reason in VIEW_STATES[1:]:
             mask = row == reason
             for start, stop in list_runs(mask):
+                if reason == NOT_FILMING and (stop - start) * step_s < SHORTEST_S:
+                    continue
                 yield _make_row(hand.time_s, camera, reason, start, stop, mask[:, None].repeat(21, axis=1))
 
 
@@ -146,7 +151,8 @@ def _list_masks(hand: HandTrack) -> Iterator[tuple[str, str, np.ndarray]]:
     alone = say & (say.sum(axis=0) == 1)
     for number, camera in enumerate(hand.cameras):
         yield camera, CONTRADICTS, low[number] & ~conflict
-        yield camera, UNSEEN, np.isnan(hand.residual_px[number])
+        films = (hand.view_state[number] != NOT_FILMING)[:, None]
+        yield camera, UNSEEN, np.isnan(hand.residual_px[number]) & films
         if len(hand.cameras) > 1:
             yield camera, ALONE, alone[number]
         for other in range(number):

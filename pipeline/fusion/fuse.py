@@ -20,6 +20,7 @@ from pipeline.fusion.evidence import (
 )
 from pipeline.fusion.kinematics import FixedShapeHand, fix_shape
 from pipeline.fusion.lengths import compare_lengths
+from pipeline.fusion.lifting import add_spread
 from pipeline.fusion.objective import Objective, Pose, choose_lambda_temp, make_axes_prior
 from pipeline.fusion.offsets import fit_offsets
 from pipeline.fusion.options import FusionOptions
@@ -189,7 +190,7 @@ def fuse_side(
                 options,
                 report.part(0.8, 0.95),
             )
-        track = make_track(evidence, hand, guess.betas, solution, options)
+        track = add_spread(make_track(evidence, hand, guess.betas, solution, options), guess.spread_mm)
         shifts = fit_time_shifts(
             solution.objective, solution.pose, objective.seen.weights, evidence.time_s, options
         )

@@ -48,12 +48,15 @@ class Guess:
     global_orient : ndarray (T, 3, 3)
     hand_pose : ndarray (T, 15, 3, 3)
     transl_mm : ndarray (T, 3)
+    spread_mm : ndarray (T, 21) or None
+        As in `pipeline.fusion.lifting.Lifted`; None = 0.
     """
 
     betas: np.ndarray
     global_orient: np.ndarray
     hand_pose: np.ndarray
     transl_mm: np.ndarray
+    spread_mm: np.ndarray | None = None
 
 
 def clean_joints(time_s: np.ndarray, joints_mm: np.ndarray, window_s: float) -> np.ndarray:
@@ -134,7 +137,7 @@ def guess_from_joints(
     transl_mm : ndarray (T, 3)
     """
     flat = get_flat_joints(hand)
-    orient, palm_transl = _align_palm(flat, joints_mm)
+    orient, palm_transl = align_palm(flat, joints_mm)
     known = np.isfinite(orient).all(axis=(1, 2))
     orient = fill_rotations(orient, known)
     # The wrist itself where it was triangulated; else where the palm says it is.
@@ -156,8 +159,11 @@ def get_flat_joints(hand: FixedShapeHand) -> np.ndarray:
     return points[list(JOINTS_FROM_MANO)].numpy()
 
 
-def _align_palm(flat: np.ndarray, joints_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Orientation (T, 3, 3) and translation (T, 3) of the palm; NaN with fewer than three points of it."""
+def align_palm(flat: np.ndarray, joints_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Orientation (T, 3, 3) and translation (T, 3), as smplx has them, of the palm of joints (T, 21, 3).
+
+    NaN with fewer than three points of it. ``flat`` (21, 3) is the flat hand.
+    """
     palm = joints_mm[:, PALM]
     seen = np.isfinite(palm).all(axis=2)
     enough = seen.sum(axis=1) >= _MIN_PALM
@@ -255,12 +261,13 @@ def median_rotation(rotations: np.ndarray) -> np.ndarray:
 
 
 def guess_from_one_view(
-    hand: FixedShapeHand, points_norm: np.ndarray
+    hand: FixedShapeHand, points_norm: np.ndarray, start: tuple[np.ndarray, np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Orientation, relaxed pose and place from one camera's normalised points (T, 21, 2), in its frame.
 
-    The palm, taken as rigid and of the mean hand's size, is placed by perspective-n-point; each frame
-    starts from the one before, so that the palm does not flip between its two mirror poses.
+    The palm, taken as rigid and of the hand's size, is placed by perspective-n-point; each frame
+    starts from the one before, so that the palm does not flip between its two mirror poses. ``start`` has
+    orientation (3, 3) and translation (3,) before the first.
     """
     flat = get_flat_joints(hand)
     palm, frames = list(PALM), len(points_norm)
@@ -269,6 +276,9 @@ def guess_from_one_view(
     transl = np.full((frames, 3), np.nan)
     rvec: np.ndarray | None = None
     tvec: np.ndarray | None = None
+    if start is not None:
+        rvec = Rotation.from_matrix(start[0]).as_rotvec()[:, None]
+        tvec = (start[1] + flat[0] - start[0] @ flat[0])[:, None]
     for t in range(frames):
         image = np.ascontiguousarray(points_norm[t, palm])
         if not np.isfinite(image).all():

@@ -24,7 +24,7 @@ from pipeline.fusion.triangulate import project_norm, triangulate
 from pipeline.hand.model import HandModel
 from pipeline.results import VIEW_STATES, Camera
 
-USED, OTHER_HAND, MIRRORED, DOUBTED = VIEW_STATES
+USED, OTHER_HAND, MIRRORED, DOUBTED, NOT_FILMING = VIEW_STATES
 
 MAX_MISS = 0.3
 """A view whose palm lies further from where the others put it sees something else. The other hand and

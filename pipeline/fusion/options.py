@@ -61,6 +61,9 @@ class FusionOptions:
     start_window_s : float
         The fit starts from triangulated joints of which each is the median over this time: longer than an
         outlier lasts, too short for a finger to play a note in.
+    hold_s : float
+        Where a single camera is left for longer than this, its rays say where the fit starts; in shorter
+        times the frames beside them do.
     shape_sigma : float
         Prior spread of betas, in their own unit (one standard deviation of adults).
     shape_floor_mm : float
@@ -112,6 +115,7 @@ class FusionOptions:
     rescue_weight: float = 0.05
     max_gap_s: float = 0.1
     start_window_s: float = 0.15
+    hold_s: float = 0.3
     shape_sigma: float = 1.0
     shape_floor_mm: float = 0.1
     shape_systematic: float = 0.5

@@ -10,23 +10,22 @@ from pipeline.fusion.initial import (
     Guess,
     can_place,
     clean_joints,
-    get_flat_joints,
     guess_from_joints,
-    guess_from_one_view,
     guess_shape,
     median_rotation,
 )
-from pipeline.fusion.kinematics import FixedShapeHand, fix_shape
+from pipeline.fusion.kinematics import fix_shape
+from pipeline.fusion.lifting import lift_joints
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.model import HandModel
-from pipeline.results import Camera, PoseGuess
+from pipeline.results import PoseGuess
 
 
 def make_guess(evidence: Evidence, model: HandModel, options: FusionOptions) -> Guess:
     """Where the fit starts: the estimators' own guess if they have one, else inverse kinematics."""
     guesses = [guess for guess in evidence.guesses if guess is not None]
     if len(evidence.names) == 1:
-        return _make_guess_of_one(evidence, model)
+        return _make_guess_of_one(evidence, model, options)
     joints, _ = triangulate_evidence(evidence, options)
     if not can_place(joints):
         raise FusionError(
@@ -39,36 +38,30 @@ def make_guess(evidence: Evidence, model: HandModel, options: FusionOptions) -> 
     if betas is None:
         betas = guess_shape(model, joints, evidence.fps, options)
     hand = fix_shape(model, betas)
-    orient, pose, transl = guess_from_joints(hand, joints)
+    lifted = lift_joints(evidence, hand, joints, options)
+    orient, pose, transl = guess_from_joints(hand, lifted.joints_mm)
     if guesses:
         orient, pose = _use_guesses(evidence.guesses, orient, pose)
-    return Guess(betas, orient, pose, transl)
+    return Guess(betas, orient, pose, transl, lifted.spread_mm)
 
 
-def _make_guess_of_one(evidence: Evidence, model: HandModel) -> Guess:
+def _make_guess_of_one(evidence: Evidence, model: HandModel, options: FusionOptions) -> Guess:
     """Of a single camera: the mean hand, placed by its palm, for there is nothing to triangulate.
 
     Orientation and pose are the estimator's where it has them; its shape is a guess as the mean hand is.
     """
     betas = np.zeros(model.n_betas)
     hand = fix_shape(model, betas)
-    camera = evidence.cameras[0]
-    orient, pose, transl = guess_from_one_view(hand, camera.normalise(evidence.points_px[0]))
-    if not np.isfinite(transl).all():
+    lifted = lift_joints(evidence, hand, np.full((len(evidence.time_s), 21, 3), np.nan), options)
+    if not can_place(lifted.joints_mm):
         raise FusionError(
             f"Camera {evidence.names[0]} never sees the whole palm, and it is the only one.",
             "Record with a second camera, or with the palm in view.",
         )
-    orient, transl = camera.R.T @ orient, _from_camera(camera, hand, transl)
+    orient, pose, transl = guess_from_joints(hand, lifted.joints_mm)
     if evidence.guesses[0] is not None:
         orient, pose = _use_guesses(evidence.guesses, orient, pose)
-    return Guess(betas, orient, pose, transl)
-
-
-def _from_camera(camera: Camera, hand: FixedShapeHand, transl: np.ndarray) -> np.ndarray:
-    """The translation in the world, as smplx has it, from the one in a camera's frame."""
-    wrist = get_flat_joints(hand)[0]
-    return (transl + wrist - camera.t_mm) @ camera.R - wrist
+    return Guess(betas, orient, pose, transl, lifted.spread_mm)
 
 
 def _median_betas(guesses: list[PoseGuess], model: HandModel) -> np.ndarray | None:

@@ -184,3 +184,22 @@ def test_a_finger_that_no_camera_saw_for_a_while_is_not_taken_for_known(make_tak
         grown.append(sigma[22:26].mean() > 1.2 * sigma[[15, 32]].mean() > 5 * sigma[:12].mean())
     assert np.mean(inside) > 0.85
     assert all(grown)
+
+
+def test_a_camera_that_began_late_was_not_filming_and_did_not_fail_to_see(make_take, model):
+    take = make_take(seconds=1.0, same_clock=True)
+    track = take.views["left"]["right"]
+    rows = slice(24, None)
+    take.views["left"]["right"] = replace(
+        track,
+        **{
+            name: getattr(track, name)[rows]
+            for name in ("time_s", "box_px", "box_state", "keypoints_px", "sigma_px", "score")
+        },
+    )
+    hand = take.fuse(model)["right"]
+    rows_of = {(row.camera, row.reason): row for row in list_exclusions(hand).listed}
+    assert ("left", "not seen") not in rows_of
+    late = rows_of["left", "not filming"]
+    assert (late.from_s, late.to_s) == pytest.approx((0.0, 0.4), abs=0.02)
+    assert len(late.parts) == 6
