@@ -3,7 +3,9 @@
 1. Tremor: 3 to 12 Hz of 0.2 to 2 mm (root mean square) on the index finger of a hand that plays, with the
    strokes heard and by sight alone: how often it is seen, the error of frequency and size. False alarms:
    hands that play without tremor, free and in even strokes of 2 to 8 a second.
-2. Onsets: error in ms in made rooms, and the unevenness that comes of it against the true one.
+2. Onsets: error in ms in made rooms, and the unevenness that comes of it against the true one. Their lag
+   behind the fingertip's arrival, by the sound alone and through a session's files; made sound takes no time
+   to the microphone, real sound 3 ms a metre.
 3. Individuation: the matrix against how far the made hand's fingers follow (index, middle, ring and little
    finger their neighbours; measured from one finger pressed alone).
 4. Lengths of 20, 60 and 180 s of one kind of playing: the largest difference of the measures.
@@ -14,8 +16,10 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 from scipy.signal import resample_poly
@@ -24,17 +28,21 @@ from pipeline.hand.joints import FINGERS, JOINTS
 from pipeline.hand.model import load_hand_model
 from pipeline.measures.individuation import measure_individuation
 from pipeline.measures.kinematics import compute_kinematics
+from pipeline.measures.listening import listen
 from pipeline.measures.measure import measure_hand
 from pipeline.measures.playing import describe_playing
 from pipeline.measures.playing_types import TremorSummary
 from pipeline.measures.strokes import TIP_COLUMNS, find_strokes, see_tips_from_palm
 from pipeline.measures.timing import RATE_HZ, Heard, Onsets, describe_timing, find_onsets
 from pipeline.measures.tremor import assess_tremor, fit_background, take_spectrum
+from pipeline.progress import Reporter
 from pipeline.results import HandTrack
+from pipeline.session import read_session
 from pipeline.synth.motion import Stroke
+from pipeline.synth.session import make_session
 from pipeline.synth.sound import make_sounds
 from pipeline.synth.spec import SOUND_RATE_HZ, SynthSpec
-from pipeline.synth.truth import Take, make_take, pose_take
+from pipeline.synth.truth import Take, make_take, pose_take, read_truth
 
 FPS = 60
 JITTER_MM = 0.3
@@ -159,6 +167,71 @@ def check_onsets(seeds: int) -> None:
         )
 
 
+def find_bed_times(take: Take) -> np.ndarray:
+    """When the fingertip of each stroke of `true_onsets` first has 99 % of its way down behind it, by truth."""
+    found = []
+    for stroke in (s for s in take.motion.strokes if 0.02 < s.onset_s < take.spec.seconds - 0.1):
+        time_s = np.arange(stroke.onset_s - stroke.down_s - 0.02, stroke.onset_s + 0.05, 1e-3)
+        joints = pose_take(take, time_s)[1]
+        depth = -see_tips_from_palm(joints, take.spec.side)[:, stroke.finger, 2]
+        start = int(depth.argmin())
+        share = (depth[start:] - depth[start]) / np.ptp(depth[start:])
+        found.append(time_s[start + int(np.argmax(share >= 0.99))])
+    return np.array(found)
+
+
+def match(times_s: np.ndarray, wanted_s: np.ndarray) -> np.ndarray:
+    """Of each time the lag in s behind the nearest wanted one, those within 80 ms."""
+    away = times_s[:, None] - wanted_s
+    nearest = away[np.arange(len(away)), np.abs(away).argmin(axis=1)]
+    return np.asarray(nearest[np.abs(nearest) < 0.08])
+
+
+def say_lag(what: str, lag_s: np.ndarray, of: int) -> None:
+    low, middle, high = 1e3 * np.percentile(lag_s, [2.5, 50, 97.5])
+    print(f"    {what}: {middle:+.1f} ms (95 % {low:+.1f} to {high:+.1f}), {len(lag_s)} of {of}")
+
+
+def check_lag(seeds: int) -> None:
+    """Sound and hand on one clock: what is heard against when the key is down, by truth and as seen."""
+    print("lag behind the moment at which the fingertip is down (99 % of its way), clocks as found by truth")
+    for camera in ("front", "left"):
+        heard, tones, seen, count = [], [], [], 0
+        for seed in range(seeds):
+            take = make_playing(20.0, seed)
+            down_s = find_bed_times(take)
+            sound = resample_poly(make_sounds(take)[camera].astype(float), 1, SOUND_RATE_HZ // RATE_HZ)
+            onsets_s = take.clocks.to_reference_s(camera, find_onsets(sound).time_s)
+            time_s, joints = see(take)
+            movement = compute_kinematics(time_s, joints, np.full(joints.shape[:2], JITTER_MM))
+            tips = see_tips_from_palm(movement.joints_mm, take.spec.side)
+            heard.append(match(onsets_s, down_s))
+            tones.append(match(onsets_s, true_onsets(take)))
+            seen.append(
+                match(find_strokes(time_s, tips, movement.measured_sigma_mm[TIP_COLUMNS]).time_s, down_s)
+            )
+            count += len(down_s)
+        clock = take.clocks.cameras[camera]
+        print(f"  microphone of {camera} (last offset {clock.offset_s:+.3f} s, {clock.drift_ppm:+.0f} ppm)")
+        say_lag("tone as found", np.concatenate(heard), count)
+        say_lag("tone as found, behind the true tone", np.concatenate(tones), count)
+        say_lag("arrival as seen (90 % of its way)", np.concatenate(seen), count)
+
+
+def check_lag_of_files(seconds: float = 8.0) -> None:
+    """The same through the files: H.264 and AAC in MP4, the stage's own way to the sound."""
+    spec = SynthSpec(seconds=seconds, seed=2, kind="healthy", calibration=False, size_px=(480, 270))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "session"
+        make_session(folder, spec, Reporter("synth"))
+        truth, session = read_truth(folder), read_session(folder)
+        for camera in ("front", "left"):
+            heard = listen({camera: session.videos[camera]}, truth.sync)
+            wanted = np.array([at for at in truth.onsets_s if 0.02 < at < seconds - 0.1])
+            lag_s = match(heard.onsets.time_s, wanted)
+            say_lag(f"from {camera}.mp4, behind the true tone", lag_s, len(wanted))
+
+
 def check_individuation(seconds: float) -> None:
     take = make_playing(seconds, 0)
     expected = np.full((5, 5), np.nan)
@@ -249,6 +322,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
     check_onsets(options.seeds)
+    check_lag(options.seeds)
+    check_lag_of_files()
     check_individuation(60.0)
     check_lengths_and_cost()
     check_false_alarms(options.seeds, options.seconds)
