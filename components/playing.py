@@ -181,8 +181,8 @@ def _cell(one: Coupling) -> html.Td:
     )
 
 
-def timing(found: KeyTiming | None) -> html.Div:
-    """How evenly the strokes come, by the sound."""
+def timing(found: KeyTiming | None, reference: str = "") -> html.Div:
+    """How evenly the strokes come, by the sound, with the ``reference``'s unevenness in words if it has one."""
     if found is None:
         return html.Div(notice("info", html.P(NOT_WORKED_OUT)))
     heard = f"{found.onsets} strokes heard by camera {found.source}, {found.chords} of them chords." if (
@@ -200,7 +200,8 @@ def timing(found: KeyTiming | None) -> html.Div:
     ]  # fmt: skip
     note = (
         f"{heard} Intervals off by more than a third from their run's count as rhythm. Listening alone makes "
-        f"{found.error_ms:.1f} ms of this. Higher counts as worse; there is no reference for this number. "
+        f"{found.error_ms:.1f} ms of this. Higher counts as worse; "
+        f"{f'reference: {reference}' if reference else 'there is no reference for this number'}. "
         "The sound does not tell which hand or finger struck."
     )
     return html.Div([_list_figures(figures), html.P(note, className="plot-note")])

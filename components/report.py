@@ -154,7 +154,8 @@ def _playing(summary: Summary) -> list[html.Section]:
         parts.append(panel(_title("Distance from the reference", summary, side), deviation(found)))
         parts.append(panel(_title("Strokes and tremor", summary, side), strokes(found)))
     lead = "From the sound track, never from the video: the evenness of all strokes heard, whichever hand's."
-    return [*parts, panel("Key timing", timing(summary.timing), lead=lead)]
+    evenness = timing(summary.timing, summary.playing_reference.get("timing_sd_ms", ""))
+    return [*parts, panel("Key timing", evenness, lead=lead)]
 
 
 def _headlines(summary: Summary) -> list[html.Section]:

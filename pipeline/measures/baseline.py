@@ -113,10 +113,11 @@ def describe_baseline(baseline: Baseline) -> str:
         lines += _describe_check(baseline)
     for name, number in baseline.playing.items():
         kind, _, where = name.partition(":")
+        label, unit = PLAYING_INFO.get(kind, (kind, ""))
         spread = f" ± {number.sd:.3g}" if math.isfinite(number.sd) else ""
         lines.append(
-            f"{PLAYING_INFO.get(kind, kind)}{f', {where}' if where else ''}: "
-            f"{number.mean:.3g}{spread} (n = {number.n_people})"
+            f"{label}{f', {where}' if where else ''}: {number.mean:.3g}{spread} {unit}".rstrip()
+            + f" (n = {number.n_people})"
         )
     return "\n".join(lines)
 

@@ -14,14 +14,15 @@ from pipeline.measures.summary_types import NAN
 
 BASELINE_VERSION = 1
 
-PLAYING_INFO: dict[str, str] = {
-    "tremor_seen": "hands in which a tremor is seen at this site, share of those that tell",
-    "tremor_rms_mm": "size where a tremor is seen, mm (root mean square)",
-    "individuation": "individuation index of a finger (1 = the others stay)",
-    "timing_sd_ms": "unevenness of the strokes that are heard, ms",
-    "timing_cv": "the same over their mean interval",
+PLAYING_INFO: dict[str, tuple[str, str]] = {
+    "tremor_seen": ("share of recordings with a tremor at this site, of those that tell", ""),
+    "tremor_rms_mm": ("size of a tremor where one is seen (root mean square)", "mm"),
+    "individuation": ("individuation index of a finger (1 = the others stay)", ""),
+    "timing_sd_ms": ("unevenness of the strokes that are heard", "ms"),
+    "timing_cv": ("the same over their mean interval", ""),
 }
-"""The kinds of `Baseline.playing`; tremor and individuation have the site or finger after a colon."""
+"""The kinds of `Baseline.playing`: label and unit. Tremor and individuation have the site or finger after a
+colon."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.hand.angles import ANGLE_INFO, ANGLES, MAX_ELEVATION_DEG, Angle
 from pipeline.hand.joints import FINGERS, JOINTS, Side
-from pipeline.measures.baseline import Baseline
+from pipeline.measures.baseline_types import PLAYING_INFO, Baseline, NumberReference
 from pipeline.measures.headlines import (
     MIN_VALID_SHARE,
     NO_REFERENCE,
@@ -160,6 +160,11 @@ def summarise(
         comparability=_state_comparability(settings, recording, provenance),
         notes=_state_notes(settings, baseline),
         timing=describe_timing(heard),
+        playing_reference={
+            name: _say_reference(number, PLAYING_INFO[kind][1], baseline)
+            for name, number in baseline.playing.items()
+            if (kind := name.partition(":")[0]) in PLAYING_INFO
+        },
     )
 
 
@@ -457,18 +462,23 @@ _HOW_TO_READ: dict[str, str] = {
 }
 
 
+def _say_reference(number: NumberReference, unit: str, baseline: Baseline) -> str:
+    """A number over the reference's people in words, simulated or not, with n; empty if it is not known."""
+    if not np.isfinite(number.mean):
+        return ""
+    origin = "simulated" if baseline.simulated else baseline.name
+    # As many decimals for the spread as for the mean: about three significant digits of the larger.
+    digits = int(np.clip(2 - np.floor(np.log10(max(abs(number.mean), number.sd, 1e-9))), 0, 2))
+    spread = f" ± {number.sd:.{digits}f}" if np.isfinite(number.sd) else ""
+    space = "" if unit == "°" else " "
+    with_unit = f"{number.mean:.{digits}f}{spread}{space}{unit.replace('1/min', '/min')}".rstrip()
+    return f"{_with_minus(with_unit)} ({origin}, n = {number.n_people})"
+
+
 def _state_headline(name: str, number: Number, baseline: Baseline) -> Headline:
     label, unit, worse = HEADLINES[name]
     reference = baseline.headlines.get(name)
-    words = ""
-    if reference and np.isfinite(reference.mean):
-        origin = "simulated" if baseline.simulated else baseline.name
-        # As many decimals for the spread as for the mean: about three significant digits of the larger.
-        digits = int(np.clip(2 - np.floor(np.log10(max(abs(reference.mean), reference.sd, 1e-9))), 0, 2))
-        spread = f" ± {reference.sd:.{digits}f}" if np.isfinite(reference.sd) else ""
-        space = "" if unit == "°" else " "
-        with_unit = f"{reference.mean:.{digits}f}{spread}{space}{unit.replace('1/min', '/min')}".rstrip()
-        words = f"{_with_minus(with_unit)} ({origin}, n = {reference.n_people})"
+    words = _say_reference(reference, unit, baseline) if reference else ""
     return Headline(
         id=name,
         label=label,

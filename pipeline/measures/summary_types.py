@@ -506,6 +506,9 @@ class Summary:
         What holds for the whole report.
     timing : KeyTiming, optional
         How evenly the strokes come; None in an older summary.
+    playing_reference : dict of str
+        The reference's numbers of tremor, individuation and timing in words, by the ids of
+        `pipeline.measures.baseline_types.Baseline.playing`; empty where it has none.
     schema_version : int
         `SUMMARY_VERSION`.
     """
@@ -521,6 +524,7 @@ class Summary:
     notes: tuple[str, ...] = ()
     timing: KeyTiming | None = None
     schema_version: int = SUMMARY_VERSION
+    playing_reference: dict[str, str] = field(default_factory=dict)
 
 
 HEADLINES: dict[str, tuple[str, str, str]] = {

@@ -214,6 +214,15 @@ def test_runs_carry_their_numbers_of_tremor_individuation_and_timing_into_a_refe
     assert not {"individuation:ring", "tremor_seen:index"} & set(told)
     write_baseline(tmp_path / "reference.json", reference)
     assert repr(read_baseline(tmp_path / "reference.json").playing) == repr(told)
+    against = summarise(
+        settings=SessionSettings(subject="a"),
+        **stages(hand),
+        hands={"left": hand},
+        measures=measure({"left": hand}, reference),
+        baseline=reference,
+        model_name="built-in hand",
+    )
+    assert against.playing_reference["timing_sd_ms"] == "10.0 ± 2.0 ms (local baseline, n = 3)"
     assert "individuation index of a finger (1 = the others stay), index: 0.7 ± 0.1 (n = 3)" in (
         describe_baseline(reference)
     )
