@@ -182,7 +182,7 @@ def _cell(one: Coupling) -> html.Td:
 
 
 def timing(found: KeyTiming | None, reference: str = "") -> html.Div:
-    """How evenly the strokes come, by the sound, with the ``reference``'s unevenness in words if it has one."""
+    """How evenly the strokes come, by the sound, beside the ``reference``'s unevenness in words if any."""
     if found is None:
         return html.Div(notice("info", html.P(NOT_WORKED_OUT)))
     heard = f"{found.onsets} strokes heard by camera {found.source}, {found.chords} of them chords." if (
