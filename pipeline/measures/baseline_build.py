@@ -311,14 +311,14 @@ class _Described:
 
 
 def _describe_person(person: PersonData, posture_only: bool) -> _Described:
-    numbers = [
-        {name: number.value for name, number in compute_headlines(hand, None).numbers.items()}
-        for hand in person.hands
-    ]
+    numbers: list[dict[str, float]] = [{} for _ in person.hands]
     if posture_only:  # also where a frame rate would carry more
         hands = [keep_postures(hand, "") for hand in person.hands]
-        numbers = [{} for _ in hands]
     else:
+        numbers = [
+            {name: number.value for name, number in compute_headlines(hand, None).numbers.items()}
+            for hand in person.hands
+        ]
         hands = [
             _keep(hand, {"jerk": hand.kinematics.jerk}, hand.kinematics.reasons) for hand in person.hands
         ]
