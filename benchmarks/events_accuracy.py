@@ -76,7 +76,11 @@ def see(take: Take, extra_mm: np.ndarray | None = None, seed: int = 0) -> tuple[
 
 
 def true_onsets(take: Take) -> np.ndarray:
-    return np.array([s.onset_s for s in take.motion.strokes if 0.02 < s.onset_s < take.spec.seconds - 0.1])
+    return np.array([stroke.onset_s for stroke in list_strokes(take)])
+
+
+def list_strokes(take: Take) -> list[Stroke]:
+    return [s for s in take.motion.strokes if 0.02 < s.onset_s < take.spec.seconds - 0.1]
 
 
 def assess(take: Take, time_s: np.ndarray, joints: np.ndarray, is_heard: bool) -> dict[str, TremorSummary]:
@@ -168,9 +172,9 @@ def check_onsets(seeds: int) -> None:
 
 
 def find_bed_times(take: Take) -> np.ndarray:
-    """When the fingertip of each stroke of `true_onsets` first has 99 % of its way down behind it, by truth."""
+    """When the fingertip of each stroke first has 99 % of its way down behind it, by truth."""
     found = []
-    for stroke in (s for s in take.motion.strokes if 0.02 < s.onset_s < take.spec.seconds - 0.1):
+    for stroke in list_strokes(take):
         time_s = np.arange(stroke.onset_s - stroke.down_s - 0.02, stroke.onset_s + 0.05, 1e-3)
         joints = pose_take(take, time_s)[1]
         depth = -see_tips_from_palm(joints, take.spec.side)[:, stroke.finger, 2]
@@ -207,9 +211,11 @@ def check_lag(seeds: int) -> None:
             tips = see_tips_from_palm(movement.joints_mm, take.spec.side)
             heard.append(match(onsets_s, down_s))
             tones.append(match(onsets_s, true_onsets(take)))
-            seen.append(
-                match(find_strokes(time_s, tips, movement.measured_sigma_mm[TIP_COLUMNS]).time_s, down_s)
-            )
+            strokes = find_strokes(time_s, tips, movement.measured_sigma_mm[TIP_COLUMNS])
+            fingers = np.array([stroke.finger for stroke in list_strokes(take)])
+            for finger in range(len(FINGERS)):
+                # From the true stroke: whatever else the finger did is no matter here.
+                seen.append(-match(down_s[fingers == finger], strokes.time_s[strokes.finger == finger]))
             count += len(down_s)
         clock = take.clocks.cameras[camera]
         print(f"  microphone of {camera} (last offset {clock.offset_s:+.3f} s, {clock.drift_ppm:+.0f} ppm)")
