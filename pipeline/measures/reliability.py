@@ -250,8 +250,7 @@ def _measure(empty: MeasureReliability, values: np.ndarray) -> MeasureReliabilit
         flags.append(f"Not established: {len(known)} people had it at all sessions.")
         return replace(empty, n_people=len(known), flags=tuple(flags))
     agreement = compute_agreement(known)
-    limit = math.sqrt(2) * agreement.sem
-    mdc95 = float(stats.norm.ppf((1 + LEVEL) / 2)) * limit
+    mdc95 = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(2) * agreement.sem
     share = mdc95 / float(np.ptp(known))
     bias, low, high = _compute_bias(known)
     if len(known) < GOOD_PEOPLE:
@@ -273,13 +272,26 @@ def _measure(empty: MeasureReliability, values: np.ndarray) -> MeasureReliabilit
         icc_consistency=agreement.icc_consistency,
         sem=agreement.sem,
         mdc95=mdc95,
-        limit95=float(stats.t.ppf((1 + LEVEL) / 2, agreement.freedom)) * limit,
+        limit95=_find_limit(known, agreement),
         bias=bias,
         bias_low=low,
         bias_high=high,
         mdc_share=share,
         flags=tuple(flags),
     )
+
+
+def _find_limit(values: np.ndarray, agreement: Agreement) -> float:
+    """What 95 % of differences between two sessions stay under though nothing changed.
+
+    The error of a measure with a bound, or one that grows with its value, is no normal one: ``1.96`` of its
+    standard deviations are passed more often than in 5 %. So the limit is also no less than the 95th
+    percentile of the study's own differences at Weibull's plotting position, which a new person's difference
+    stays under in 95 % whatever the distribution (Wilks 1941), if people enough were recorded (19).
+    """
+    by_spread = float(stats.t.ppf((1 + LEVEL) / 2, agreement.freedom)) * math.sqrt(2) * agreement.sem
+    differences = np.abs(np.diff(values, axis=1)).ravel()
+    return max(by_spread, float(np.quantile(differences, LEVEL, method="weibull")))
 
 
 def _compute_bias(values: np.ndarray) -> tuple[float, float, float]:
@@ -386,7 +398,8 @@ def describe_reliability(found: Reliability) -> str:
         lines.append("  ".join([*cells, row[-1]]).rstrip())
     lines += [
         "",
-        "limit: what a change is held against, MDC95 with Student's t for so many people.",
+        "limit: what a change is held against, MDC95 with Student's t for so many people, and no less than",
+        "95 % of the differences between sessions stay under.",
         "within: standard deviation of repeats within a session, a lower bound of SEM.",
     ]
     return "\n".join([*lines, *(f"{number}) {flag}" for number, flag in enumerate(flags, start=1))])

@@ -50,8 +50,9 @@ class MeasureReliability:
     mdc95 : float
         ``1.96 * sqrt(2) * sem``.
     limit95 : float
-        What a change is held against: as ``mdc95``, with Student's t for the few people that ``sem`` rests
-        on. NaN where the measure did not vary.
+        What a change is held against: as ``mdc95`` with Student's t for the few people that ``sem`` rests on,
+        and no less than 95 % of differences between sessions stay under, whatever their distribution. NaN
+        where too few people varied.
     bias, bias_low, bias_high : float
         Last session minus first over the people, with its 95 % interval: learning.
     within_sem : float
