@@ -636,6 +636,9 @@ class HandTrack:
     view_offset_px : ndarray (C, 21, 2) or None
         What was taken off each view's points in all frames, as the constant part of their error that
         contradicts the other views; in px of the calibration's pictures. None likewise.
+    reading_sigma_mm : ndarray (T, 21) or None
+        Part of ``joint_sigma_mm``: where one camera alone saw a finger for a while, the way it points, which
+        a single view does not tell. None in older runs.
     place_sigma_mm : ndarray (T,) or None
         The part of ``joint_sigma_mm`` that moves all joints together and so bends none: the hand's distance
         from a single camera. None with more cameras, and in older runs.
@@ -670,6 +673,7 @@ class HandTrack:
     joint_offset_sigma_mm: np.ndarray | None = None
     view_offset_px: np.ndarray | None = None
     place_sigma_mm: np.ndarray | None = None
+    reading_sigma_mm: np.ndarray | None = None
     time_shift_s: np.ndarray | None = None
     time_shift_sigma_s: np.ndarray | None = None
     time_shift_applied: np.ndarray | None = None
@@ -685,6 +689,8 @@ class HandTrack:
             variance = variance - self.joint_offset_sigma_mm**2
         if self.place_sigma_mm is not None:
             variance = variance - self.place_sigma_mm[:, None] ** 2
+        if self.reading_sigma_mm is not None:
+            variance = variance - self.reading_sigma_mm**2
         return np.sqrt(np.maximum(variance, 0.0))
 
 

@@ -99,11 +99,13 @@ def lift_joints(
 
 
 def add_spread(track: HandTrack, spread_mm: np.ndarray | None) -> HandTrack:
-    """The track with what a single camera leaves open in its sigmas (`Lifted.spread_mm`; None = nothing)."""
-    if spread_mm is None:
+    """The track with what a single camera leaves open in its sigmas (`Lifted.spread_mm`), if anything."""
+    if spread_mm is None or not spread_mm.any():
         return track
-    # A spread is one of place, a sigma is per axis.
-    return replace(track, joint_sigma_mm=np.hypot(track.joint_sigma_mm, spread_mm / np.sqrt(3.0)))
+    reading_mm = spread_mm / np.sqrt(3.0)  # a spread is one of place, a sigma is per axis
+    return replace(
+        track, joint_sigma_mm=np.hypot(track.joint_sigma_mm, reading_mm), reading_sigma_mm=reading_mm
+    )
 
 
 def _steady(evidence: Evidence, options: FusionOptions) -> Evidence:

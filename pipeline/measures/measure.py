@@ -111,9 +111,10 @@ def measure_hand(hand: HandTrack, side: Side, baseline: Baseline | None) -> Hand
     jitter_mm = np.fmax(hand.jitter_sigma_mm, kinematics.measured_sigma_mm)
     jitter_deg = np.degrees(compute_angle_sigma(kinematics.joints_mm, jitter_mm, side))
     sigma_deg = jitter_deg
-    if hand.joint_offset_sigma_mm is not None:
-        constant = compute_angle_sigma(kinematics.joints_mm, hand.joint_offset_sigma_mm, side)
-        sigma_deg = np.hypot(jitter_deg, np.degrees(constant))
+    for lasting_mm in (hand.joint_offset_sigma_mm, hand.reading_sigma_mm):
+        if lasting_mm is not None:
+            lasting = compute_angle_sigma(kinematics.joints_mm, lasting_mm, side)
+            sigma_deg = np.hypot(sigma_deg, np.degrees(lasting))
     if baseline is None:
         z = np.full(degrees.shape, np.nan)
     else:

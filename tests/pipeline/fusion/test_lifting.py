@@ -81,6 +81,7 @@ def test_of_two_cameras_one_silent_for_seconds_leaves_a_hand_as_far_off_as_its_s
         off = np.abs(hand.joints_mm - take.joints_mm)[rows]
         inside.append((off < 2 * hand.joint_sigma_mm[rows][..., None]).mean())
         miss_mm.append(np.linalg.norm(off, axis=2).mean())
+        assert np.median(hand.jitter_sigma_mm[rows]) < 0.7 * np.median(hand.joint_sigma_mm[rows])
     assert np.mean(inside) > 0.9
     assert max(miss_mm) < 12.0
 
