@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.hand.joints import JOINTS
 
 if TYPE_CHECKING:
+    from pipeline.evaluation.pictures import PicturedHand
     from pipeline.evaluation.scores import ScoreCard
 
 
@@ -35,10 +37,21 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     interhand.add_argument(
         "--fps", type=float, help="frames a second of the sequences (5 or 30), for acceleration errors"
     )
+    arrays.add_argument("--predictions", type=Path, required=True)
+    for layout in (freihand, interhand):
+        of = layout.add_mutually_exclusive_group(required=True)
+        of.add_argument("--predictions", type=Path)
+        of.add_argument("--estimator", metavar="NAME", help="have the pictures estimated; points in px alone")
+        layout.add_argument("--pictures", type=_count, metavar="N", help="so many hands, evenly spread")
     for layout, work in ((arrays, _score_arrays), (freihand, _score_freihand), (interhand, _score_interhand)):
-        layout.add_argument("--predictions", type=Path, required=True)
         layout.add_argument("--json", type=Path, help="write the figures with their definitions there, too")
         layout.set_defaults(work=work)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of pictures, 1 or more")
+    return int(text)
 
 
 def _score_arrays(options: argparse.Namespace) -> None:
@@ -48,16 +61,37 @@ def _score_arrays(options: argparse.Namespace) -> None:
 
 
 def _score_freihand(options: argparse.Namespace) -> None:
+    from pipeline.datasets.freihand import read_freihand
     from pipeline.evaluation.data_sets import score_freihand
+    from pipeline.evaluation.pictures import picture_freihand
 
-    _tell(score_freihand(options.folder, options.predictions, options.split), options)
+    if options.estimator:
+        split = read_freihand(options.folder, options.split, with_vertices=False)
+        _tell(_estimate(picture_freihand(split), f"FreiHAND, {options.split}", options), options)
+    else:
+        _tell(score_freihand(options.folder, options.predictions, options.split), options)
 
 
 def _score_interhand(options: argparse.Namespace) -> None:
+    from pipeline.datasets.interhand import read_interhand
     from pipeline.evaluation.data_sets import score_interhand
+    from pipeline.evaluation.pictures import picture_interhand
 
-    card = score_interhand(options.folder, options.predictions, options.split, options.subset, options.fps)
-    _tell(card, options)
+    place = (options.folder, options.split, options.subset)
+    if options.estimator:
+        of = f"InterHand2.6M, {options.split} ({options.subset})"
+        _tell(_estimate(picture_interhand(read_interhand(*place)), of, options), options)
+    else:
+        folder, split, subset = place
+        _tell(score_interhand(folder, options.predictions, split, subset, options.fps), options)
+
+
+def _estimate(hands: Iterator[PicturedHand], of: str, options: argparse.Namespace) -> ScoreCard:
+    from pipeline.evaluation.pictures import score_pictures
+    from pipeline.pose.registry import load_estimator
+
+    estimator = load_estimator(options.estimator)
+    return score_pictures(list(hands), estimator, f"{estimator.name} on {of}", options.pictures)
 
 
 def _tell(card: ScoreCard, options: argparse.Namespace) -> None:

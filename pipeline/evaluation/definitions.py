@@ -20,7 +20,7 @@ class Definition:
     name : str
         As papers call it, with what tells it from others of that name.
     unit : str
-        "mm", "m/s²", "mm/frame²", or "share" (0 to 1).
+        "mm", "px", "m/s²", "mm/frame²", or "share" (0 to 1).
     text : str
         The definition, complete in itself. ``{root}`` stands for the root joint.
     source : str
@@ -173,6 +173,25 @@ DEFINITIONS: dict[str, Definition] = {
     "freihand_auc_mesh_pa": _auc("vertices, aligned, of FreiHAND", _MIRROR, _FREIHAND, "vertices"),
     "freihand_f_5": _f_score(5, "aligned, of FreiHAND", _MIRROR),
     "freihand_f_15": _f_score(15, "aligned, of FreiHAND", _MIRROR),
+    "picture": Definition(
+        "Error in the picture",
+        "px",
+        "Mean distance in the picture between the estimated joints and where the true ones are seen.",
+        _COMMON,
+    ),
+    "picture_palms": Definition(
+        "Error in the picture over the palm",
+        "share",
+        "Mean distance in the picture as a share of the hand's own palm there (median distance of the wrist "
+        "to the four knuckles).",
+        "this project",
+    ),
+    "picture_pck": Definition(
+        "PCK at 20 px",
+        "share",
+        "Share of the joints that lie at most 20 px from where the true ones are seen.",
+        _COMMON,
+    ),
     "interhand_mpjpe": _interhand("all", "single and of interacting hands"),
     "interhand_mpjpe_single": _interhand("single hands", "single hands"),
     "interhand_mpjpe_two": _interhand("interacting hands", "interacting hands"),
