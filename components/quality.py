@@ -186,12 +186,14 @@ def _say_set_aside(camera: str, quality: QualityReport) -> str:
 
 def _say_time_shift(camera: CameraQuality) -> str:
     """How much later a camera shows the hand move than its clock says; empty where that is not known."""
-    if not (math.isfinite(camera.time_shift_s) and math.isfinite(camera.time_shift_sigma_s)):
+    known = math.isfinite(camera.time_shift_sigma_s)
+    if not math.isfinite(camera.time_shift_s) or not (known or camera.time_shift_s):
         return ""
     later = "later" if camera.time_shift_s >= 0 else "earlier"
     taken = ", taken off" if camera.time_shift_applied else ""
     shift_ms, sigma_ms = 1000 * abs(camera.time_shift_s), 1000 * camera.time_shift_sigma_s
-    shift = f"{say_number(shift_ms, 1)} ± {say_number(sigma_ms, 1)} ms".replace(" ", "\N{NO-BREAK SPACE}")
+    figure = f"{say_number(shift_ms, 1)} ± {say_number(sigma_ms, 1)}" if known else f"at least {shift_ms:.0f}"
+    shift = f"{figure} ms".replace(" ", "\N{NO-BREAK SPACE}")
     return f"the hand moves {shift} {later}{taken}"
 
 

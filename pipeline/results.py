@@ -646,7 +646,8 @@ class HandTrack:
         How much later than the reference camera each camera showed the hand move, by the clocks of
         ``sync.json``; 0 for the reference. None in older runs.
     time_shift_sigma_s : ndarray (C,) or None
-        Its standard error; NaN for the reference. None likewise.
+        Its standard error; NaN for the reference, infinite where the shift is that large at least. None
+        likewise.
     time_shift_applied : ndarray (C,) of bool or None
         Whether it was taken off the camera's clock before the fit. None likewise.
     response_hz : ndarray (F,) or None

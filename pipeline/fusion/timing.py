@@ -81,7 +81,8 @@ class TimeShifts:
         By the clocks that were believed: taken off a camera's offset it mends it. 0 for the first camera,
         the reference.
     sigma_s : ndarray (C,)
-        Standard error; NaN for the reference. Of a hand that hardly moves about the prior's spread.
+        Standard error; NaN for the reference. Of a hand that hardly moves about the prior's spread. Infinite
+        where the search had to stop: the shift is that large at least.
     """
 
     shift_s: np.ndarray
@@ -135,8 +136,7 @@ def fit_time_shifts(
         if (np.abs(step_s) < _SETTLED * sigma_s[1:]).all():
             break
     # Where the search had to stop nothing says how much further it would have gone.
-    stopped = np.abs(shift_s) >= _REACH * most_s
-    sigma_s[stopped] = np.maximum(sigma_s[stopped], options.time_shift_prior_s)
+    sigma_s[np.abs(shift_s) >= _REACH * most_s] = np.inf
     return TimeShifts(shift_s, np.hypot(sigma_s, _LEAST_SIGMA_S))
 
 
@@ -150,9 +150,11 @@ def _get_scale(there: Objective, weighed: Objective, pose: Pose) -> float:
 def choose_time_shifts(hand: HandTrack, most_s: float, report: Reporter) -> np.ndarray:
     """The cameras (C,) bool whose time shift may be taken off; of larger ones it warns."""
     shift_s = np.zeros(len(hand.cameras)) if hand.time_shift_s is None else hand.time_shift_s
-    for camera, shift in zip(hand.cameras, shift_s, strict=True):
+    sigma_s = np.full(len(shift_s), np.nan) if hand.time_shift_sigma_s is None else hand.time_shift_sigma_s
+    for camera, shift, sigma in zip(hand.cameras, shift_s, sigma_s, strict=True):
         if abs(shift) > most_s:
-            when = f"{abs(shift) * 1e3:.0f} ms {'later' if shift > 0 else 'earlier'}"
+            least = "at least " if np.isinf(sigma) else ""
+            when = f"{least}{abs(shift) * 1e3:.0f} ms {'later' if shift > 0 else 'earlier'}"
             report.warn(
                 f"The hand in camera {camera} seems to move {when} than in camera {hand.cameras[0]}. That is "
                 "too much to be set right here: look at its clock, and give its offset_s in session.toml."

@@ -151,7 +151,7 @@ def _get_time_shift(camera: str, hands: dict[Side, HandTrack]) -> tuple[float, f
             continue
         index = hand.cameras.index(camera)
         sigma_s = float(hand.time_shift_sigma_s[index])
-        if sigma_s < best[1] or (np.isnan(best[1]) and np.isfinite(sigma_s)):
+        if sigma_s < best[1] or (np.isnan(best[1]) and not np.isnan(sigma_s)):
             applied = hand.time_shift_applied is not None and bool(hand.time_shift_applied[index])
             best = (float(hand.time_shift_s[index]), sigma_s, applied)
     return best
@@ -237,12 +237,13 @@ def _limit_cameras(
 
 
 def _limit_time_shift(camera: CameraQuality, reference: str) -> list[str]:
-    shift_s = camera.time_shift_s
-    clear_s = max(CLEAR_SHIFT_S, CLEAR_SHIFT_SIGMAS * camera.time_shift_sigma_s)
+    shift_s, sigma_s = camera.time_shift_s, camera.time_shift_sigma_s
+    least = "" if np.isfinite(sigma_s) else "at least "
+    clear_s = CLEAR_SHIFT_S if least else max(CLEAR_SHIFT_S, CLEAR_SHIFT_SIGMAS * sigma_s)
     if camera.time_shift_applied or not abs(shift_s) > clear_s:
         return []
     return [
-        f"The hand in camera {camera.camera} moves {abs(shift_s) * 1e3:.0f} ms "
+        f"The hand in camera {camera.camera} moves {least}{abs(shift_s) * 1e3:.0f} ms "
         f"{'later' if shift_s > 0 else 'earlier'} than in camera {reference}: look at its clock."
     ]
 

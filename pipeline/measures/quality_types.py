@@ -42,7 +42,8 @@ class CameraQuality:
         Expected error of its direction and place; NaN when not known.
     time_shift_s, time_shift_sigma_s : float
         How much later than the reference camera it shows the hand move, by the clocks, and the standard
-        error; of two hands what is better known. NaN for the reference, and in an older summary.
+        error; of two hands what is better known. NaN for the reference, and in an older summary. A shift
+        without an error is that large at least: the search ended there.
     time_shift_applied : bool
         Whether that was taken off its clock before the views were brought together.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -89,6 +90,11 @@ def test_a_camera_that_shows_the_hand_later_says_by_how_much(summary: Summary) -
     shown = read_text(quality_box(replace(summary, quality=quality))).replace("\N{NO-BREAK SPACE}", " ")
     assert "the hand moves 3.1 ± 0.4 ms later" in shown
     assert "the hand moves" not in read_text(quality_box(summary))
+    beyond = replace(last, time_shift_s=0.1, time_shift_sigma_s=math.nan)
+    quality = replace(summary.quality, cameras=(replace(first, time_shift_s=0.0), beyond))
+    shown = read_text(quality_box(replace(summary, quality=quality))).replace("\N{NO-BREAK SPACE}", " ")
+    assert "the hand moves at least 100 ms later" in shown
+    assert shown.count("the hand moves") == 1
 
 
 def test_the_box_says_how_fast_a_movement_the_smoothing_keeps(summary: Summary, hand: HandQuality) -> None:

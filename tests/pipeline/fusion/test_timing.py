@@ -103,12 +103,12 @@ def test_half_garbage_in_a_short_take_leaves_the_shifts_within_their_sigma(make_
         assert abs(shift) <= 3 * sigma
 
 
-def test_a_shift_at_the_limit_of_reach_is_known_to_the_prior_at_best(make_take, model):
+def test_a_shift_at_the_limit_of_reach_is_said_to_be_that_large_at_least(make_take, model):
     take = make_late(make_take(seconds=0.5, noise_px=1.0, seed=1), left=0.03)
     options = FusionOptions(time_shift_most_s=0.004)
     found = get_shifts_ms(take.fuse(model, options=options)["right"])
     assert found["left"][0] == pytest.approx(10.0)
-    assert found["left"][1] >= 1e3 * options.time_shift_prior_s
+    assert np.isinf(found["left"][1])
     assert found["right"][1] < 2.0
 
 

@@ -186,6 +186,9 @@ def test_a_camera_that_shows_the_hand_clearly_later_is_named(track):
     assert np.isnan(quality.cameras[0].time_shift_sigma_s)
     early = shifted(track(6.0), -0.012, 0.002)
     assert late.replace("later", "earlier") in early.reasons
+    beyond = shifted(track(6.0), 0.1, np.inf)
+    assert late.replace("12 ms", "at least 100 ms") in beyond.reasons
+    assert beyond.cameras[1].time_shift_s == 0.1
 
 
 @pytest.mark.parametrize(
