@@ -56,11 +56,11 @@ def test_bends_from_rotations_and_from_joints_agree_with_their_signs(kind):
     found = measure_rotations(parameters["hand_pose"], flat[0])
     from_joints = np.degrees(compute_angles(joints, "right"))
     for column, joint in enumerate(MANO_POSE_JOINTS):
-        if joint.startswith("thumb"):
-            continue
+        if joint.startswith("thumb") and kind == "dystonic":
+            continue  # its metacarpal is far out of the plane, where the order of turns matters
         away = found.bend[:, column] - from_joints[:, ANGLES.index(f"{joint}_flexion")]
         assert np.abs(away).max() < 2.5, joint
-        if joint.endswith("mcp"):
+        if f"{joint}_abduction" in ANGLES:
             spread = found.spread[:, column] - from_joints[:, ANGLES.index(f"{joint}_abduction")]
             assert np.nanmax(np.abs(spread)) < 1.0, joint
 
