@@ -28,7 +28,7 @@ from pipeline.measures.baseline_types import (
     JointReference,
     NumberReference,
 )
-from pipeline.measures.null_rates import LIMITS, expect_frames_beyond
+from pipeline.measures.null_rates import LIMITS, MIN_PEOPLE_TO_CHECK, expect_frames_beyond
 from pipeline.measures.summary_types import from_plain
 
 __all__ = [
@@ -111,6 +111,8 @@ def describe_baseline(baseline: Baseline) -> str:
         lines.append(f"postures only: {baseline.posture_only}")
     if baseline.leave_one_out:
         lines += _describe_check(baseline)
+    else:
+        lines.append(f"too few people to hold each against the others ({MIN_PEOPLE_TO_CHECK} at least)")
     for name, number in baseline.playing.items():
         kind, _, where = name.partition(":")
         label, unit = PLAYING_INFO.get(kind, (kind, ""))

@@ -27,6 +27,7 @@ from pipeline.measures.summary_types import NAN
 LIMITS = (1, 2, 3)
 MIN_PEOPLE_TO_CHECK = 4
 _NODES = 64
+_NO_VARIANCE = 1e-12
 _MOMENTS = 401
 
 
@@ -113,9 +114,10 @@ def check_leave_one_out(described: Sequence[Sequence[PersonAngle]]) -> dict[str,
         shares, chances = _check_angle([described[number][angle] for number in known])
         for name in names:
             # Without somebody of whom this angle is not known, all is as it was.
-            seen[name][angle, known] = np.diag(shares[name])[:, None]
+            own = np.diag(shares[name])
+            seen[name][angle, known] = own[:, None]
             seen[name][angle][np.ix_(known, known)] = shares[name]
-            expected[name][angle, known] = chances[name]
+            expected[name][angle, known] = np.where(np.isfinite(own), chances[name], np.nan)
     found = {"n_people": float(count)}
     for name in names:
         found[name] = _mean(np.diagonal(seen[name], axis1=1, axis2=2))
@@ -152,10 +154,11 @@ def _check_angle(people: list[PersonAngle]) -> tuple[dict[str, np.ndarray], dict
     many = rest.sum(axis=2)
     middle = means.mean()
     mean, of_means = _describe_rest(means - middle, rest)
-    spread = np.sqrt(rest @ variances / many + of_means)
+    # What nobody moves and nobody has otherwise has no z.
+    spread = _known_spread(rest @ variances / many + of_means)
     of_rest, of_medians = _describe_rest(medians - middle, rest)
     away = (medians - middle)[:, None]
-    z = standardise_person(away, of_rest, np.sqrt(of_medians), many)
+    z = standardise_person(away, of_rest, _known_spread(of_medians), many)
     shares = {}
     for limit in LIMITS:
         ends = middle + np.stack([mean - limit * spread, mean + limit * spread], axis=2)
@@ -166,6 +169,10 @@ def _check_angle(people: list[PersonAngle]) -> tuple[dict[str, np.ndarray], dict
     chances = {f"frame_beyond_{k}": expect_frames_beyond(k, count - 1, between, moments) for k in LIMITS}
     chances |= {f"person_beyond_{k}": expect_persons_beyond(k, count - 1) for k in LIMITS}
     return shares, chances
+
+
+def _known_spread(variance: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.where(variance > _NO_VARIANCE, variance, np.nan))
 
 
 def _describe_rest(values: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

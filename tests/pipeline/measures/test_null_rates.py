@@ -102,6 +102,13 @@ def test_what_was_measured_too_little_is_left_out_and_three_people_are_too_few()
     assert check_leave_one_out(group[:3]) == {}
 
 
+def test_an_angle_that_is_the_same_in_all_has_no_rate():
+    group = [[describe(np.full(1001, 7.0))] for _ in range(6)]
+    found = check_leave_one_out(group)
+    assert np.isnan([found["frame_beyond_1"], found["person_beyond_1"]]).all()
+    assert np.isnan([found["frame_beyond_1_by_chance"], found["person_beyond_1_by_chance"]]).all()
+
+
 def test_the_built_in_references_frames_are_beyond_about_as_often_as_its_two_spreads_say():
     built_in = read_baseline()
     for limit in (1, 3):
