@@ -8,16 +8,15 @@
    to the microphone, real sound 3 ms a metre.
 3. Individuation: the matrix against how far the made hand's fingers follow (index, middle, ring and little
    finger their neighbours; measured from one finger pressed alone).
-4. Lengths of 20, 60 and 180 s of one kind of playing: the largest difference of the measures.
-5. Everything of two hands of 10,800 frames: seconds of CPU. The peer of all is the truth; the floor of tremor
-   is the spectrum's highest peak without strokes taken away and without a rule (always "seen").
+
+The peer of all is the truth; the floor of tremor is the spectrum's highest peak without strokes taken away
+and without a rule (always "seen"). Lengths and cost: ``measures_invariance`` and ``measures_noise`` here.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,14 +28,11 @@ from pipeline.hand.model import load_hand_model
 from pipeline.measures.individuation import measure_individuation
 from pipeline.measures.kinematics import compute_kinematics
 from pipeline.measures.listening import listen
-from pipeline.measures.measure import measure_hand
-from pipeline.measures.playing import describe_playing
 from pipeline.measures.playing_types import TremorSummary
 from pipeline.measures.strokes import TIP_COLUMNS, find_strokes, see_tips_from_palm
 from pipeline.measures.timing import RATE_HZ, Heard, Onsets, describe_timing, find_onsets
 from pipeline.measures.tremor import assess_tremor, fit_background, take_spectrum
 from pipeline.progress import Reporter
-from pipeline.results import HandTrack
 from pipeline.session import read_session
 from pipeline.synth.motion import Stroke
 from pipeline.synth.session import make_session
@@ -275,53 +271,6 @@ def check_individuation(seconds: float) -> None:
         )
 
 
-def make_hand(time_s: np.ndarray, joints: np.ndarray, parameters: dict[str, np.ndarray]) -> HandTrack:
-    return HandTrack(
-        time_s=time_s,
-        betas=np.zeros(10),
-        joints_mm=joints,
-        joint_sigma_mm=np.full(joints.shape[:2], JITTER_MM),
-        residual_px=np.ones((1, *joints.shape[:2])),
-        quality=np.ones(joints.shape[:2]),
-        cameras=("front",),
-        **parameters,
-    )
-
-
-def check_lengths_and_cost() -> None:
-    flat = load_hand_model().pose_arrays(
-        np.zeros(10), np.eye(3)[None], np.tile(np.eye(3), (1, 15, 1, 1)), np.zeros((1, 3))
-    )[1][0]
-    rows = {}
-    for seconds in (20.0, 60.0, 180.0):
-        take = make_playing(seconds, 5, 2.5)
-        time_s, joints = see(take, shake(take.spec.frame_times_s(), 7.0, 1.5, 1))
-        parameters = pose_take(take, time_s[:2])[2]
-        parameters = {key: np.repeat(value[:1], len(time_s), axis=0) for key, value in parameters.items()}
-        hand = make_hand(time_s, joints, parameters)
-        onsets = true_onsets(take)
-        heard = Heard(Onsets(onsets, np.full(len(onsets), 20.0)), seconds, "front")
-        start, cpu = time.perf_counter(), time.process_time()
-        found = describe_playing(hand, "right", measure_hand(hand, "right", None), heard, flat)
-        took, used = time.perf_counter() - start, time.process_time() - cpu
-        index = next(one for one in found["tremor"] if one.site == "index")
-        rows[seconds] = {
-            "tremor Hz": index.frequency_hz,
-            "tremor mm": index.rms_mm,
-            "individuation of the middle finger": found["individuation"].fingers[2].index,
-            "openness": found["features"].openness,
-            "wrist path mm/s": found["features"].wrist_path_mm_s,
-            "unevenness ms": describe_timing(heard).sd_ms,
-        }
-        words = ", ".join(f"{name} {value:.3f}" for name, value in rows[seconds].items())
-        print(f"{seconds:g} s ({len(time_s)} frames): {took:.1f} s, {used:.1f} s CPU for one hand; {words}")
-    for name in rows[180.0]:
-        values = np.array([row[name] for row in rows.values()])
-        print(
-            f"  {name}: differs by at most {100 * np.max(np.abs(values / values[-1] - 1)):.1f} % from 180 s"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
@@ -331,7 +280,6 @@ def main() -> None:
     check_lag(options.seeds)
     check_lag_of_files()
     check_individuation(60.0)
-    check_lengths_and_cost()
     check_false_alarms(options.seeds, options.seconds)
     check_tremor(options.seeds, options.seconds)
 

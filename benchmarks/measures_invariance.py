@@ -31,10 +31,12 @@ from pipeline.measures.baseline import Baseline, read_baseline
 from pipeline.measures.features import tabulate_features
 from pipeline.measures.measure import measure
 from pipeline.measures.playing import take_features
+from pipeline.measures.playing_types import KeyTiming
+from pipeline.measures.rotations import measure_track, tabulate_rotations
 from pipeline.measures.smoothness import compute_ldlj
 from pipeline.measures.summary import summarise
-from pipeline.measures.summary_types import SideSummary, Summary
-from pipeline.measures.timing import Heard, Onsets
+from pipeline.measures.summary_types import SideSummary
+from pipeline.measures.timing import Heard, Onsets, describe_timing
 from pipeline.results import CameraSync, HandTrack, Rig, SyncResult
 from pipeline.session import SessionSettings
 from pipeline.synth.spec import SynthSpec
@@ -115,12 +117,14 @@ def take_figures(take: Take, track: HandTrack, heard: Heard, baseline: Baseline)
     )
     found = measures.hands["right"]
     features = tabulate_features({"right": (track.time_s, take_features(track, found))})
+    rotations = tabulate_rotations({"right": (track.time_s, measure_track(track, flat_joints(take)))})
     tips = found.kinematics.speed[:, [4, 8, 12, 16, 20]]
     return (
         _read_side(summary.sides["right"], 1.0 / found.kinematics.fps)
-        | _read_timing(summary)
+        | _read_timing(summary.timing)
         | _read_table(measures.measures, "joint", ("speed", "acceleration", "jerk", "jerk_score"))
         | _read_table(measures.angles, "angle", ("degrees", "z"))
+        | _read_table(rotations, "rotation", ("bend_deg", "spread_deg", "twist_deg"))
         | _read_features(features)
         | {
             "LDLJ of 2 s, median (noise-prone, not reported)": Figure(
@@ -205,8 +209,7 @@ def _read_playing(side: SideSummary) -> dict[str, Figure]:
     return figures
 
 
-def _read_timing(summary: Summary) -> dict[str, Figure]:
-    found = summary.timing
+def _read_timing(found: KeyTiming | None) -> dict[str, Figure]:
     assert found is not None
     return {
         "timing strokes a minute": Figure(found.rate_per_min),
@@ -336,6 +339,24 @@ def compare_rates(seeds: int, seconds: float, baseline: Baseline) -> None:
                 say(f"{kind}, {fps:.2f} frames/s{asked}", pool(figures[fps], figures[60.0]), lost)
 
 
+def compare_timing_lengths(takes: int) -> None:
+    """Key timing of cuts against the whole: free playing has no even runs, so strokes are drawn here."""
+    figures: dict[float, list[dict[str, Figure]]] = {20.0: [], 60.0: [], 180.0: []}
+    for seed in range(takes):
+        random = np.random.default_rng(seed)
+        onsets = np.cumsum((1 + 0.06 * random.normal(size=600)) / 2.5)
+        for length_s, parts in figures.items():
+            cuts = [onsets[(onsets >= at) & (onsets < at + length_s)] for at in np.arange(0, 180, length_s)]
+            found = [
+                describe_timing(Heard(Onsets(cut, np.full(len(cut), 20.0)), length_s, "front"))
+                for cut in cuts
+            ]
+            parts.append(average([_read_timing(one) for one in found]))
+    print(f"key timing, {takes} takes of 180 s of 2.5 even strokes a second, 6 % of unevenness")
+    for length_s in (20.0, 60.0):
+        say(f"{length_s:g} s", pool(figures[length_s], figures[180.0]), [])
+
+
 def list_withheld(figures: list[dict[str, Figure]], references: list[dict[str, Figure]]) -> list[str]:
     """Figures known in some reference and in none of these."""
     return [
@@ -407,6 +428,7 @@ def main() -> None:
     if options.only != "lengths":
         compare_rates(options.seeds, options.seconds, baseline)
     if options.only != "rates":
+        compare_timing_lengths(40)
         compare_lengths(options.seeds, baseline)
 
 
