@@ -18,7 +18,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-from pipeline.fusion.evidence import collect
+from pipeline.fusion.evidence import collect, triangulate_evidence
 from pipeline.fusion.fuse import fuse, make_objective, one_thread
 from pipeline.fusion.kinematics import fix_shape
 from pipeline.fusion.objective import Objective, Pose, anchor_loss, reprojection_loss, temporal_loss
@@ -148,7 +148,7 @@ def main() -> None:
     # Without robust weights the objective is one and the same for both.
     options = FusionOptions(robust_sigmas=1e9)
     evidence = collect("front", tuple(views), sync, rig, views, "right", options)
-    guess = make_guess(evidence, model, options)
+    guess = make_guess(evidence, triangulate_evidence(evidence, options)[0], model, options)
     start = Pose.from_arrays(guess.global_orient, guess.hand_pose, guess.transl_mm)
     objective = make_objective(evidence, fix_shape(model, guess.betas), start, options)
 

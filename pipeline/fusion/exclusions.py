@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fusion.weights import LOW_TRUST
-from pipeline.hand.joints import JOINTS, PARTS
+from pipeline.hand.joints import FINGER_NAMES, JOINTS, PARTS
 from pipeline.results import VIEW_STATES, HandTrack
 
 CONTRADICTS, CONFLICT, UNSEEN, ALONE = "contradicts", "conflict", "not seen", "one view"
@@ -29,11 +29,7 @@ REASONS: dict[str, str] = {
 PART_WORDS: dict[str, str] = {
     "wrist": "wrist",
     "palm": "palm",
-    "thumb": "thumb",
-    "index": "index finger",
-    "middle": "middle finger",
-    "ring": "ring finger",
-    "pinky": "little finger",
+    **FINGER_NAMES,
 }
 """What sentences call the parts of a hand."""
 

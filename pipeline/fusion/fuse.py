@@ -175,7 +175,8 @@ def fuse_side(
     check_evidence(evidence, side, report)
     report.update(0.0, f"Placing the {side} hand")
     with one_thread():
-        guess = make_guess(evidence, model, options)
+        triangulated_mm, _ = triangulate_evidence(evidence, options)
+        guess = make_guess(evidence, triangulated_mm, model, options)
         hand = fix_shape(model, guess.betas)
         start = Pose.from_arrays(guess.global_orient, guess.hand_pose, guess.transl_mm)
         objective = make_objective(evidence, hand, start, options)
@@ -196,7 +197,7 @@ def fuse_side(
         )
     track = replace(
         track,
-        lengths_mm=compare_lengths(triangulate_evidence(evidence, options)[0], model),
+        lengths_mm=compare_lengths(triangulated_mm, model),
         view_offset_px=offset_px,
         time_shift_s=shifts.shift_s,
         time_shift_sigma_s=shifts.sigma_s,

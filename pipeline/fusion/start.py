@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.errors import FusionError
-from pipeline.fusion.evidence import Evidence, triangulate_evidence
+from pipeline.fusion.evidence import Evidence
 from pipeline.fusion.initial import (
     Guess,
     can_place,
@@ -21,19 +21,23 @@ from pipeline.hand.model import HandModel
 from pipeline.results import PoseGuess
 
 
-def make_guess(evidence: Evidence, model: HandModel, options: FusionOptions) -> Guess:
-    """Where the fit starts: the estimators' own guess if they have one, else inverse kinematics."""
+def make_guess(
+    evidence: Evidence, triangulated_mm: np.ndarray, model: HandModel, options: FusionOptions
+) -> Guess:
+    """Where the fit starts: the estimators' own guess if they have one, else inverse kinematics.
+
+    ``triangulated_mm`` (T, 21, 3) is what `triangulate_evidence` makes of the evidence.
+    """
     guesses = [guess for guess in evidence.guesses if guess is not None]
     if len(evidence.names) == 1:
         return _make_guess_of_one(evidence, model, options)
-    joints, _ = triangulate_evidence(evidence, options)
-    if not can_place(joints):
+    if not can_place(triangulated_mm):
         raise FusionError(
             f"Neither the wrist nor the palm was seen by two cameras at once ({', '.join(evidence.names)}), "
             "so there is no telling where the hand is.",
             "Check the cameras' offsets, and that wrist and palm are in two pictures at the same time.",
         )
-    joints = clean_joints(evidence.time_s, joints, options.start_window_s)
+    joints = clean_joints(evidence.time_s, triangulated_mm, options.start_window_s)
     betas = _median_betas(guesses, model)
     if betas is None:
         betas = guess_shape(model, joints, evidence.fps, options)

@@ -9,6 +9,15 @@ SIDES: tuple[Side, ...] = ("right", "left")
 
 FINGERS: tuple[str, ...] = ("thumb", "index", "middle", "ring", "pinky")
 
+FINGER_NAMES: dict[str, str] = {
+    "thumb": "thumb",
+    "index": "index finger",
+    "middle": "middle finger",
+    "ring": "ring finger",
+    "pinky": "little finger",
+}
+"""What sentences call the fingers."""
+
 JOINTS: tuple[str, ...] = (
     "wrist",
     "thumb_cmc",

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from pipeline.fusion.evidence import triangulate_evidence
 from pipeline.fusion.fuse import make_objective
 from pipeline.fusion.kinematics import fix_shape
 from pipeline.fusion.objective import Pose
@@ -141,7 +142,7 @@ def fit(make_take, model):
     take = make_take(seconds=1.1, noise_px=3.0, same_clock=True)
     evidence = take.collect()
     options = replace(OPTIONS, tremor_gain=0.8, surface_speed_m_s=0.01)
-    guess = make_guess(evidence, model, options)
+    guess = make_guess(evidence, triangulate_evidence(evidence, options)[0], model, options)
     hand = fix_shape(model, guess.betas)
     start = Pose.from_arrays(guess.global_orient, guess.hand_pose, guess.transl_mm)
     solution = solve(make_objective(evidence, hand, start, options), start, options, Reporter())

@@ -6,6 +6,7 @@ import torch
 
 from pipeline.errors import Cancelled
 from pipeline.fusion import fuse as door
+from pipeline.fusion.evidence import triangulate_evidence
 from pipeline.fusion.kinematics import fix_shape
 from pipeline.fusion.objective import Objective, Pose, choose_sixd
 from pipeline.fusion.options import FusionOptions
@@ -23,7 +24,7 @@ def make_problem(make_take, model) -> tuple[Objective, Pose]:
     take = make_take(seconds=0.2, noise_px=3.0, seed=5)
     options = FusionOptions()
     evidence = take.collect(options)
-    guess = make_guess(evidence, model, options)
+    guess = make_guess(evidence, triangulate_evidence(evidence, options)[0], model, options)
     start = Pose.from_arrays(guess.global_orient, guess.hand_pose, guess.transl_mm)
     return door.make_objective(evidence, fix_shape(model, guess.betas), start, options), start
 
