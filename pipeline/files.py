@@ -127,7 +127,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise RunFolderError(f"{path} is missing.", "Run the pipeline again to make it.") from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise RunFolderError(
             f"{path} cannot be read ({error}).", "Delete it and run the pipeline again."
         ) from error

@@ -171,3 +171,11 @@ def test_hashes_tell_files_and_settings_apart(tmp_path):
     assert files.hash_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
     assert files.hash_json({"a": 1, "b": np.float64(2)}) == files.hash_json({"b": 2.0, "a": 1})
     assert files.hash_json({"a": 1}) != files.hash_json({"a": 2})
+
+
+def test_a_single_array_in_place_of_many_is_refused_in_words(tmp_path):
+    path = tmp_path / "views.npz"
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(RunFolderError, match=r"views\.npz cannot be read"):
+        files.read_npz(path)
