@@ -65,7 +65,7 @@ def test_frames_between_the_two_are_as_often_beyond_as_in_a_hundred_thousand_dra
 def test_healthy_people_left_out_one_by_one_are_beyond_as_often_as_stated(moments):
     """These references of 16 people share nobody, so their scatter is the sampling error."""
     random = np.random.default_rng(5)
-    groups = [check_leave_one_out(draw_group(random, 16, (0.5, 2.0), moments)) for _ in range(20)]
+    groups = [check_leave_one_out(draw_group(random, 16, (0.5, 2.0), moments)) for _ in range(40)]
     for level in ("frame", "person"):
         for limit in LIMITS:
             name = f"{level}_beyond_{limit}"
