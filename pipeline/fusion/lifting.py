@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp
 
 from pipeline.fusion.evidence import Evidence
 from pipeline.fusion.initial import (
@@ -311,11 +310,11 @@ def find_path(cost: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, np.ndarr
         total = least[t - 1][:, None] + moves[t - 1]
         came[t] = total.argmin(axis=0)
         least[t] = total.min(axis=0) + cost[t]
-        forward[t] = logsumexp(forward[t - 1][:, None] - moves[t - 1], axis=0) - cost[t]
+        forward[t] = np.logaddexp.reduce(forward[t - 1][:, None] - moves[t - 1], axis=0) - cost[t]
     best = np.empty(frames, dtype=int)
     best[-1] = least[-1].argmin()
     for t in range(frames - 2, -1, -1):
         best[t] = came[t + 1, best[t + 1]]
-        backward[t] = logsumexp(backward[t + 1] - cost[t + 1] - moves[t], axis=1)
+        backward[t] = np.logaddexp.reduce(backward[t + 1] - cost[t + 1] - moves[t], axis=1)
     both = forward + backward
-    return best, np.exp(both - logsumexp(both, axis=1, keepdims=True))
+    return best, np.exp(both - np.logaddexp.reduce(both, axis=1, keepdims=True))
