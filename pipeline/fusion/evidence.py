@@ -11,7 +11,7 @@ from pipeline.errors import FusionError
 from pipeline.fusion.objective import Cameras, Observations
 from pipeline.fusion.odd_views import NOT_FILMING, USED, describe_odd_views, find_odd_views
 from pipeline.fusion.options import FusionOptions
-from pipeline.fusion.resample import find_bridged, resample_keypoints, to_calibrated_size
+from pipeline.fusion.resample import CLOCK_S, find_bridged, resample_keypoints, to_calibrated_size
 from pipeline.fusion.triangulate import triangulate_robust
 from pipeline.fusion.weights import get_view_weights
 from pipeline.hand.joints import Side
@@ -137,7 +137,7 @@ def _say_who_films(time_s: np.ndarray, wanted_s: np.ndarray) -> np.ndarray:
     """States (T,) by whether the camera films at such times, to half a frame."""
     if not len(time_s):
         return np.full(len(wanted_s), NOT_FILMING)
-    half_s = 0.5 * float(np.median(np.diff(time_s))) if len(time_s) > 1 else 0.0
+    half_s = 0.5 * float(np.median(np.diff(time_s))) if len(time_s) > 1 else CLOCK_S
     films = (wanted_s >= time_s[0] - half_s) & (wanted_s <= time_s[-1] + half_s)
     return np.where(films, USED, NOT_FILMING)
 
@@ -167,9 +167,10 @@ def mirror_camera(camera: Camera) -> Camera:
 
 def _resample_guess(track: ViewTrack, wanted_s: np.ndarray, camera: Camera) -> PoseGuess | None:
     """An estimator's pose at other times: of the nearest frame, which is start enough; in the world."""
-    if track.guess is None:
+    if track.guess is None or not len(track.time_s):
         return None
-    nearest = np.abs(np.subtract.outer(wanted_s, track.time_s)).argmin(axis=1)
+    middles_s = 0.5 * (track.time_s[1:] + track.time_s[:-1])
+    nearest = np.searchsorted(middles_s, wanted_s)
     apart = np.abs(track.time_s[nearest] - wanted_s) > 1.0 / 24.0
     betas = np.where(apart[:, None], np.nan, track.guess.betas[nearest])
     orient = np.where(apart[:, None, None], np.nan, camera.R.T @ track.guess.global_orient[nearest])

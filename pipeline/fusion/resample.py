@@ -20,7 +20,7 @@ this length and less, and grow with the square of it: as far as a fingertip that
 
 _NEIGHBOURS = 5
 
-_CLOCK_S = 1e-6
+CLOCK_S = 1e-6
 """A clock read to the microsecond must not lose the first or last frame."""
 
 
@@ -114,7 +114,7 @@ def find_bridged(
         before, after, use = _bracket(knots_s, wanted_s, max_gap_s)
         nearest = np.minimum(wanted_s - knots_s[before], knots_s[after] - wanted_s)
         wide = knots_s[after] - knots_s[before] > _CONTIGUOUS * frame_s
-        out[:, joint] = use & wide & (nearest > 0.5 * frame_s + _CLOCK_S)
+        out[:, joint] = use & wide & (nearest > 0.5 * frame_s + CLOCK_S)
     return out
 
 
@@ -129,9 +129,9 @@ def _bracket(
     after = np.searchsorted(knots_s, wanted_s, side="right").clip(1, max(len(knots_s) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(knots_s) - 1)
-    inside = (wanted_s >= knots_s[0] - _CLOCK_S) & (wanted_s <= knots_s[-1] + _CLOCK_S)
+    inside = (wanted_s >= knots_s[0] - CLOCK_S) & (wanted_s <= knots_s[-1] + CLOCK_S)
     nearest = np.minimum(wanted_s - knots_s[before], knots_s[after] - wanted_s)
-    use = inside & ((knots_s[after] - knots_s[before] <= max_gap_s + _CLOCK_S) | (nearest <= _CLOCK_S))
+    use = inside & ((knots_s[after] - knots_s[before] <= max_gap_s + CLOCK_S) | (nearest <= CLOCK_S))
     return before, after, use
 
 
@@ -158,7 +158,7 @@ def _interpolate(
     for start, stop in zip(starts, np.r_[starts[1:], len(knots_s)], strict=True):
         if stop - start < _MIN_CUBIC:
             continue
-        run = use & (wanted_s >= knots_s[start] - _CLOCK_S) & (wanted_s <= knots_s[stop - 1] + _CLOCK_S)
+        run = use & (wanted_s >= knots_s[start] - CLOCK_S) & (wanted_s <= knots_s[stop - 1] + CLOCK_S)
         if run.any():
             path = _replace_outliers(values[start:stop, :, :2], values[start:stop, :, 2], frame_s)
             curve = CubicSpline(knots_s[start:stop], path)
