@@ -262,21 +262,30 @@ def collect(comparisons: Iterable[Comparison]) -> dict[str, list[Change]]:
     return by_name
 
 
-def try_studies(visits: Sequence[tuple[Summary, Summary]], people: int, studies: int) -> dict[str, float]:
-    """False verdicts (%) by measure, averaged over studies of some pairs tried on the others."""
+Rates = dict[str, list[float]]
+
+
+def try_studies(visits: Sequence[tuple[Summary, Summary]], people: int, studies: int) -> tuple[Rates, Rates]:
+    """False verdicts and changes detected (%) by measure, of studies of some pairs tried on the others."""
     random = np.random.default_rng(1)
-    found: dict[str, list[float]] = {}
+    false: Rates = {}
+    detected: Rates = {}
     for _ in range(studies):
         order = random.permutation(len(visits))
         own = [StudyRecording("take", take) for number in order[:people] for take in visits[number]]
         study = work_out_reliability(own)
-        rest = collect(compare(visits[number][0], visits[number][1], study) for number in order[people:])
-        for name, changes in rest.items():
-            found.setdefault(name, []).append(rate(changes, is_called))
-    return {
-        name: float(np.nanmean(rates)) if np.isfinite(rates).any() else float("nan")
-        for name, rates in found.items()
-    }
+        rest = [visits[number] for number in order[people:]]
+        for name, changes in collect(compare(a, b, study) for a, b in rest).items():
+            false.setdefault(name, []).append(rate(changes, is_called))
+        for name, changes in collect(compare(a, shift(b, study, a), study) for a, b in rest).items():
+            detected.setdefault(name, []).append(rate(changes, is_past))
+    return false, detected
+
+
+def average(rates: Rates, names: Iterable[str]) -> float:
+    """Over measures and studies; NaN where no study established them."""
+    known = [one for name in names for one in rates[name] if np.isfinite(one)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def compare_pairs(shop: Workshop, study: Reliability, options: argparse.Namespace) -> None:
@@ -288,45 +297,48 @@ def compare_pairs(shop: Workshop, study: Reliability, options: argparse.Namespac
     null = [compare(before, after, study) for before, after in visits]
     quiet = collect(null)
     loud = collect(compare(before, shift(after, study, before), study) for before, after in visits)
-    averaged = try_studies(visits, min(options.people, options.pairs // 2), options.studies)
-    print(f"\n{options.pairs} pairs. false: better or worse though nothing changed; mean: that over")
-    print(
-        f"{options.studies} studies; detected: a change of 2 MDC95 is past the limit; called: and is called"
-    )
-    print("better or worse (%)")
-    print(f"{'measure':38} {'false':>6} {'mean':>6} {'detected':>9} {'called':>7}")
+    false, detected = try_studies(visits, min(options.people, options.pairs // 2), options.studies)
+    print(f"\n{options.pairs} pairs, %. false: better or worse though nothing changed; detected: past the")
+    print(f"limit after a change of 2 MDC95, called: and so called; mean: over {options.studies} studies")
+    print(f"{'measure':38} {'false':>6} {'mean':>6} {'detected':>9} {'mean':>6} {'called':>7}")
+
+    def print_row(label: str, names: list[str]) -> None:
+        now = [change for name in names for change in quiet[name]]
+        then = [change for name in names for change in loud[name]]
+        left = f"{rate(now, is_called):6.1f} {average(false, names):6.1f}"
+        right = f"{rate(then, is_past):9.1f} {average(detected, names):6.1f} {rate(then, is_called):7.1f}"
+        print(f"{label:38} {left} {right}")
+
     for kind, names in kinds(null).items():
         for name in names:
-            _print_row(name, quiet[name], averaged[name], loud[name])
-        together = [change for name in names for change in quiet[name]]
-        mean = float(np.nanmean([averaged[name] for name in names]))
-        _print_row(f"all {kind}", together, mean, [change for name in names for change in loud[name]])
+            print_row(name, [name])
+        print_row(f"all {kind}", names)
         hit = [any(is_called(one) for one in changes_of(found) if one.id in names) for found in null]
         print(f"{'pairs with one false verdict or more':38} {100 * np.mean(hit):6.1f}")
+    print_row("headlines with a direction", [name for name in HEADLINES if HEADLINES[name][2]])
     every = [is_called(change) for changes in quiet.values() for change in changes]
     print(f"over all {len(every)} verdicts of all measures: {100 * np.mean(every):.2f} % better or worse")
 
 
-def _print_row(name: str, quiet: list[Change], averaged: float, loud: list[Change]) -> None:
-    figures = (rate(quiet, is_called), averaged, rate(loud, is_past), rate(loud, is_called))
-    print(f"{name:38} {figures[0]:6.1f} {figures[1]:6.1f} {figures[2]:9.1f} {figures[3]:7.1f}")
-
-
 def bend_fingers(shop: Workshop, study: Reliability, pairs: int, seconds: float) -> None:
-    """The later visit with all PIPs bent by 2 MDC95 more, as joints, before anything is measured."""
+    """The later visit with all PIPs 2 MDC95 farther off, as joints, before anything is measured."""
     names = [f"{finger}_pip_flexion" for finger in ("index", "middle", "ring", "pinky")]
-    bend = tuple(2 * study.measures[name].mdc95 for name in names)
     found = []
     for number in range(pairs):
         person = DRAWN["pair"] + number
         before = shop.get(Take(person, 0, 0, seconds))
-        after = shop.get(Take(person, 1, 0, seconds, bend))
+        angles = {angle.angle: angle for angle in before.sides[SIDE].angles}
+        bend = [
+            2 * study.measures[name].mdc95
+            * (1 if angles[name].median_deg > angles[name].reference_mean_deg else -1)
+            for name in names
+        ]  # fmt: skip
+        after = shop.get(Take(person, 1, 0, seconds, (bend[0], bend[1], bend[2], bend[3])))
         changes = {change.id: change for change in compare(before, after, study).sides[SIDE].angles}
         found += [changes[name] for name in names]
-    moved = np.mean([change.difference for change in found])
     past, called = rate(found, is_past), rate(found, is_called)
-    print(f"\nPIPs bent by {np.mean(bend):.1f}° on average in {pairs} pairs, measured {moved:.1f}°:")
-    print(f"past the limit {past:.1f} %, called better or worse {called:.1f} %")
+    print(f"\nPIPs bent by 2 MDC95 away from the reference in {pairs} pairs: past the limit {past:.1f} %, ")
+    print(f"called better or worse {called:.1f} %")
 
 
 # --- intervals -----------------------------------------------------------------------------------

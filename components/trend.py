@@ -166,12 +166,8 @@ def trend_row(line: TrendLine, trend: Trend) -> html.Section:
     """One measure over the visits: verdict, plot, and the same as a table beside it."""
     digits = choose_digits(line.unit, (point.value for point in line.points))
     name = line.label[:1].upper() + line.label[1:]
-    graph = dcc.Graph(
-        figure=draw_trend(line, trend),
-        config=_CONFIG,
-        style={"height": f"{HEIGHT_PX}px"},
-        className="trend-plot",
-    )
+    figure = draw_trend(line, trend)
+    graph = dcc.Graph(figure=figure, config=_CONFIG, style={"height": f"{HEIGHT_PX}px"})
     verdict = [
         say_verdict(line.change),
         html.Span([" ", *say_difference(line.change, digits), f". {line.change.reason}"]),
@@ -180,14 +176,12 @@ def trend_row(line: TrendLine, trend: Trend) -> html.Section:
         within = f"{say_number(line.within_sem, digits + 1)}{space_unit(line.unit)}"
         verdict.append(html.Span(f" Repeats on one day differ by {within} (SD): a lower bound of the error."))
     label: dict[str, Any] = {"aria-label": f"{name} over the visits; the table has the numbers"}
+    plot = html.Div(graph, className="trend-plot", role="img", **label)
     return html.Section(
         [
             html.H4(name),
             html.P(verdict, className="trend-verdict"),
-            html.Div(
-                [html.Div(graph, role="img", **label), _table(line, trend, digits, name)],
-                className="trend-row",
-            ),
+            html.Div([plot, _table(line, trend, digits, name)], className="trend-row"),
         ],
         className="trend",
     )

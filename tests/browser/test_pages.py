@@ -69,6 +69,15 @@ def test_visits_of_a_person_lead_to_their_comparison(page: Page, site: Any) -> N
     page.get_by_role("link", name="all visits").first.click()
     page.wait_for_url("**/subject/*")
     expect(page.locator(".visit-list > li")).to_have_count(2)
+    plots = page.locator(".trend .js-plotly-plot")
+    expect(plots).to_have_count(12, timeout=30_000)  # eight headline numbers, four angles
+    page.get_by_role("radio", name="Ring").check()
+    expect(page.locator(".trend h4").last).to_have_text("Ring finger DIP flexion")
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(500)
+        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
+        assert page.evaluate(UNNAMED) == []
     page.get_by_role("link", name=re.compile("Compare with")).click()
     page.wait_for_url(f"**/compare/{site.recordings[0]}/{site.recordings[1]}")
 
