@@ -33,6 +33,9 @@ DISTANCES = _PALM_DISTANCES + _FINGER_BONES
 
 _JOINT_OF_MANO = {mano: joint for joint, mano in enumerate(JOINTS_FROM_MANO)}
 _MIN_PALM = 3
+MIN_PNP = 4
+"""With a pose to start from, so many of the palm's points in one picture place it."""
+
 _PNP_FOCAL_PX = 1000.0
 _REST_BEND_RAD = 0.3
 """Bend of a finger joint of which nothing is known: a relaxed hand."""
@@ -260,52 +263,65 @@ def median_rotation(rotations: np.ndarray) -> np.ndarray:
     return out
 
 
-def guess_from_one_view(
-    hand: FixedShapeHand, points_norm: np.ndarray, start: tuple[np.ndarray, np.ndarray] | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Orientation, relaxed pose and place from one camera's normalised points (T, 21, 2), in its frame.
+def place_from_one_view(
+    flat: np.ndarray, points_norm: np.ndarray, start: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Orientation and place, as smplx has them, from one camera's normalised points, in its frame.
 
     The palm, taken as rigid and of the hand's size, is placed by perspective-n-point; each frame
-    starts from the one before, so that the palm does not flip between its two mirror poses. ``start`` has
-    orientation (3, 3) and translation (3,) before the first.
+    starts from the one before, so that the palm does not flip between its two mirror poses. The first needs
+    the whole palm, those after it ``MIN_PNP`` points.
+
+    Parameters
+    ----------
+    flat : ndarray (21, 3)
+        Joints of the flat hand (`get_flat_joints`).
+    points_norm : ndarray (T, 21, 2)
+        Undistorted normalised image coordinates; NaN = not seen.
+    start : (ndarray (3, 3), ndarray (3,)), optional
+        Orientation and translation before the first frame, which then need not show the whole palm.
+
+    Returns
+    -------
+    global_orient : ndarray (T, 3, 3)
+        Frames that show too little take what their neighbours have; NaN where all do.
+    transl_mm : ndarray (T, 3)
     """
-    flat = get_flat_joints(hand)
-    palm, frames = list(PALM), len(points_norm)
-    model_points = np.ascontiguousarray(flat[palm])
+    palm, frames = np.array(PALM), len(points_norm)
     orient = np.full((frames, 3, 3), np.nan)
     transl = np.full((frames, 3), np.nan)
-    rvec: np.ndarray | None = None
-    tvec: np.ndarray | None = None
+    before: tuple[np.ndarray, np.ndarray] | None = None
     if start is not None:
-        rvec = Rotation.from_matrix(start[0]).as_rotvec()[:, None]
-        tvec = (start[1] + flat[0] - start[0] @ flat[0])[:, None]
+        rvec, tvec = Rotation.from_matrix(start[0]).as_rotvec(), start[1] + flat[0] - start[0] @ flat[0]
+        before = rvec[:, None], tvec[:, None]
     for t in range(frames):
-        image = np.ascontiguousarray(points_norm[t, palm])
-        if not np.isfinite(image).all():
+        seen = np.isfinite(points_norm[t, palm]).all(axis=1)
+        if seen.sum() < (MIN_PNP if before else len(palm)):
             continue
-        found, rvec, tvec = _place(model_points, image, rvec, tvec)
-        if not found:
+        found = _place(flat[palm[seen]], points_norm[t, palm[seen]], before)
+        if found is None:
             continue
-        rotation = Rotation.from_rotvec(rvec.ravel()).as_matrix()
-        orient[t], transl[t] = rotation, tvec.ravel() + rotation @ flat[0] - flat[0]
+        before = found
+        orient[t] = Rotation.from_rotvec(found[0].ravel()).as_matrix()
+        transl[t] = found[1].ravel() + orient[t] @ flat[0] - flat[0]
     known = np.isfinite(transl).all(axis=1)
-    hand_pose = np.broadcast_to(get_rest_pose(flat), (frames, 15, 3, 3)).copy()
     if not known.any():
-        return orient, hand_pose, transl
-    return fill_rotations(orient, known), hand_pose, fill_points(transl)
+        return orient, transl
+    return fill_rotations(orient, known), fill_points(transl)
 
 
 def _place(
-    model_points: np.ndarray, image: np.ndarray, rvec: np.ndarray | None, tvec: np.ndarray | None
-) -> tuple[bool, np.ndarray, np.ndarray]:
+    model_points: np.ndarray, image: np.ndarray, before: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Turn and place, as OpenCV has them; None where the hand would be behind the camera."""
     # OpenCV stops at a step that is small in px, so the picture must not be one unit wide.
     intrinsics = np.diag([_PNP_FOCAL_PX, _PNP_FOCAL_PX, 1.0])
     image = image * _PNP_FOCAL_PX
-    if rvec is None or tvec is None:
+    if before is None:
         found, rvec, tvec = cv2.solvePnP(model_points, image, intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
     else:
+        rvec, tvec = (part.copy() for part in before)
         found, rvec, tvec = cv2.solvePnP(
-            model_points, image, intrinsics, None, rvec.copy(), tvec.copy(), True, cv2.SOLVEPNP_ITERATIVE
+            model_points, image, intrinsics, None, rvec, tvec, True, cv2.SOLVEPNP_ITERATIVE
         )
-    ok = bool(found) and float(np.ravel(tvec)[2]) > 0
-    return ok, np.asarray(rvec), np.asarray(tvec)
+    return (rvec, tvec) if found and float(np.ravel(tvec)[2]) > 0 else None

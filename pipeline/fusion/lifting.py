@@ -17,13 +17,14 @@ import pandas as pd
 
 from pipeline.fusion.evidence import Evidence
 from pipeline.fusion.initial import (
+    MIN_PNP,
     PALM,
     align_palm,
     clean_joints,
     fill_points,
     fill_rotations,
     get_flat_joints,
-    guess_from_one_view,
+    place_from_one_view,
 )
 from pipeline.fusion.kinematics import FixedShapeHand
 from pipeline.fusion.options import FusionOptions
@@ -83,8 +84,7 @@ def lift_joints(
     evidence = _steady(evidence, options)
     flat, longest = get_flat_joints(hand), round(options.hold_s * evidence.fps)
     lone = np.stack([_keep_long(column, longest) for column in np.isnan(joints).any(axis=2).T], axis=1)
-    for rows in _find_runs(np.any(lone[:, PALM], axis=1)):
-        _lift_palm(evidence, hand, joints, rows)
+    _lift_palm(evidence, flat, joints, np.any(lone[:, PALM], axis=1))
     whole = _complete_palm(flat, joints)
     for finger in FINGERS:
         below = PARTS[finger][1:]
@@ -135,30 +135,37 @@ def _keep_long(rows: np.ndarray, longest: int) -> np.ndarray:
     return out
 
 
-def _choose_camera(evidence: Evidence, rows: np.ndarray, joints: list[int]) -> int | None:
-    """The camera with a say that sees all of these joints most often in these frames; None without any."""
-    say = np.isfinite(evidence.points_px)[:, rows][:, :, joints].all(axis=(2, 3)).sum(axis=1)
-    return int(np.argmax(say)) if say.any() else None
+def _choose_cameras(evidence: Evidence, joints: list[int], least: int) -> np.ndarray:
+    """The camera (T,) that tells where these joints are: one that sees ``least`` of them; -1 without any.
+
+    Of several the one that does so most often.
+    """
+    sees = np.isfinite(evidence.points_px[:, :, joints]).all(axis=3).sum(axis=2) >= least
+    best = np.argmax(sees * sees.sum(axis=1, keepdims=True), axis=0)
+    return np.where(sees.any(axis=0), best, -1)
 
 
-def _lift_palm(evidence: Evidence, hand: FixedShapeHand, joints: np.ndarray, rows: np.ndarray) -> None:
-    """Put the palm's joints where the camera that sees all of them says, from the frame before on."""
+def _lift_palm(evidence: Evidence, flat: np.ndarray, joints: np.ndarray, lone: np.ndarray) -> None:
+    """Put the palm's joints in frames ``lone`` (T,) bool where a camera says, from the frames beside on."""
     palm = list(PALM)
-    number = _choose_camera(evidence, rows, palm)
-    if number is None:
-        return
-    camera, flat = evidence.cameras[number], get_flat_joints(hand)
-    points = camera.normalise(evidence.points_px[number, rows])
-    first, step = (rows[0] - 1, 1) if rows[0] > 0 else (rows[-1] + 1, -1)
-    start = None
-    if 0 <= first < len(joints):
-        orient, transl = align_palm(flat, joints[[first]])
-        if np.isfinite(transl).all():
-            start = camera.R @ orient[0], camera.R @ (transl[0] + flat[0]) + camera.t_mm - flat[0]
-    orient, _, transl = guess_from_one_view(hand, points[::step], start)
-    world = (_place_palm(flat, orient, transl)[::step] - camera.t_mm) @ camera.R
-    known = joints[rows[:, None], palm]
-    joints[rows[:, None], palm] = np.where(np.isnan(known), world, known)
+    by = np.where(lone, _choose_cameras(evidence, palm, MIN_PNP), -1)
+    orient, transl = align_palm(flat, joints)
+    for rows in np.split(np.arange(len(by)), np.flatnonzero(np.diff(by)) + 1):
+        if by[rows[0]] < 0:
+            continue
+        camera, start, step = evidence.cameras[by[rows[0]]], None, 1
+        known = np.flatnonzero(np.isfinite(transl).all(axis=1))
+        known = known[(known < rows[0]) | (known > rows[-1])]
+        if len(known):
+            beside = known[np.abs(known - rows.mean()).argmin()]
+            placed = camera.R @ (transl[beside] + flat[0]) + camera.t_mm - flat[0]
+            start, step = (camera.R @ orient[beside], placed), 1 if beside < rows[0] else -1
+        points = camera.normalise(evidence.points_px[by[rows[0]], rows])
+        turned, put = place_from_one_view(flat, points[::step], start)
+        orient[rows] = camera.R.T @ turned[::step]
+        transl[rows] = (put[::step] + flat[0] - camera.t_mm) @ camera.R - flat[0]
+    missing = lone[:, None, None] & np.isnan(joints[:, palm])
+    joints[:, palm] = np.where(missing, _place_palm(flat, orient, transl), joints[:, palm])
 
 
 def _complete_palm(flat: np.ndarray, joints_mm: np.ndarray) -> np.ndarray:
@@ -197,15 +204,13 @@ def _lift_finger(
     joints_mm, spread_mm : ndarray (F, 3, 3), (F, 3)
     """
     below = PARTS[finger][1:]
-    number = _choose_camera(evidence, rows, below)
-    if number is None:
-        return None
-    camera, beside = evidence.cameras[number], round(options.hold_s * evidence.fps)
+    beside = round(options.hold_s * evidence.fps)
     frames = np.arange(max(rows[0] - beside, 0), min(rows[-1] + beside + 1, len(joints)))
     root = joints[frames, below[0] - 1]
-    rays = _get_rays(camera, evidence.points_px[number][frames[:, None], below])
+    by = _choose_cameras(evidence, below, len(below))
+    centres, rays = _follow_rays(evidence, by[frames], frames, below)
     lengths = np.linalg.norm(np.diff(flat[[below[0] - 1, *below]], axis=0), axis=1)
-    read = _read_bones(_get_centre(camera), rays, root, lengths)
+    read = _read_bones(centres, rays, root, lengths)
     measured = joints[frames[:, None], below][:, None]
     readings = np.where(np.isnan(measured), read, measured)
     there = np.isfinite(readings).all(axis=(1, 2, 3))
@@ -223,8 +228,16 @@ def _lift_finger(
     return frames, steady, np.sqrt((share[..., None] * away).sum(axis=1))
 
 
-def _get_centre(camera: Camera) -> np.ndarray:
-    return -camera.R.T @ camera.t_mm
+def _follow_rays(
+    evidence: Evidence, by: np.ndarray, frames: np.ndarray, joints: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the camera ``by`` (F,) of each frame stands (F, 3), and the joints' rays (F, J, 3) from there."""
+    centres, rays = np.full((len(frames), 3), np.nan), np.full((len(frames), len(joints), 3), np.nan)
+    for number, camera in enumerate(evidence.cameras):
+        at = np.flatnonzero(by == number)
+        centres[at] = -camera.R.T @ camera.t_mm
+        rays[at] = _get_rays(camera, evidence.points_px[number][frames[at][:, None], joints])
+    return centres, rays
 
 
 def _get_rays(camera: Camera, points_px: np.ndarray) -> np.ndarray:
@@ -235,20 +248,21 @@ def _get_rays(camera: Camera, points_px: np.ndarray) -> np.ndarray:
 
 
 def _read_bones(
-    centre: np.ndarray, rays: np.ndarray, root_mm: np.ndarray, lengths_mm: np.ndarray
+    centres: np.ndarray, rays: np.ndarray, root_mm: np.ndarray, lengths_mm: np.ndarray
 ) -> np.ndarray:
-    """All readings (T, 8, 3, 3) of a finger that starts at ``root_mm`` (T, 3); rays (T, 3, 3).
+    """All readings (T, 8, 3, 3) of a finger that starts at ``root_mm`` (T, 3); its rays (T, 3, 3) go out
+    from ``centres`` (T, 3).
 
     A bone that looks longer than it is ends where its ray passes nearest.
     """
     out = np.empty((len(rays), len(READINGS), 3, 3))
-    start = np.repeat(root_mm[:, None] - centre, len(READINGS), axis=1)
+    start = np.repeat((root_mm - centres)[:, None], len(READINGS), axis=1)
     for bone, length in enumerate(lengths_mm):
         ray = rays[:, None, bone]
         along = (start * ray).sum(axis=2)
         half = np.sqrt(np.maximum(length**2 - (start**2).sum(axis=2) + along**2, 0.0))
         start = (along + READINGS[:, bone] * half)[..., None] * ray
-        out[:, :, bone] = start + centre
+        out[:, :, bone] = start + centres[:, None]
     return out
 
 

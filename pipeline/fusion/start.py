@@ -28,53 +28,44 @@ def make_guess(
 
     ``triangulated_mm`` (T, 21, 3) is what `triangulate_evidence` makes of the evidence.
     """
-    guesses = [guess for guess in evidence.guesses if guess is not None]
-    if len(evidence.names) == 1:
-        return _make_guess_of_one(evidence, model, options)
-    if not can_place(triangulated_mm):
+    alone = len(evidence.names) == 1
+    if not alone and not can_place(triangulated_mm):
         raise FusionError(
             f"Neither the wrist nor the palm was seen by two cameras at once ({', '.join(evidence.names)}), "
             "so there is no telling where the hand is.",
             "Check the cameras' offsets, and that wrist and palm are in two pictures at the same time.",
         )
     joints = clean_joints(evidence.time_s, triangulated_mm, options.start_window_s)
-    betas = _median_betas(guesses, model)
-    if betas is None:
-        betas = guess_shape(model, joints, evidence.fps, options)
+    betas = _choose_shape(evidence, joints, model, options)
     hand = fix_shape(model, betas)
     lifted = lift_joints(evidence, hand, joints, options)
-    orient, pose, transl = guess_from_joints(hand, lifted.joints_mm)
-    if guesses:
-        orient, pose = _use_guesses(evidence.guesses, orient, pose)
-    return Guess(betas, orient, pose, transl, lifted.spread_mm)
-
-
-def _make_guess_of_one(evidence: Evidence, model: HandModel, options: FusionOptions) -> Guess:
-    """Of a single camera: the mean hand, placed by its palm, for there is nothing to triangulate.
-
-    Orientation and pose are the estimator's where it has them; its shape is a guess as the mean hand is.
-    """
-    betas = np.zeros(model.n_betas)
-    hand = fix_shape(model, betas)
-    lifted = lift_joints(evidence, hand, np.full((len(evidence.time_s), 21, 3), np.nan), options)
     if not can_place(lifted.joints_mm):
         raise FusionError(
             f"Camera {evidence.names[0]} never sees the whole palm, and it is the only one.",
             "Record with a second camera, or with the palm in view.",
         )
     orient, pose, transl = guess_from_joints(hand, lifted.joints_mm)
-    if evidence.guesses[0] is not None:
+    if any(guess is not None for guess in evidence.guesses):
         orient, pose = _use_guesses(evidence.guesses, orient, pose)
     return Guess(betas, orient, pose, transl, lifted.spread_mm)
 
 
-def _median_betas(guesses: list[PoseGuess], model: HandModel) -> np.ndarray | None:
-    """Median over frames and views (seed 000); None without a guess."""
-    if not guesses:
-        return None
-    betas = np.concatenate([guess.betas for guess in guesses])
+def _choose_shape(
+    evidence: Evidence, joints_mm: np.ndarray, model: HandModel, options: FusionOptions
+) -> np.ndarray:
+    """Betas (10,): the median of the estimators' over frames and views (seed 000), else by bone lengths.
+
+    Of a single camera the mean hand, for there is nothing to triangulate, and what its estimator says of the
+    hand's size is a guess as the mean is.
+    """
+    if len(evidence.names) == 1:
+        return np.zeros(model.n_betas)
+    given = [guess.betas for guess in evidence.guesses if guess is not None]
+    betas = np.concatenate([np.empty((0, model.n_betas)), *given])
     betas = betas[np.isfinite(betas).all(axis=1)]
-    return np.median(betas, axis=0).astype(float) if len(betas) else None
+    if len(betas):
+        return np.median(betas, axis=0)
+    return guess_shape(model, joints_mm, evidence.fps, options)
 
 
 def _use_guesses(

@@ -54,10 +54,9 @@ def test_every_reading_has_the_bones_lengths_and_lies_on_the_rays_and_one_is_tru
     camera, finger = take.rig.cameras["left"], PARTS["ring"]
     points_px = camera.project(take.joints_mm[:, finger[1:]])
     lengths = np.linalg.norm(np.diff(take.joints_mm[0, finger], axis=0), axis=1)
-    centre = -camera.R.T @ camera.t_mm
-    readings = lifting._read_bones(
-        centre, lifting._get_rays(camera, points_px), take.joints_mm[:, finger[0]], lengths
-    )
+    root = take.joints_mm[:, finger[0]]
+    centres = np.broadcast_to(-camera.R.T @ camera.t_mm, root.shape)
+    readings = lifting._read_bones(centres, lifting._get_rays(camera, points_px), root, lengths)
     np.testing.assert_allclose(camera.project(readings), np.repeat(points_px[:, None], 8, axis=1), atol=1e-3)
     chain = np.concatenate([np.repeat(take.joints_mm[:, None, finger[:1]], 8, axis=1), readings], axis=2)
     real = np.isclose(np.linalg.norm(np.diff(chain, axis=2), axis=3), lengths, atol=0.01).all(axis=2)
