@@ -78,12 +78,17 @@ def draw_rest(jitter_mm: float) -> np.ndarray:
     return np.random.default_rng(0).normal(0, jitter_mm, (FRAMES, 21, 3))
 
 
-def smooth_as_fused(joints_mm: np.ndarray) -> np.ndarray:
+def pass_fused(hertz: np.ndarray) -> np.ndarray:
     """What the fusion's smoother leaves: 1 / (1 + s (2 - 2 cos w)²), set by its gain at one frequency."""
-    slowness = 2.0 - 2.0 * np.cos(2 * np.pi * np.fft.rfftfreq(len(joints_mm)))
+    slowness = 2.0 - 2.0 * np.cos(2 * np.pi * hertz / FPS)
     at = 2.0 - 2.0 * np.cos(2 * np.pi * FusionOptions.smooth_hz / FPS)
     strength = (1.0 / FusionOptions.smooth_gain - 1.0) / at**2
-    gain = 1.0 / (1.0 + strength * slowness**2)
+    return np.asarray(1.0 / (1.0 + strength * slowness**2))
+
+
+def smooth_as_fused(joints_mm: np.ndarray) -> np.ndarray:
+    """Joints (T, 21, 3) as the fusion's smoother leaves them."""
+    gain = pass_fused(np.fft.rfftfreq(len(joints_mm), 1 / FPS))
     spectrum = np.fft.rfft(joints_mm, axis=0) * gain[:, None, None]
     return np.fft.irfft(spectrum, len(joints_mm), axis=0)
 
@@ -95,12 +100,14 @@ def per_axis(values: np.ndarray) -> float:
 def compare_noise() -> None:
     white = draw_rest(1.0)
     smoothed = smooth_as_fused(white)
-    for words, joints in (
-        ("1 mm of white jitter", white),
-        (f"the same as the fusion's smoother leaves it ({smoothed.std():.2f} mm)", smoothed),
-        ("that brought to 1 mm", smoothed / smoothed.std()),
+    hertz = np.geomspace(1.0, 0.45 * FPS, 24)
+    passed = hertz, np.tile(pass_fused(hertz), (2, 1))
+    for words, joints, response in (
+        ("1 mm of white jitter", white, (None, None)),
+        (f"the same as the fusion's smoother leaves it ({smoothed.std():.2f} mm)", smoothed, passed),
+        ("that brought to 1 mm", smoothed / smoothed.std(), passed),
     ):
-        found = compute_kinematics(np.arange(FRAMES) / FPS, joints, np.ones((FRAMES, 21)))
+        found = compute_kinematics(np.arange(FRAMES) / FPS, joints, np.ones((FRAMES, 21)), *response)
         naive = [
             np.linalg.norm(np.diff(joints, order, axis=0), axis=2) * FPS**order * 1e-3 for order in (2, 3)
         ]

@@ -51,6 +51,9 @@ PARTS: dict[str, list[int]] = {
 }
 """The joints, as indices into `JOINTS`, of the wrist and of each finger."""
 
+PALM: tuple[int, ...] = (0, 1, 5, 9, 13, 17)
+"""The joints that move with the wrist as one: the wrist, the thumb's CMC and four knuckles."""
+
 BONES: tuple[tuple[int, int], ...] = tuple(
     (0 if joint % 4 == 1 else joint - 1, joint) for joint in range(1, N_JOINTS)
 )

@@ -6,10 +6,12 @@ rates are measured alike. The window's last sample on either side counts with th
 inside; at 60 frames/s this is scipy's ``savgol_coeffs`` exactly.
 
 Noise: a linear filter turns independent noise ``sigma`` into ``sigma * ||kernel||``; with 1 mm per axis at
-60 frames/s that is 0.92 m/s² and 26 m/s³ per axis. The sigma is the jitter that the recording itself shows
-in its quietest second, raised where the fusion says that a frame is worse than those were. What the fusion
-states is an error's whole size, most of which lasts for many frames and moves no derivative; it is used as
-it is only where no second is quiet enough to measure.
+60 frames/s that is 0.92 m/s² and 26 m/s³ per axis. What the fusion's smoothing leaves is not independent:
+little of it lies above the band, where it shows beside the movement. So both the noise that is seen and what
+a derivative makes of it are worked out for the spectrum that the fusion passes (`HandTrack.response_gain`).
+The sigma is the jitter that the recording itself shows in its quietest second, raised where the fusion says
+that a frame is worse than those were. What the fusion states is an error's whole size, most of which lasts
+for many frames and moves no derivative; it is used as it is only where no second is quiet enough to measure.
 
 Time is brought onto an even grid once. Frames not measured are left out of the fit up to 100 ms on end,
 with a wider window where too little is left; longer gaps stay gaps, and where a window reaches into one, or
@@ -30,6 +32,7 @@ from scipy.optimize import brentq
 
 from pipeline.errors import MeasureError
 from pipeline.fusion.options import FusionOptions
+from pipeline.hand.joints import PALM
 
 ACCELERATION_WINDOW_S = 11 / 60
 """183 ms, order 4, for acceleration; also for speed and for the positions that angles are taken from."""
@@ -66,6 +69,9 @@ _HAMPEL_FLOOR_MM = 3.0
 _HAMPEL_FLOOR_SIGMAS = 5.0
 _CHUNK = 20_000
 _M_PER_MM = 1e-3
+_FREQUENCIES = 512
+_LEAST_TAKEN = 0.02
+"""Of less of the jitter than this nothing is told."""
 
 
 @dataclass(frozen=True)
@@ -326,7 +332,13 @@ def _refit(
         gain[at, joint] = np.linalg.norm(weights, axis=1)
 
 
-def compute_kinematics(time_s: np.ndarray, joints_mm: np.ndarray, joint_sigma_mm: np.ndarray) -> Kinematics:
+def compute_kinematics(
+    time_s: np.ndarray,
+    joints_mm: np.ndarray,
+    joint_sigma_mm: np.ndarray,
+    response_hz: np.ndarray | None = None,
+    response_gain: np.ndarray | None = None,
+) -> Kinematics:
     """Speed, acceleration and jerk of joints, with their noise.
 
     Parameters
@@ -337,6 +349,9 @@ def compute_kinematics(time_s: np.ndarray, joints_mm: np.ndarray, joint_sigma_mm
         Positions in the world. NaN = not measured.
     joint_sigma_mm : ndarray (T, J)
         Standard deviation per axis; NaN = not known (the measured jitter alone is used).
+    response_hz, response_gain : ndarray (F,) and (2, F), optional
+        What was passed of the 21 joints' jitter at each frequency, of the palm's and of the fingers', as in
+        `pipeline.results.HandTrack`; by default all of it.
 
     Raises
     ------
@@ -356,13 +371,16 @@ def compute_kinematics(time_s: np.ndarray, joints_mm: np.ndarray, joint_sigma_mm
         "jerk": make_kernel(grid.fps, JERK_WINDOW_S, JERK_ORDER, 3),
     }
     smoothed, _ = differentiate(places, smooth, grid.fps)
+    power = _get_jitter_power(response_hz, response_gain, grid.fps, joints.shape[1])
     values, gains = {}, {}
     for name, kernel in kernels.items():
         vectors, gain = differentiate(places, kernel, grid.fps)
         values[name] = np.sqrt(np.einsum("kjc,kjc->kj", vectors, vectors)) * _M_PER_MM
-        gains[name] = gain * _M_PER_MM
+        share = np.sqrt(power @ np.abs(_transform(kernel)) ** 2) / kernel.norm
+        gains[name] = gain * share * _M_PER_MM
     quiet = _find_quiet_second(values["speed"], grid.fps)
-    measured = _measure_sigma(places, smoothed, smooth, quiet, grid.fps)
+    taken = power @ np.abs(1.0 - _transform(smooth)) ** 2
+    measured = _measure_sigma(places, smoothed, taken, quiet, grid.fps)
     used = _choose_sigma(sigma, measured, quiet)
     noise = {name: gains[name] * used for name in kernels}
     reasons = _withhold(values, noise, grid.fps)
@@ -465,18 +483,34 @@ def _find_quiet_second(speed: np.ndarray, fps: float) -> slice:
     return slice(start, start + length)
 
 
+def _transform(kernel: Kernel) -> np.ndarray:
+    """The kernel's transfer at `_FREQUENCIES` frequencies (F,), even from 0 to half the frame rate."""
+    reach = len(kernel.weights) // 2
+    turns = np.outer(np.arange(_FREQUENCIES) + 0.5, np.arange(-reach, reach + 1)) * np.pi / _FREQUENCIES
+    return np.exp(1j * turns) @ kernel.weights
+
+
+def _get_jitter_power(
+    response_hz: np.ndarray | None, response_gain: np.ndarray | None, fps: float, n_joints: int
+) -> np.ndarray:
+    """Share of the joints' jitter at each of the frequencies of `_transform`: (J, F), rows sum to 1."""
+    if response_hz is None or response_gain is None:
+        return np.full((n_joints, _FREQUENCIES), 1.0 / _FREQUENCIES)
+    hertz = (np.arange(_FREQUENCIES) + 0.5) * 0.5 * fps / _FREQUENCIES
+    palm, finger = (np.interp(hertz, response_hz, gain) ** 2 for gain in response_gain)
+    power = np.stack([palm if joint in PALM else finger for joint in range(n_joints)])
+    return power / power.sum(axis=1, keepdims=True)
+
+
 def _measure_sigma(
-    places: np.ndarray, smoothed: np.ndarray, kernel: Kernel, quiet: slice, fps: float
+    places: np.ndarray, smoothed: np.ndarray, taken: np.ndarray, quiet: slice, fps: float
 ) -> np.ndarray:
     """Jitter per axis (J,) in mm in the quiet second.
 
-    What the smoothing takes away of independent noise is ``1 - h0`` of its variance, ``h0`` the kernel's
-    middle weight; so the residual gives sigma back. NaN where less than half a second is measured, or
-    nothing smoothed.
+    The smoothing takes the share ``taken`` (J,) of the jitter's variance away, so the residual gives it back.
+    NaN where less than half a second is measured, or next to nothing was smoothed.
     """
-    taken = 1.0 - float(kernel.weights[len(kernel.weights) // 2])
-    if taken < 0.2:
-        return np.full(places.shape[1], np.nan)
+    taken = np.where(taken < _LEAST_TAKEN, np.nan, taken)
     residual = (places - smoothed)[quiet]
     count = np.isfinite(residual).all(axis=2).sum(axis=0)
     total = np.nansum(residual**2, axis=(0, 2))

@@ -106,7 +106,9 @@ def measure_hand(hand: HandTrack, side: Side, baseline: Baseline | None) -> Hand
     """
     not_measured = ~(np.asarray(hand.quality) > 0)
     joints_mm = np.where(not_measured[..., None], np.nan, hand.joints_mm).astype(float)
-    kinematics = compute_kinematics(hand.time_s, joints_mm, hand.jitter_sigma_mm)
+    kinematics = compute_kinematics(
+        hand.time_s, joints_mm, hand.jitter_sigma_mm, hand.response_hz, hand.response_gain
+    )
     degrees = np.degrees(compute_angles(kinematics.joints_mm, side))
     jitter_mm = np.fmax(hand.jitter_sigma_mm, kinematics.measured_sigma_mm)
     jitter_deg = np.degrees(compute_angle_sigma(kinematics.joints_mm, jitter_mm, side))

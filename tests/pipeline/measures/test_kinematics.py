@@ -227,3 +227,33 @@ def test_the_frame_rate_is_found_whatever_frames_are_dropped(fps, start, drops):
     assert grid.is_regular
     assert grid.fps == pytest.approx(fps, rel=1e-6)
     np.testing.assert_array_equal(grid.place, kept)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.sampled_from([60.0, 120.0]), st.floats(9.0, 14.0), st.floats(0.3, 2.0))
+def test_the_noise_of_jitter_that_the_fusion_has_smoothed_is_stated_as_large_as_it_is(fps, passed_hz, mm):
+    hertz = np.geomspace(1.0, 0.45 * fps, 24)
+    time_s = np.arange(round(30 * fps)) / fps
+    white = np.random.default_rng(0).normal(0.0, mm, (len(time_s), 21, 3))
+    own_hz = np.fft.rfftfreq(len(white), 1 / fps)
+    gain = np.interp(own_hz, hertz, 1 / (1 + (hertz / passed_hz) ** 4))
+    joints = np.fft.irfft(np.fft.rfft(white, axis=0) * gain[:, None, None], len(white), axis=0)
+    response = hertz, np.tile(1 / (1 + (hertz / passed_hz) ** 4), (2, 1))
+    stated = np.full(joints.shape[:2], joints.std())
+    found = compute_kinematics(time_s, joints, stated, *response)
+    assert np.median(found.measured_sigma_mm) == pytest.approx(joints.std(), rel=0.15)
+    for name in ("acceleration", "jerk"):
+        true = np.sqrt(np.nanmean(getattr(found, name) ** 2) / 3)
+        assert np.nanmedian(getattr(found, f"{name}_noise")) == pytest.approx(true, rel=0.2)
+    unaware = compute_kinematics(time_s, joints, stated)
+    assert np.nanmedian(unaware.jerk_noise) < 0.7 * np.nanmedian(found.jerk_noise)
+
+
+def test_a_response_that_passes_everything_changes_nothing():
+    time_s = np.arange(600) / 60
+    joints = moving_points(time_s, joints=21) + np.random.default_rng(1).normal(0, 0.5, (600, 21, 3))
+    stated = np.full((600, 21), 0.5)
+    plain = compute_kinematics(time_s, joints, stated)
+    told = compute_kinematics(time_s, joints, stated, np.array([1.0, 27.0]), np.ones((2, 2)))
+    np.testing.assert_allclose(told.jerk_noise, plain.jerk_noise)
+    np.testing.assert_allclose(told.measured_sigma_mm, plain.measured_sigma_mm)
