@@ -1,3 +1,3 @@
 """The program's version, as results carry it."""
 
-PROGRAM_VERSION = "0.3.0"
+PROGRAM_VERSION = "0.4.0"

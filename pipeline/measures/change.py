@@ -75,7 +75,7 @@ class SideChange:
         The median of each angle.
     postures : tuple of Change
         The share of time each angle is 3 SD or more from the reference: a posture held for less than half of
-        the time changes this and leaves the median where it was. Without an interval.
+        the time changes this and leaves the median where it was.
     """
 
     headlines: tuple[Change, ...]
@@ -216,7 +216,9 @@ def _angle_change(a: AngleSummary, b: AngleSummary) -> Change:
 
 
 def _posture_change(a: AngleSummary, b: AngleSummary) -> Change:
-    first, second = ((100.0 * angle.far_share, NAN, NAN) for angle in (a, b))
+    first, second = (
+        (100.0 * angle.far_share, 100.0 * angle.far_low, 100.0 * angle.far_high) for angle in (a, b)
+    )
     return _difference(f"{a.angle}{FAR_SHARE}", a.label, "%", first, second)
 
 

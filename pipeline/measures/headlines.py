@@ -22,7 +22,7 @@ from pipeline.measures.resampling import (
     draw_blocks,
 )
 from pipeline.measures.scores import find_brisk_events
-from pipeline.measures.smoothness import WINDOW_S, compute_windowed_sparc
+from pipeline.measures.smoothness import WINDOW_S, compute_ldlj, measure_windows
 from pipeline.measures.summary_types import HEADLINES, BriskEvent, PostureBout
 
 if TYPE_CHECKING:
@@ -123,12 +123,20 @@ def _smoothness(found: HandMeasures) -> Number:
     share = float(np.isfinite(speed).mean())
     if share < MIN_VALID_SHARE:
         return _withheld(movement.reasons[0] if movement.reasons and share == 0 else TOO_LITTLE, share)
-    windows = compute_windowed_sparc(speed, noise, movement.fps)
+    windows = measure_windows(speed, noise, movement.fps)
     if not np.isfinite(windows).any():
         return _withheld("No 2 s of the recording show fingertips in movement without a gap.", share)
     value = float(np.nanmedian(windows))
     draws = draw_blocks(len(windows), 1.0 / WINDOW_S, block_s=WINDOW_S)
     return Number(value, bound_quantile(windows, draws, 0.5, value), share)
+
+
+def measure_ldlj(found: HandMeasures) -> float:
+    """Median LDLJ of the fingertips over the windows of SPARC: noise-prone, for comparison alone."""
+    movement = found.kinematics
+    speed, noise = movement.speed[:, TIP_COLUMNS], movement.speed_noise[:, TIP_COLUMNS]
+    windows = measure_windows(speed, noise, movement.fps, compute_ldlj)
+    return float(np.nanmedian(windows)) if np.isfinite(windows).any() else float("nan")
 
 
 def _movement_numbers(found: HandMeasures, brisk: tuple[BriskEvent, ...], draws: Draws) -> dict[str, Number]:

@@ -7,10 +7,12 @@ jitter: it is here for comparison and is no headline.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 WINDOW_S = 2.0
-"""Length of the windows of `compute_windowed_sparc`."""
+"""Length of the windows of `measure_windows`."""
 
 MIN_SPEED_NOISES = 5.0
 """With a peak speed under this many standard deviations of its noise a window holds no movement."""
@@ -76,10 +78,14 @@ def compute_ldlj(speed: np.ndarray, fps: float) -> float:
     return -float(np.log(amount)) if amount > 0 else float("nan")
 
 
-def compute_windowed_sparc(
-    speed: np.ndarray, speed_noise: np.ndarray, fps: float, window_s: float = WINDOW_S
+def measure_windows(
+    speed: np.ndarray,
+    speed_noise: np.ndarray,
+    fps: float,
+    measure: Callable[[np.ndarray, float], float] = compute_sparc,
+    window_s: float = WINDOW_S,
 ) -> np.ndarray:
-    """SPARC of each whole window of a recording; NaN where it is not measured or nothing moves.
+    """SPARC or LDLJ of each whole window of a recording; NaN where it is not measured or nothing moves.
 
     Parameters
     ----------
@@ -89,6 +95,8 @@ def compute_windowed_sparc(
         Their noise per axis, m/s.
     fps : float
         Frames a second.
+    measure : function
+        `compute_sparc` or `compute_ldlj`.
     window_s : float
         Length of a window.
 
@@ -105,5 +113,5 @@ def compute_windowed_sparc(
         for joint in range(speed.shape[1]):
             values, noise = speed[part, joint], speed_noise[part, joint]
             if np.isfinite(values).all() and values.max() > MIN_SPEED_NOISES * np.max(noise, initial=0.0):
-                out[window, joint] = compute_sparc(values, fps)
+                out[window, joint] = measure(values, fps)
     return out

@@ -21,6 +21,7 @@ from pipeline.measures.headlines import (
     HandNumbers,
     Number,
     compute_headlines,
+    measure_ldlj,
 )
 from pipeline.measures.kinematics import FILTER_NAME
 from pipeline.measures.levels import FAR_SD, UNKNOWN, is_certain, level_of
@@ -227,7 +228,7 @@ def _state_notes(settings: SessionSettings, baseline: Baseline) -> tuple[str, ..
 
 
 def _summarise_side(found: HandMeasures, baseline: Baseline) -> SideSummary:
-    numbers = compute_headlines(found, baseline)
+    numbers, ldlj = compute_headlines(found, baseline), measure_ldlj(found)
     draws = draw_blocks(len(found.kinematics.time_s), found.kinematics.fps)
     angles = tuple(
         _summarise_angle(column, info, found, baseline, draws)
@@ -236,11 +237,25 @@ def _summarise_side(found: HandMeasures, baseline: Baseline) -> SideSummary:
     return SideSummary(
         angles=angles,
         worst=_name_worst(angles, baseline),
-        headlines=tuple(_state_headline(name, numbers.numbers[name], baseline) for name in HEADLINES),
+        headlines=_add_ldlj(
+            tuple(_state_headline(name, numbers.numbers[name], baseline) for name in HEADLINES), ldlj
+        ),
         fingers=tuple(_profile_finger(finger, found, angles, numbers, baseline, draws) for finger in FINGERS),
         bouts=numbers.bouts,
         brisk=_strongest(numbers.brisk),
         jerk_reference=_compare_jerk(found, baseline),
+        ldlj=ldlj,
+    )
+
+
+def _add_ldlj(headlines: tuple[Headline, ...], ldlj: float) -> tuple[Headline, ...]:
+    """The smoothness with the other figure that the field has for it beside."""
+    said = _with_minus(f" Log dimensionless jerk {ldlj:.1f}, which noise moves far: for comparison alone.")
+    return tuple(
+        dataclasses.replace(each, note=each.note + said)
+        if each.id == "smoothness" and np.isfinite(each.value) and np.isfinite(ldlj)
+        else each
+        for each in headlines
     )
 
 
@@ -288,7 +303,6 @@ def _summarise_angle(
     sampling = bound_quantile(degrees, draws, 0.5, median)
     error = _standard_error(sampling, jitter_deg, found)
     score = score_person(median, float(mean), float(sd), int(people), error)
-    z = found.z[:, column]
     return dataclasses.replace(
         empty,
         median_low=sampling.low,
@@ -303,10 +317,24 @@ def _summarise_angle(
         level=level_of(score.z),
         certain=is_certain(score.low, score.high),
         note="" if np.isfinite(score.z) else NO_REFERENCE,
-        far_share=float((np.abs(z[np.isfinite(z)]) >= FAR_SD).mean()) if np.isfinite(z).any() else NAN,
+        **_measure_far_share(found.z[:, column], draws),
         **_find_peak(degrees, jitter_deg, info, found, baseline, draws),
         **_measure_deviation(degrees[:, None], [column], baseline, draws),
     )
+
+
+def _measure_far_share(z: np.ndarray, draws: Draws) -> dict[str, Any]:
+    """The fields ``far_...`` of one angle's frame-level z (T,)."""
+    if not np.isfinite(z).any():
+        return {}
+    far = np.where(np.isfinite(z), np.abs(z) >= FAR_SD, np.nan)
+    share = float(np.nanmean(far))
+    interval = bound_mean(far, draws, share)
+    return {
+        "far_share": share,
+        "far_low": max(interval.low, 0.0) if np.isfinite(interval.low) else NAN,
+        "far_high": min(interval.high, 1.0) if np.isfinite(interval.high) else NAN,
+    }
 
 
 def _measure_deviation(

@@ -146,6 +146,8 @@ class AngleSummary:
         That percentile over the reference's people.
     far_share : float
         Share of valid time (0 to 1) at a frame-level z of 3 or more to either side.
+    far_low, far_high : float
+        Its 95 % interval within this recording; NaN in an older summary.
     median_low, median_high : float
         95 % interval of the median within this recording.
     rms_deg, rms_low, rms_high : float
@@ -181,6 +183,8 @@ class AngleSummary:
     peak_reference_mean_deg: float = NAN
     peak_reference_sd_deg: float = NAN
     far_share: float = NAN
+    far_low: float = NAN
+    far_high: float = NAN
     median_low: float = NAN
     median_high: float = NAN
     rms_deg: float = NAN
@@ -465,6 +469,10 @@ class SideSummary:
         Openness, grasp, wrist path; None in an older summary.
     hinge_twist_deg : float
         What the model twists the PIP or DIP joint by that it twists most (median): a fit check.
+    ldlj : float
+        Log dimensionless jerk of the fingertips' speed, median over windows as SPARC's. 0.2 mm of jitter
+        moves it by several units, so it is no headline and no change is told from it. NaN = nothing moved,
+        or an older summary.
     """
 
     angles: tuple[AngleSummary, ...]
@@ -478,6 +486,7 @@ class SideSummary:
     individuation: Individuation | None = None
     features: FeatureSummary | None = None
     hinge_twist_deg: float = NAN
+    ldlj: float = NAN
 
 
 @dataclass(frozen=True)

@@ -139,13 +139,15 @@ def test_a_posture_held_for_less_than_half_of_the_time_is_compared_though_the_me
     before, after = visit("2026-03-02"), visit("2026-06-08")
     for summary, share in ((before, 0.4), (after, 0.05)):
         side = summary.sides["right"]
-        angle = dataclasses.replace(side.angles[0], far_share=share)
+        angle = dataclasses.replace(
+            side.angles[0], far_share=share, far_low=share - 0.04, far_high=share + 0.03
+        )
         summary.sides["right"] = dataclasses.replace(side, angles=(angle,))
     (change,) = compare(before, after).sides["right"].postures
     assert (change.before, change.after) == (40.0, 5.0)
     assert change.difference == -35.0
     assert change.unit == "%"
-    assert np.isnan(change.low)
+    assert (change.low, change.high) == (pytest.approx(-40.0), pytest.approx(-30.0))
     assert (change.verdict, change.reason) == ("cannot tell", NOT_ESTABLISHED)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.measures.smoothness import compute_ldlj, compute_sparc, compute_windowed_sparc
+from pipeline.measures.smoothness import compute_ldlj, compute_sparc, measure_windows
 
 TIME_S = np.arange(-1, 1, 0.01)
 BELL = np.exp(-5 * TIME_S**2)
@@ -41,8 +41,7 @@ def test_the_windowed_median_does_not_drift_with_length():
     time_s = np.arange(180 * 60) / 60
     speed = np.abs(sum(np.sin(2 * np.pi * f * time_s + p) for f, p in waves))[:, None]
     medians = [
-        np.nanmedian(compute_windowed_sparc(speed[: s * 60], 0 * speed[: s * 60], 60.0))
-        for s in (20, 60, 180)
+        np.nanmedian(measure_windows(speed[: s * 60], 0 * speed[: s * 60], 60.0)) for s in (20, 60, 180)
     ]
     np.testing.assert_allclose(medians, medians[-1], rtol=0.05)
 
@@ -52,7 +51,18 @@ def test_windows_with_a_gap_or_with_noise_alone_are_left_out():
     speed[50, 0] = np.nan
     noise = np.full_like(speed, 0.01)
     noise[:, 1] = 1.0
-    found = compute_windowed_sparc(speed, noise, 100.0)
+    found = measure_windows(speed, noise, 100.0)
     assert np.isnan(found[0, 0])
     assert np.isfinite(found[1, 0])
     assert np.isnan(found[:, 1]).all()
+
+
+def test_both_measures_come_from_the_same_windows():
+    time_s = np.arange(600) / 60
+    speed = np.abs(np.sin(2 * np.pi * time_s[:, None] * np.array([[1.0, 3.0]])))
+    speed[150, 1] = np.nan
+    windows = [measure_windows(speed, 0 * speed, 60.0, measure) for measure in (compute_sparc, compute_ldlj)]
+    assert windows[0].shape == windows[1].shape == (5, 2)
+    assert np.array_equal(np.isnan(windows[0]), np.isnan(windows[1]))
+    assert windows[1][0, 0] == pytest.approx(compute_ldlj(speed[:120, 0], 60.0))
+    assert np.isnan(windows[1][1, 1])

@@ -312,3 +312,18 @@ def test_a_twisted_hinge_limits_the_quality(summary_of, track):
         flat_mm={"right": flat},
     )  # fmt: skip
     assert any("twists" in reason for reason in found.reasons)
+
+
+def test_the_share_of_time_far_from_the_reference_has_an_interval_within_0_and_1(ordinary):
+    angles = ordinary.sides["right"].angles
+    known = [angle for angle in angles if np.isfinite(angle.far_share)]
+    assert known
+    assert all(0 <= angle.far_low <= angle.far_share <= angle.far_high <= 1 for angle in known)
+    assert any(angle.far_high > angle.far_low for angle in known)
+
+
+def test_the_log_dimensionless_jerk_stands_beside_the_smoothness(ordinary):
+    side = ordinary.sides["right"]
+    (smoothness,) = (headline for headline in side.headlines if headline.id == "smoothness")
+    assert -20 < side.ldlj < -2
+    assert f"Log dimensionless jerk −{abs(side.ldlj):.1f}, which noise moves far" in smoothness.note
