@@ -6,6 +6,8 @@ Each part says why it cannot tell where it cannot; "none seen" and "cannot tell"
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from dash import html
@@ -27,6 +29,8 @@ from pipeline.measures.playing_types import (
 from pipeline.measures.summary import SideSummary
 
 NOT_WORKED_OUT = "This run is older than this measure. Run the pipeline again on the recording to have it."
+
+NO_REFERENCES: Final[Mapping[str, str]] = MappingProxyType({})
 
 _FINGERS: Final = {finger: finger.capitalize() for finger in FINGERS} | {"pinky": "Little"}
 _SITES: Final = {"hand": "Whole hand"} | _FINGERS
@@ -91,8 +95,11 @@ def _bar_row(
     return html.Tr([html.Th(label, scope="row"), bar, html.Td(words)])
 
 
-def tremor(found: tuple[TremorSummary, ...]) -> html.Div:
-    """Whether a tremor is seen in the hand and in each finger, how fast, how far."""
+def tremor(found: tuple[TremorSummary, ...], references: Mapping[str, str] = NO_REFERENCES) -> html.Div:
+    """Whether a tremor is seen in the hand and in each finger, how fast, how far.
+
+    ``references`` are the `playing_reference` of the summary.
+    """
     title = html.H3("Tremor")
     if not found:
         return html.Div([title, notice("info", html.P(NOT_WORKED_OUT))])
@@ -104,11 +111,15 @@ def tremor(found: tuple[TremorSummary, ...]) -> html.Div:
                     html.Strong(one.verdict) if one.verdict == "seen" else one.verdict, className="verdict"
                 ),
                 html.Td(say_tremor(one)),
+                *_reference_cell(references, "tremor_seen", one.site),
             ]
         )
         for one in found
     ]
-    head = [html.Th(word, scope="col") for word in ("Where", "Tremor", "How fast, how far")]
+    words = ["Where", "Tremor", "How fast, how far"]
+    if _has_references(references, "tremor_seen"):
+        words.append("Reference: share with a tremor")
+    head = [html.Th(word, scope="col") for word in words]
     table = html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], className="numbers")
     note = (
         "3 to 12 Hz, root mean square of all three directions, with 95 % intervals in brackets. Frequencies "
@@ -128,8 +139,22 @@ def say_tremor(found: TremorSummary) -> str:
     return found.note
 
 
-def individuation(found: Individuation | None) -> html.Div:
-    """The 5 x 5 matrix: how far each other finger moves with the one that strikes."""
+def _has_references(references: Mapping[str, str], kind: str) -> bool:
+    return any(name.startswith(f"{kind}:") for name in references)
+
+
+def _reference_cell(references: Mapping[str, str], kind: str, place: str) -> list[html.Td]:
+    """What the reference has for a finger; no cell where it has nothing of this kind."""
+    if not _has_references(references, kind):
+        return []
+    return [html.Td(references.get(f"{kind}:{place}") or "–", className="quiet")]
+
+
+def individuation(found: Individuation | None, references: Mapping[str, str] = NO_REFERENCES) -> html.Div:
+    """The 5 x 5 matrix: how far each other finger moves with the one that strikes.
+
+    ``references`` are the `playing_reference` of the summary.
+    """
     title = html.H3("Individuation")
     if found is None:
         return html.Div([title, notice("info", html.P(NOT_WORKED_OUT))])
@@ -141,13 +166,15 @@ def individuation(found: Individuation | None) -> html.Div:
         return html.Div([title, notice("info", html.P(f"Cannot tell. {found.note} {counts}"))])
     cells = {(one.striking, one.other): one for one in found.couplings}
     head = ["Strikes", *_FINGERS.values(), "All stay = 1"]
+    if _has_references(references, "individuation"):
+        head.append("Reference index")
     rows = []
     for index in found.fingers:
         row: list[Any] = [html.Th(f"{_FINGERS[index.finger]} ({index.strokes})", scope="row")]
         for other in FINGERS:
             cell = cells.get((index.finger, other))
             row.append(_cell(cell) if cell else html.Td("·", className="cell-own"))
-        row.append(_index_cell(index))
+        row += [_index_cell(index), *_reference_cell(references, "individuation", index.finger)]
         rows.append(html.Tr(row))
     table = html.Table(
         [html.Thead(html.Tr([html.Th(word, scope="col") for word in head])), html.Tbody(rows)],
@@ -240,10 +267,14 @@ def _scroll(table: html.Table, label: str) -> html.Div:
     return html.Div(table, className="table-scroll", tabIndex=0, role="region", **aria(label=label))
 
 
-def strokes(summary: SideSummary) -> html.Div:
+def strokes(summary: SideSummary, references: Mapping[str, str] = NO_REFERENCES) -> html.Div:
     """Tremor, individuation and features of one hand, side by side where there is room."""
     return html.Div(
-        [tremor(summary.tremor), individuation(summary.individuation), features(summary.features)],
+        [
+            tremor(summary.tremor, references),
+            individuation(summary.individuation, references),
+            features(summary.features),
+        ],
         className="strokes",
     )
 

@@ -152,7 +152,9 @@ def _playing(summary: Summary) -> list[html.Section]:
     parts = []
     for side, found in summary.sides.items():
         parts.append(panel(_title("Distance from the reference", summary, side), deviation(found)))
-        parts.append(panel(_title("Strokes and tremor", summary, side), strokes(found)))
+        parts.append(
+            panel(_title("Strokes and tremor", summary, side), strokes(found, summary.playing_reference))
+        )
     lead = "From the sound track, never from the video: the evenness of all strokes heard, whichever hand's."
     evenness = timing(summary.timing, summary.playing_reference.get("timing_sd_ms", ""))
     return [*parts, panel("Key timing", evenness, lead=lead)]

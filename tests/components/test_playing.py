@@ -154,3 +154,15 @@ def test_the_printed_page_has_the_same_numbers(side: SideSummary) -> None:
     assert "cannot tell" in rows["Tremor, 3 to 12 Hz"]
     assert "thumb 0.82 (0.76 to 0.90)" in rows["Individuation (1 = the other fingers stay)"]
     assert "12.3" in say_timing(MEASURED)
+
+
+def test_a_reference_of_tremor_and_individuation_stands_beside_where_there_is_one(
+    matrix: Individuation,
+) -> None:
+    references = {"tremor_seen:hand": "0.10 ± 0.05, own, n = 12", "individuation:index": "0.91 ± 0.02"}
+    shaking = read_text(tremor((UNSEEN, SEEN, UNTOLD), references))
+    assert "Reference: share with a tremor" in shaking
+    apart = read_text(individuation(matrix, references))
+    assert "Reference index" in apart
+    assert "0.91 ± 0.02" in apart
+    assert "Reference" not in read_text([tremor((UNSEEN, SEEN, UNTOLD)), individuation(matrix)])
