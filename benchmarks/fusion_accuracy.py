@@ -175,6 +175,7 @@ def silence(evidence: Evidence, camera: str, rows: np.ndarray) -> Evidence:
         sigma_px=sigma,
         manual=get_view_weights(names, "right", np.isfinite(sigma), FusionOptions().rescue_weight),
         guesses=tuple(evidence.guesses[number] for number in kept),
+        view_state=None if evidence.view_state is None else evidence.view_state[kept],
         bridged=None if evidence.bridged is None else evidence.bridged[kept],
     )
 
