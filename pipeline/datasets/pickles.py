@@ -1,13 +1,18 @@
 """Pickles of numpy arrays, read without running what is inside.
 
 A pickle is a program: it names functions and calls them. Here only those names are known by which numpy (1
-and 2, protocols 0 to 5) writes arrays, numbers and their types, each stands for a function of ours that does
-just that, and any other name ends the reading before anything is called.
+and 2, protocols 0 to 5; under Python 2, protocol 2) writes arrays, numbers and their types, each stands for a
+function of ours that does just that, and any other name ends the reading before anything is called. What
+these functions give takes no state but an array's content and a type's byte order: numpy's own would let a
+file set a type's inner marks. Before any of it, the instructions are looked through for those
+that make much out of nothing.
 """
 
 from __future__ import annotations
 
 import pickle
+import pickletools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,8 @@ from pipeline.errors import DatasetError
 _PLAIN_KINDS = "biufcSU"
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+_MAX_TUPLES = 10_000
+"""An array takes four. Nested deeper than the stack reaches they end the process when they are hashed."""
 
 
 def read_array_pickle(path: Path) -> Any:
@@ -30,6 +37,8 @@ def read_array_pickle(path: Path) -> Any:
     """
     try:
         with open(path, "rb") as file:
+            _look_through(file)
+            file.seek(0)
             return _ArrayUnpickler(file, path).load()
     except DatasetError:
         raise
@@ -42,8 +51,60 @@ def read_array_pickle(path: Path) -> Any:
         ) from error
 
 
-class _Array:
-    """Stands for ``numpy.ndarray`` as an argument: nothing in a file can call it."""
+def _look_through(file: Any) -> None:
+    """Refuse instructions by which a small file asks for all memory or all of the stack."""
+    tuples = 0
+    for opcode, argument, place in pickletools.genops(file):
+        # Each value that is put away takes a byte at least, and Python makes room for as many as are named.
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > (place or 0):
+            raise ValueError(f"value {argument} is put away after {place} bytes")
+        tuples += opcode.name.startswith("TUPLE")
+    if tuples > _MAX_TUPLES:
+        raise ValueError(f"{tuples} tuples")
+
+
+class _Call:
+    """A function of ours as a file may call it; it can do nothing else with it."""
+
+    __slots__ = ("_do",)
+
+    def __init__(self, do: Callable[..., Any]) -> None:
+        self._do = do
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._do(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError("an instruction that changes a function")
+
+
+class _Type:
+    """A type of numbers or texts. Of the state that a file gives it only the byte order is taken."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+
+    def __setstate__(self, state: Any) -> None:
+        _, order, *inner, size, _, _ = state[:8]
+        if inner != [None, None, None] or size not in (-1, self.dtype.itemsize):
+            raise ValueError("a type that is not built as numpy builds it")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _PlainArray(np.ndarray):
+    """An array whose state holds one of our types."""
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, kind, order, content = state
+        if not isinstance(kind, _Type):
+            raise ValueError("an array of no plain type")
+        super().__setstate__((version, shape, kind.dtype, order, content))
+
+
+_ARRAY = _Call(lambda: None)
+"""Stands for ``numpy.ndarray`` as an argument."""
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -53,14 +114,14 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         known: dict[tuple[str, str], Any] = {
-            ("numpy", "ndarray"): _Array,
-            ("numpy", "dtype"): _make_type,
-            ("_codecs", "encode"): _encode,
-            ("__builtin__", "bytes"): _make_no_bytes,
-            ("builtins", "bytes"): _make_no_bytes,
-            **dict.fromkeys(((room, "_reconstruct") for room in _NUMPY), _make_empty),
-            **dict.fromkeys(((room, "scalar") for room in _NUMPY), _make_number),
-            **dict.fromkeys(((room, "_frombuffer") for room in _NUMERIC), _make_array),
+            ("numpy", "ndarray"): _ARRAY,
+            ("numpy", "dtype"): _Call(_make_type),
+            ("_codecs", "encode"): _Call(_encode),
+            ("__builtin__", "bytes"): _Call(_make_no_bytes),
+            ("builtins", "bytes"): _Call(_make_no_bytes),
+            **dict.fromkeys(((room, "_reconstruct") for room in _NUMPY), _Call(_make_empty)),
+            **dict.fromkeys(((room, "scalar") for room in _NUMPY), _Call(_make_number)),
+            **dict.fromkeys(((room, "_frombuffer") for room in _NUMERIC), _Call(_make_array)),
         }
         if (module, name) not in known:
             raise DatasetError(
@@ -73,32 +134,32 @@ class _ArrayUnpickler(pickle.Unpickler):
         raise DatasetError(f"{self._path} refers to another file; it is not opened.")
 
 
-def _make_type(code: Any, *flags: Any) -> np.dtype:
-    # A copy, as numpy asks for: the next instruction sets its byte order.
-    found = np.dtype(code, copy=True) if isinstance(code, str) else None
-    if found is None or found.kind not in _PLAIN_KINDS:
+def _make_type(code: Any, *flags: Any) -> _Type:
+    found = np.dtype(code) if isinstance(code, str) else None
+    # Elements of no size would let an array of any length come from nothing.
+    if found is None or found.kind not in _PLAIN_KINDS or not found.itemsize:
         raise ValueError(f"an array of type {code!r}")
-    return found
+    return _Type(found)
 
 
-def _make_empty(kind: Any, shape: Any, code: Any) -> np.ndarray:
+def _make_empty(kind: Any, shape: Any, code: Any) -> _PlainArray:
     """An array without content; the pickle's next instruction sets its state, which numpy checks."""
-    if kind is not _Array or tuple(shape) != (0,):
+    if kind is not _ARRAY or tuple(shape) != (0,):
         raise ValueError("an array that is not built as numpy builds it")
-    return np.empty(0, dtype=np.int8)
+    return _PlainArray(0, dtype=np.int8)
 
 
 def _make_number(kind: Any, content: Any) -> Any:
-    if not isinstance(kind, np.dtype) or kind.kind not in _PLAIN_KINDS:
+    if not isinstance(kind, _Type):
         raise ValueError("a number of no plain type")
     raw = content.encode("latin1") if isinstance(content, str) else content
-    return np.frombuffer(raw, dtype=kind, count=1)[0]
+    return np.frombuffer(raw, dtype=kind.dtype, count=1)[0]
 
 
 def _make_array(content: Any, kind: Any, shape: Any, order: Any, *more: Any) -> np.ndarray:
-    if not isinstance(kind, np.dtype) or kind.kind not in _PLAIN_KINDS:
+    if not isinstance(kind, _Type):
         raise ValueError("an array of no plain type")
-    return np.frombuffer(content, dtype=kind).reshape(shape, order="F" if order == "F" else "C")
+    return np.frombuffer(content, dtype=kind.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _make_no_bytes() -> bytes:

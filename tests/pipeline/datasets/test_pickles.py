@@ -96,6 +96,61 @@ def test_anything_but_plain_arrays_is_refused_with_the_files_name(tmp_path, cont
         read_bytes(content, tmp_path)
 
 
+def short(number: int) -> bytes:
+    return b"\x8a\x08" + number.to_bytes(8, "little", signed=True)
+
+
+def name(module: str, function: str) -> bytes:
+    return f"c{module}\n{function}\n".encode()
+
+
+def kind(code: str, state: bytes = b"") -> bytes:
+    return name("numpy", "dtype") + b"V" + code.encode() + b"\n\x89\x88\x87R" + state
+
+
+def array(shape: int, of: bytes, content: bytes) -> bytes:
+    """A pickle of an array, its parts as they come: numpy's own way of building one."""
+    start = name("numpy.core.multiarray", "_reconstruct") + name("numpy", "ndarray")
+    state = b"(" + short(1) + short(shape) + b"\x85" + of + b"\x89" + content + b"tb"
+    return b"\x80\x03" + start + short(0) + b"\x85C\x01b\x87R" + state + b"."
+
+
+def type_state(size: int, flags: int) -> bytes:
+    return b"(" + short(3) + b"V<\nNNN" + short(size) + short(-1) + short(flags) + b"tb"
+
+
+def test_a_type_keeps_the_inner_marks_that_numpy_gave_it(tmp_path):
+    """With the mark of counted references numpy would free what the file's numbers point to."""
+    of = kind("i8", type_state(-1, 0x3F))
+    found = read_bytes(array(2, of, b"C\x10" + bytes(16)), tmp_path)
+    assert found.dtype.flags == np.dtype("i8").flags
+    np.testing.assert_array_equal(found, [0, 0])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        array(10**12, kind("S0"), b"C\x00"),
+        array(10**12, kind("S8", type_state(0, 0)), b"C\x00"),
+        array(10**12, kind("f8"), b"C\x00"),
+        array(2, kind("i8", type_state(-1, 0x3F)), b"]"),
+        b"\x80\x03Nr" + (2**32 - 1).to_bytes(4, "little") + b".",
+        b"\x80\x03}N" + b"\x85" * 1_000_000 + b"Ns.",
+        b"\x80\x04\x8e" + (10**12).to_bytes(8, "little") + b".",
+    ],
+    ids=["no size", "size taken", "no content", "objects", "far memo", "deep key", "long bytes"],
+)
+def test_a_small_file_cannot_ask_for_all_memory_or_all_of_the_stack(tmp_path, content):
+    with pytest.raises(DatasetError, match=r"some\.pkl"):
+        np.asarray(read_bytes(content, tmp_path), dtype=float)
+
+
+def test_a_file_cannot_change_the_functions_that_read_it(tmp_path):
+    state = b"N}V__defaults__\n" + short(1) + b"\x85s\x86b"
+    with pytest.raises(DatasetError, match="changes a function"):
+        read_bytes(b"\x80\x03" + name("builtins", "bytes") + state + b".", tmp_path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"nowhere\.pkl is missing"):
         read_array_pickle(tmp_path / "nowhere.pkl")
