@@ -36,8 +36,6 @@ VISIT_LINES: Final[tuple[dict[str, Any], ...]] = (
 )
 """Of two visits the earlier and the later."""
 
-_FINGER_NAMES: Final = {finger: finger.capitalize() for finger in FINGERS} | {"pinky": "Little"}
-
 
 def thin(time_s: np.ndarray, values: np.ndarray, most: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
     """At most about ``most`` points of a curve that keep every peak: lowest and highest of each group.
@@ -143,7 +141,7 @@ def curves(runs: list[tuple[str, Signals]], finger: str, visits: bool = False) -
     shown = _lines([signals for _, signals in runs], visits)
     choice = dcc.RadioItems(
         id=ids.CURVES_FINGER,
-        options=[{"value": value, "label": word} for value, word in _FINGER_NAMES.items()],
+        options=[{"value": value, "label": word} for value, word in FINGER_LABELS.items()],
         value=finger,
         inline=True,
         className="choice-row",

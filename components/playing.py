@@ -16,7 +16,7 @@ from components.attributes import aria
 from components.headlines import pick_digits
 from components.heat_map import name_angle
 from components.states import notice
-from components.status import say_number
+from components.status import FINGER_LABELS, say_number
 from pipeline.hand.joints import FINGERS
 from pipeline.measures.playing_types import (
     Coupling,
@@ -32,8 +32,7 @@ NOT_WORKED_OUT = "This run is older than this measure. Run the pipeline again on
 
 NO_REFERENCES: Final[Mapping[str, str]] = MappingProxyType({})
 
-_FINGERS: Final = {finger: finger.capitalize() for finger in FINGERS} | {"pinky": "Little"}
-_SITES: Final = {"hand": "Whole hand"} | _FINGERS
+_SITES: Final = {"hand": "Whole hand"} | FINGER_LABELS
 
 
 def say_range(value: float, low: float, high: float, unit: str, digits: int | None = None) -> str:
@@ -66,7 +65,9 @@ def deviation(summary: SideSummary) -> html.Div:
                 profile.reference_rms_deg, most, "",
             )  # fmt: skip
             rows.append(whole)
-        parts.append(html.Div([html.H3(_FINGERS[finger]), html.Table(html.Tbody(rows), className="bars")]))
+        parts.append(
+            html.Div([html.H3(FINGER_LABELS[finger]), html.Table(html.Tbody(rows), className="bars")])
+        )
     note = (
         "Root mean square distance from the reference's mean over the recording, with its 95 % interval in "
         "brackets; the upright mark is that of all frames of the reference's people. It has no direction and "
@@ -165,12 +166,12 @@ def individuation(found: Individuation | None, references: Mapping[str, str] = N
     if found.note:
         return html.Div([title, notice("info", html.P(f"Cannot tell. {found.note} {counts}"))])
     cells = {(one.striking, one.other): one for one in found.couplings}
-    head = ["Strikes", *_FINGERS.values(), "All stay = 1"]
+    head = ["Strikes", *FINGER_LABELS.values(), "All stay = 1"]
     if _has_references(references, "individuation"):
         head.append("Reference index")
     rows = []
     for index in found.fingers:
-        row: list[Any] = [html.Th(f"{_FINGERS[index.finger]} ({index.strokes})", scope="row")]
+        row: list[Any] = [html.Th(f"{FINGER_LABELS[index.finger]} ({index.strokes})", scope="row")]
         for other in FINGERS:
             cell = cells.get((index.finger, other))
             row.append(_cell(cell) if cell else html.Td("·", className="cell-own"))
@@ -295,7 +296,7 @@ def list_print_rows(summary: SideSummary) -> list[tuple[str, str]]:
     if found is not None:
         known = [index for index in found.fingers if math.isfinite(index.index)]
         words = "; ".join(
-            f"{_FINGERS[index.finger].lower()} {say_range(index.index, index.low, index.high, '', 2)}"
+            f"{FINGER_LABELS[index.finger].lower()} {say_range(index.index, index.low, index.high, '', 2)}"
             for index in known
         )
         rows.append(("Individuation (1 = the other fingers stay)", words or "cannot tell: too few strokes"))

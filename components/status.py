@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from dash import html
 
+from pipeline.hand.joints import FINGERS
 from pipeline.measures.levels import BETWEEN, BEYOND, LEVELS, UNKNOWN, WITHIN, Level
 
 GREEN: Final = "#1B9E77"
@@ -34,6 +35,9 @@ HATCH = (
     '<rect width="2.4" height="6" fill="#FFFFFF" fill-opacity="0.62"/></pattern>'
 )
 """SVG pattern of stripes for what is not certain."""
+
+FINGER_LABELS: Final = {finger: finger.capitalize() for finger in FINGERS} | {"pinky": "Little"}
+"""What rows, columns and choices call the fingers."""
 
 
 def draw_shape(level: Level, x: float, y: float, radius: float, fill: str | None = None) -> str:

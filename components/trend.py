@@ -24,7 +24,7 @@ from components.comparison import (
 from components.graphs import GRAPH_CONFIG, GRID, INK, QUIET, base_layout
 from components.headlines import space_unit
 from components.states import failed, partial
-from components.status import panel, say_number
+from components.status import FINGER_LABELS, panel, say_number
 from pipeline.errors import RedysError
 from pipeline.hand.angles import ANGLE_INFO
 from pipeline.hand.joints import FINGERS, SIDES, Side
@@ -47,8 +47,6 @@ MEANING = (
     "Bars are 95 % intervals within one recording; they do not hold how a person differs from day to day. "
     "The verdict holds the last visit against the first."
 )
-
-_FINGER_NAMES: Final = {finger: finger.capitalize() for finger in FINGERS} | {"pinky": "Little"}
 
 
 def read_summaries(recordings: Sequence[RecordingRow]) -> tuple[dict[str, list[Summary]], list[RedysError]]:
@@ -146,7 +144,7 @@ def _legend(trend: Trend) -> html.Ul:
 def _choose_finger(subject_id: str, task: str, side: Side, finger: str) -> html.Fieldset:
     choice = dcc.RadioItems(
         id=ids.trend_finger(task, side),
-        options=[{"value": value, "label": word} for value, word in _FINGER_NAMES.items()],
+        options=[{"value": value, "label": word} for value, word in FINGER_LABELS.items()],
         value=finger,
         inline=True,
         className="choice-row",

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.hand.joints import FINGERS, JOINTS, Side
+from pipeline.hand.joints import FINGER_NAMES, FINGERS, JOINTS, Side
 
 MAX_ELEVATION_DEG = 70.0
 """Beyond this angle out of the palm's plane a sideways angle is not defined well enough to be reported."""
@@ -67,10 +67,6 @@ class Angle:
     less: str
 
 
-def _name(finger: str) -> str:
-    return {"thumb": "thumb", "pinky": "little finger"}.get(finger, f"{finger} finger")
-
-
 def _describe(finger: str, part: str, movement: str) -> Angle:
     more, less = "more flexed", "more extended"
     if movement == "abduction":
@@ -80,7 +76,7 @@ def _describe(finger: str, part: str, movement: str) -> Angle:
         }.get(finger, ("further from the middle finger", "closer to the middle finger"))
     return Angle(
         id=f"{finger}_{part}_{movement}",
-        label=f"{_name(finger)} {part.upper()} {movement}",
+        label=f"{FINGER_NAMES[finger]} {part.upper()} {movement}",
         finger=finger,
         joint=f"{finger}_{part}",
         movement=movement,

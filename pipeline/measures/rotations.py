@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from pipeline.hand.angles import ANGLES, compute_angles, find_palm_frame
-from pipeline.hand.joints import JOINTS, MANO_POSE_JOINTS, Side
+from pipeline.hand.joints import FINGER_NAMES, JOINTS, MANO_POSE_JOINTS, Side
 from pipeline.results import HandTrack
 
 MAX_TWIST_DEG = 15.0
@@ -166,8 +166,8 @@ def judge_hinges(hand_pose: np.ndarray, flat_mm: np.ndarray, side: str) -> str:
         return ""
     worst = int(np.argmax(twist))
     finger, part = MANO_POSE_JOINTS[HINGE_COLUMNS[worst]].split("_")
-    name = "little" if finger == "pinky" else finger
     return (
-        f"The fitted {side} hand twists the {part.upper()} joint of the {name} finger by {twist[worst]:.0f}° "
-        f"(median; a hinge does not twist, over {MAX_TWIST_DEG:.0f}° is a bad fit): its angles may be wrong."
+        f"The fitted {side} hand twists the {part.upper()} joint of the {FINGER_NAMES[finger]} by "
+        f"{twist[worst]:.0f}° (median; a hinge does not twist, over {MAX_TWIST_DEG:.0f}° is a bad fit): its "
+        "angles may be wrong."
     )
