@@ -15,6 +15,7 @@ from components import ids
 from components.graphs import GRID, QUIET, base_layout, make_graph, time_axis
 from components.heat_map import name_angle
 from components.signals import Signals, read_signals
+from components.status import FINGER_LABELS
 from pipeline.hand.angles import ANGLE_INFO, ANGLES
 from pipeline.hand.joints import FINGERS, Side
 from records import get_records
