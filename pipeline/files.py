@@ -10,6 +10,7 @@ import math
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ import numpy as np
 from pipeline.errors import RunFolderError
 
 _UNFINISHED = ".unfinished-"
+
+BROKEN_JSON = (OSError, ValueError, RecursionError)
+BROKEN_NPZ = (
+    *(OSError, ValueError, TypeError, EOFError, KeyError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a file that is no such file, or a damaged one, raises."""
 
 
 @contextlib.contextmanager
@@ -108,7 +116,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunFolderError(f"{path} is missing.", "Run the pipeline again to make it.") from error
-    except (OSError, ValueError) as error:
+    except BROKEN_JSON as error:
         raise RunFolderError(
             f"{path} cannot be read ({error}).", "Delete it and run the pipeline again."
         ) from error
@@ -127,7 +135,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise RunFolderError(f"{path} is missing.", "Run the pipeline again to make it.") from error
-    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except BROKEN_NPZ as error:
         raise RunFolderError(
             f"{path} cannot be read ({error}).", "Delete it and run the pipeline again."
         ) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets.reading import read_npz_of, to_array
+from pipeline.datasets.reading import read_npz_of, to_array, to_integers
 from pipeline.errors import DatasetError
 from pipeline.hand.joints import N_JOINTS
 
@@ -61,7 +61,7 @@ def read_hands(path: Path) -> Hands:
             raise DatasetError(f"{path}: vertices_mm and joints_mm differ in frames or hands.")
     clip = None
     if "clip" in arrays:
-        clip = to_array(arrays["clip"], (frames,), f"{path}: clip").astype(int)
+        clip = to_integers(arrays["clip"], frames, f"{path}: clip")
     time_s = None
     if "time_s" in arrays:
         time_s = to_array(arrays["time_s"], (frames,), f"{path}: time_s")

@@ -165,12 +165,12 @@ def read_freihand_predictions(path: Path, count: int) -> tuple[np.ndarray, np.nd
     DatasetError
         The file is missing or broken, or has not ``count`` entries.
     """
-    value = read_json_of(path, "Whoever made the predictions")
+    value = read_json_of(path, "whoever made the predictions")
     if not isinstance(value, list) or len(value) != 2:
         raise DatasetError(f"{path} is no list of two, [xyz, verts].", "FreiHAND's pred.py writes one.")
     for part, name in zip(value, ("xyz", "verts"), strict=True):
         found = len(part) if isinstance(part, list) else 0
-        if found != count and not (name == "verts" and not found):
+        if found != count and not (name == "verts" and not part):
             raise DatasetError(
                 f"{path} has {found} entries of {name}, the split {count}.",
                 "Give one for each hand of the split, null where none was found.",
@@ -179,7 +179,8 @@ def read_freihand_predictions(path: Path, count: int) -> tuple[np.ndarray, np.nd
     known = [entry for entry in value[1] or [] if entry]
     if not known:
         return joints * MM_PER_M, None
-    vertices = to_array(_fill(value[1], len(known[0])), (None, None, 3), f"{path}: verts")
+    points = len(known[0]) if isinstance(known[0], list) else 0
+    vertices = to_array(_fill(value[1], points), (None, None, 3), f"{path}: verts")
     return joints * MM_PER_M, vertices * MM_PER_M
 
 

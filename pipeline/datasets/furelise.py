@@ -104,7 +104,7 @@ def list_pieces(folder: Path) -> list[Piece]:
 def _read_subjects(metadata: Path) -> dict[int, int]:
     try:
         return {int(row["piece_id"]): int(row["subject_id"]) for row in read_json_of(metadata, NAME)}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(
             f"{metadata} is no list of pieces with piece_id and subject_id "
             f"({type(error).__name__}: {error}).",

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.datasets.reading import ManoParameters, read_json_of, read_npz_of, to_array
+from pipeline.datasets.reading import ManoParameters, read_json_of, read_npz_of, to_array, to_integers
 from pipeline.errors import DatasetError
 from pipeline.hand.joints import N_JOINTS, SIDES, Side
 from pipeline.results import Camera
@@ -118,16 +118,27 @@ class InterhandSplit:
         Raises
         ------
         DatasetError
-            An annotation points to a picture, camera or frame that the files lack; they are named.
+            An annotation points to a picture, camera or frame that the files lack, or something of it is laid
+            out otherwise; it is named.
         """
         cameras: dict[tuple[str, str], Camera] = {}
-        for entry in self.entries:
-            where = f"annotation {entry.get('id')}"
-            image = _look_up(self.images, entry.get("image_id"), f"{self._file('data')}, {where}: picture")
-            key = (str(image.get("capture")), str(image.get("camera")))
-            if key not in cameras:
-                cameras[key] = self._make_camera(key[0], image, where)
-            yield self._make_sample(entry, image, cameras[key], where)
+        for place, entry in enumerate(self.entries):
+            try:
+                yield self._read_sample(entry, cameras)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise DatasetError(
+                    f"{self._file('data')}, annotation at place {place}: it, or what it points to in "
+                    f"other files, is laid out otherwise ({type(error).__name__}: {error}).",
+                    f"Get it from {NAME} again.",
+                ) from error
+
+    def _read_sample(self, entry: dict[str, Any], cameras: dict[tuple[str, str], Camera]) -> InterhandSample:
+        where = f"annotation {entry.get('id')}"
+        image = _look_up(self.images, entry.get("image_id"), f"{self._file('data')}, {where}: picture")
+        key = (str(image.get("capture")), str(image.get("camera")))
+        if key not in cameras:
+            cameras[key] = self._make_camera(key[0], image, where)
+        return self._make_sample(entry, image, cameras[key], where)
 
     def _make_sample(
         self, entry: dict[str, Any], image: dict[str, Any], camera: Camera, where: str
@@ -211,13 +222,22 @@ def read_interhand(folder: Path, split: str, subset: str = "all") -> InterhandSp
     data = read_json_of(annotations / _name_file(split, "data"), NAME)
     if not isinstance(data, dict) or not {"images", "annotations"} <= data.keys():
         raise DatasetError(f"{annotations / _name_file(split, 'data')} has no images and annotations.")
+    try:
+        images = {int(image["id"]): image for image in data["images"]}
+        entries = list(data["annotations"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DatasetError(
+            f"{annotations / _name_file(split, 'data')}: images and annotations are no lists of entries with "
+            f"an id ({type(error).__name__}: {error}).",
+            f"Get it from {NAME} again.",
+        ) from error
     mano = annotations / _name_file(split, MANO)
     return InterhandSplit(
         folder=folder,
         annotations=annotations,
         split=split,
-        images={int(image["id"]): image for image in data["images"]},
-        entries=data["annotations"],
+        images=images,
+        entries=entries,
         cameras=read_json_of(annotations / _name_file(split, "camera"), NAME),
         joints=read_json_of(annotations / _name_file(split, "joint_3d"), NAME),
         mano=read_json_of(mano, NAME) if mano.is_file() else {},
@@ -241,7 +261,7 @@ def read_interhand_predictions(path: Path, numbers: np.ndarray) -> np.ndarray:
             f"{path} lacks {' and '.join(sorted({'number', 'joints_mm'} - arrays.keys()))}.",
             "Write number (M,), the annotations' ids, and joints_mm (M, 2, 21, 3) in mm.",
         )
-    own = to_array(arrays["number"], (None,), f"{path}: number").astype(int)
+    own = to_integers(arrays["number"], None, f"{path}: number")
     joints = arrays["joints_mm"]
     if joints.ndim == 3:
         joints = to_array(joints, (len(own), 2 * N_JOINTS, 3), f"{path}: joints_mm")

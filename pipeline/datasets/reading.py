@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import DatasetError
+from pipeline.files import BROKEN_JSON, BROKEN_NPZ
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ def read_json_of(path: Path, data_set: str) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise DatasetError(
-            f"{path} is missing.", f"{data_set} has it; give the folder as its makers lay it out."
+            f"{path} is missing.",
+            f"{data_set[:1].upper()}{data_set[1:]} has it; give the folder as its makers lay it out.",
         ) from error
-    except (OSError, ValueError) as error:
+    except BROKEN_JSON as error:
         raise DatasetError(f"{path} cannot be read ({error}).", f"Get it from {data_set} again.") from error
 
 
@@ -68,7 +69,7 @@ def read_npz_of(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise DatasetError(f"{path} is missing.", "Give the path of an .npz file.") from error
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except BROKEN_NPZ as error:
         raise DatasetError(
             f"{path} is no .npz of plain arrays ({error}).", "Write it with numpy.savez."
         ) from error
@@ -84,7 +85,7 @@ def to_array(value: Any, shape: tuple[int | None, ...], what: str) -> np.ndarray
     """
     try:
         array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{what} is no table of numbers ({error}).") from error
     if len(array.shape) != len(shape) or any(
         wanted not in (None, found) for wanted, found in zip(shape, array.shape, strict=True)
@@ -92,3 +93,11 @@ def to_array(value: Any, shape: tuple[int | None, ...], what: str) -> np.ndarray
         wanted_text = " x ".join("any" if length is None else str(length) for length in shape)
         raise DatasetError(f"{what} is {' x '.join(map(str, array.shape))}, not {wanted_text}.")
     return array
+
+
+def to_integers(value: Any, length: int | None, what: str) -> np.ndarray:
+    """``value`` as integers (N,), as `to_array`; `DatasetError` where one is not whole."""
+    numbers = to_array(value, (length,), what)
+    if not (np.isfinite(numbers).all() and (numbers == np.round(numbers)).all()):
+        raise DatasetError(f"{what} is not of whole numbers alone.")
+    return numbers.astype(int)

@@ -120,7 +120,7 @@ def score_hands(estimate: Hands, true: Hands, of: str, root: str = "wrist") -> S
     Raises
     ------
     DatasetError
-        Frames, hands or times of the two differ.
+        The truth is empty, or frames, hands or times of the two differ.
     """
     _check_match(estimate, true)
     joints, true_joints = _in_turn(estimate.joints_mm), _in_turn(true.joints_mm)
@@ -169,6 +169,8 @@ def _in_turn(points: np.ndarray) -> np.ndarray:
 
 
 def _check_match(estimate: Hands, true: Hands) -> None:
+    if not len(true.joints_mm):
+        raise DatasetError("The truth holds no frame.", "Give frames; NaN where a hand is not known.")
     for name, axis in (("frames", 0), ("hands", 1)):
         found, wanted = estimate.joints_mm.shape[axis], true.joints_mm.shape[axis]
         if found != wanted:

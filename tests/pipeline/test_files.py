@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_json_of_arrays_has_null_for_what_is_not_measured(tmp_path):
     assert json.loads(path.read_text()) == {"x": [1.0, None], "n": 3, "inf": None, "p": "a/b", "4": [1, 2]}
 
 
-@pytest.mark.parametrize("text", ["", "{half", '{"a": 1', "\x00"])
+@pytest.mark.parametrize("text", ["", "{half", '{"a": 1', "\x00", "[" * 100_000])
 def test_a_broken_json_file_is_named(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(RunFolderError, match=r"run\.json cannot be read.*Delete it"):
@@ -179,3 +180,26 @@ def test_a_single_array_in_place_of_many_is_refused_in_words(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(RunFolderError, match=r"views\.npz cannot be read"):
         files.read_npz(path)
+
+
+def test_an_archive_with_any_byte_changed_is_read_or_refused_in_words(tmp_path):
+    path = tmp_path / "hand.npz"
+    files.write_npz(path, joints_mm=np.random.default_rng(0).random((4, 21, 3)))
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            files.read_npz(path)
+        except RunFolderError as error:
+            refused += "hand.npz" in error.what
+    assert refused > 100
+
+
+def test_an_archive_that_claims_more_than_memory_holds_is_refused_in_words(tmp_path):
+    words = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}"
+    head = b"\x93NUMPY\x01\x00" + len(words).to_bytes(2, "little") + words
+    with zipfile.ZipFile(tmp_path / "hand.npz", "w") as archive:
+        archive.writestr("joints_mm.npy", head)
+    with pytest.raises(RunFolderError, match=r"hand\.npz cannot be read"):
+        files.read_npz(tmp_path / "hand.npz")

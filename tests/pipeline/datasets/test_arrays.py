@@ -67,3 +67,10 @@ def test_times_rise_within_each_clip(tmp_path: Path) -> None:
         tmp_path / "hands.npz", joints_mm=np.zeros((4, 21, 3)), time_s=[0, 0.1, 0, 0.1], clip=[3, 3, 8, 8]
     )
     assert read_hands(tmp_path / "hands.npz").time_s is not None
+
+
+@pytest.mark.parametrize("clip", [[0, 0, np.nan, 1], [0, 0, 0.5, 1], [0, 0, np.inf, 1]])
+def test_clips_are_told_apart_by_whole_numbers(tmp_path: Path, clip: list[float]) -> None:
+    np.savez(tmp_path / "hands.npz", joints_mm=np.zeros((4, 21, 3)), clip=clip)
+    with pytest.raises(DatasetError, match=r"hands\.npz: clip is not of whole numbers"):
+        read_hands(tmp_path / "hands.npz")

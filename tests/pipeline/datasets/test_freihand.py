@@ -121,6 +121,9 @@ def test_predictions_come_out_as_they_were_written_and_null_is_nan(
         ([[None] * 3, [None]], "1 entries of verts, the split 3"),
         ([[[[0, 0]] * 21] * 3, []], "xyz is 3 x 21 x 2"),
         ([["no"] * 3, []], "no table of numbers"),
+        ([[None] * 3, [5, None, None]], "no table of numbers"),
+        ([[None] * 3, 5], "0 entries of verts"),
+        ([[[[10**400, 0, 0]] * 21] * 3, []], "no table of numbers"),
     ],
 )
 def test_predictions_that_do_not_fit_are_refused(tmp_path: Path, value: object, message: str) -> None:

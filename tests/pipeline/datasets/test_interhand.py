@@ -181,3 +181,31 @@ def test_predictions_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=message) as caught:
             read_interhand_predictions(path, np.array([1]))
         assert str(path) in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("part", "place", "value"),
+    [
+        ("data", ("annotations", 0), 5),
+        ("data", ("images",), [{"file_name": "x"}]),
+        ("data", ("images",), 5),
+        ("data", ("images", 0, "width"), "wide"),
+        ("data", ("annotations", 0, "joint_valid"), 1),
+        ("camera", ("0",), []),
+        ("camera", ("0", "campos", "400002"), [10**400, 0, 0]),
+        ("joint_3d", (), []),
+        ("MANO_NeuralAnnot", ("0",), []),
+    ],
+)
+def test_what_is_laid_out_otherwise_is_refused_in_words(
+    tmp_path: Path, content: dict, part: str, place: tuple, value: object
+) -> None:
+    content = {name: entry for name, entry in content.items() if name != "world"}
+    content = json.loads(json.dumps(content))
+    holder, key = content, part
+    for step in place:
+        holder, key = holder[key], step
+    holder[key] = value
+    write_interhand(tmp_path, content)
+    with pytest.raises(DatasetError, match=r"InterHand2\.6M_test_"):
+        list(read_interhand(tmp_path, "test").samples())

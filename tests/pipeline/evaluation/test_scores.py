@@ -223,6 +223,8 @@ def test_estimates_of_other_frames_hands_or_times_are_refused() -> None:
         score(Hands(true.joints_mm[1:]), true)
     with pytest.raises(DatasetError, match="1 hands, the truth 2"):
         score(Hands(true.joints_mm[:, :1]), true)
+    with pytest.raises(DatasetError, match="no frame"):
+        score(Hands(true.joints_mm[:0]), Hands(true.joints_mm[:0], None, TIME_S[:0]))
     with pytest.raises(DatasetError, match="quarter of a frame"):
         score(Hands(true.joints_mm, None, TIME_S + 0.005), true)
 
