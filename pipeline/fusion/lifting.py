@@ -41,8 +41,16 @@ _BEND_RAD, _BEND_SPREAD_RAD = 0.5, 0.6
 _SPREAD_RAD, _SIDEWAYS_RAD, _THUMB_SIDEWAYS_RAD = 0.35, 0.25, 0.6
 """A knuckle spreads, a finger bends about hinges, and so does the thumb, but its hinges turn with it."""
 
-_SPEED_MM_S, _FLOOR_MM = 300.0, 3.0
-"""How fast, and how far at least, joints move against their knuckle from frame to frame."""
+_SPEED_MM_S, _FLOOR_MM = 300.0, 6.0
+"""How fast, and how far at least, joints seem to move against their knuckle from frame to frame: a reading of
+a bone that lies across the view trembles by several mm. So far, too, it is from what two cameras say."""
+
+_POSTURE_S = 0.12
+"""What is unlikely of a posture is so for about this time, and counts once in it."""
+
+_CHOICES_HZ = 60.0
+"""At more frames a second than this the readings are weighed in every second, third ... alone: between frames
+so near in time it is the points' noise that moves, and what it costs would outweigh the anatomy."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def lift_joints(
     joints_mm : ndarray (T, 21, 3)
         Triangulated, in the world; NaN = not seen by two cameras.
     options : FusionOptions
-        For ``hold_s`` and ``independent_s``.
+        For ``hold_s`` and ``start_window_s``.
     """
     joints, spread = joints_mm.copy(), np.zeros(joints_mm.shape[:2])
     evidence = _steady(evidence, options)
@@ -218,10 +226,14 @@ def _lift_finger(
         return None
     frames, root, readings = frames[there], root[there], readings[there]
     off = np.nan_to_num(((read[there] - measured[there]) ** 2).sum(axis=3))
-    cost = _weigh_anatomy(joints[frames], readings, finger) / max(options.independent_s * evidence.fps, 1.0)
-    cost += np.log1p(off / (3 * _FLOOR_MM**2)).sum(axis=2)
-    moves = _weigh_moves(readings - root[:, None, None], evidence.time_s[frames])
-    best, share = find_path(cost, moves)
+    step = max(round(evidence.fps / _CHOICES_HZ), 1)
+    some = slice(None, None, step)
+    cost = _weigh_anatomy(joints[frames[some]], readings[some], finger)
+    cost /= max(_POSTURE_S * evidence.fps / step, 1.0)
+    cost += np.log1p(off[some] / (3 * _FLOOR_MM**2)).sum(axis=2)
+    moves = _weigh_moves((readings - root[:, None, None])[some], evidence.time_s[frames[some]])
+    nearest = ((np.arange(len(frames)) + step // 2) // step).clip(max=len(cost) - 1)
+    best, share = (part[nearest] for part in find_path(cost, moves))
     chosen = np.take_along_axis(readings, best[:, None, None, None], axis=1)
     away = ((readings - chosen) ** 2).sum(axis=3)
     steady = clean_joints(evidence.time_s[frames], chosen[:, 0], options.start_window_s)
@@ -293,7 +305,10 @@ def _weigh_anatomy(hand_mm: np.ndarray, readings: np.ndarray, finger: str) -> np
 
 
 def _weigh_moves(relative_mm: np.ndarray, time_s: np.ndarray) -> np.ndarray:
-    """How unlikely each change of reading from a frame to the next is: (T - 1, 8, 8)."""
+    """How unlikely each change of reading from a frame to the next is: (T - 1, 8, 8).
+
+    Heavy-tailed, as Student's distribution is: a leap is seldom, but then its length matters little.
+    """
     scale = np.hypot(_SPEED_MM_S * np.diff(time_s), _FLOOR_MM)
     squares = ((relative_mm[:-1, :, None] - relative_mm[1:, None]) ** 2).sum(axis=(3, 4))
     return 1.5 * np.log1p(squares / (3 * scale[:, None, None] ** 2))
