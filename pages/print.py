@@ -1,4 +1,4 @@
-"""A recording's report on one A4 page: nothing moves, everything prints, the numbers are the screen's."""
+"""A report on one A4 page for each hand: nothing moves, everything prints, the numbers are the screen's."""
 
 from __future__ import annotations
 
@@ -38,49 +38,72 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
         html.P(
             [
                 dcc.Link("Back to the report", href=routes.recording_url(recording.id)),
-                html.Span(" Print with Ctrl+P; it fits one A4 page.", className="quiet"),
+                html.Span(f" Print with Ctrl+P; it fits {_say_pages(summary)}.", className="quiet"),
             ],
             className="screen-only",
         ),
-        html.Article(_page(recording, summary), className=f"sheet sheet-{len(summary.sides)}"),
+        *draw_sheets(recording, summary),
     ]
 
 
-def _page(recording: RecordingRow, summary: Summary) -> list[Any]:
-    parts: list[Any] = [
-        html.Header([html.H1(name_recording(recording)), who_and_when(recording, summary)]),
-        _quality(summary),
-    ]
-    if summary.quality.verdict != "failed":
-        for side, found in summary.sides.items():
-            parts.append(
-                html.Section(
-                    [
-                        html.H2(f"Hand map, {side} hand (standard deviations from the reference)"),
-                        html.P(say_worst(found), className="worst"),
-                        simulated_note(SIMULATED_NOTE) if summary.provenance.baseline_simulated else None,
-                        _columns(summary, side),
-                    ]
-                )
-            )
-        parts += [html.P(CAPTION, className="plot-note"), level_legend()]
-    provenance = summary.provenance
-    parts.append(
-        html.Footer(
+def _list_sheets(summary: Summary) -> list[Side | None]:
+    """The hand of each page; of a recording that failed its checks there is one page without."""
+    return [None] if summary.quality.verdict == "failed" else [*summary.sides] or [None]
+
+
+def _say_pages(summary: Summary) -> str:
+    pages = len(_list_sheets(summary))
+    return "one A4 page" if pages == 1 else f"{pages} A4 pages, one for each hand"
+
+
+def draw_sheets(recording: RecordingRow, summary: Summary) -> list[html.Article]:
+    """The pages, one for each hand, each whole by itself: they come apart on a desk."""
+    sides = _list_sheets(summary)
+    return [
+        html.Article(
             [
-                html.P(" ".join((*summary.notes, *LIMITS))),
-                html.P(
-                    f"Reference: {provenance.baseline}, n = {provenance.baseline_n_people}"
-                    f"{', simulated' if provenance.baseline_simulated else ''}. "
-                    f"{provenance.hand_model}; {provenance.detector}, {provenance.estimator}; "
-                    f"{provenance.filter}. "
-                    f"ReDys {provenance.program_version}. Report {recording.report_run_id}. Page 1 of 1."
-                ),
-                html.P(["Examiner and date: ", html.Span(className="signature")]),
-            ]
+                html.Header([html.H1(name_recording(recording)), who_and_when(recording, summary)]),
+                _quality(summary),
+                *(_hand(summary, side) if side else ()),
+                _footer(recording, summary, f"Page {number} of {len(sides)}."),
+            ],
+            className="sheet",
         )
+        for number, side in enumerate(sides, start=1)
+    ]
+
+
+def _hand(summary: Summary, side: Side) -> list[Any]:
+    simulated = summary.provenance.baseline_simulated
+    return [
+        html.Section(
+            [
+                html.H2(f"Hand map, {side} hand (standard deviations from the reference)"),
+                html.P(say_worst(summary.sides[side]), className="worst"),
+                simulated_note(SIMULATED_NOTE) if simulated else None,
+                _columns(summary, side),
+            ]
+        ),
+        html.P(CAPTION, className="plot-note"),
+        level_legend(),
+    ]
+
+
+def _footer(recording: RecordingRow, summary: Summary, page: str) -> html.Footer:
+    provenance = summary.provenance
+    return html.Footer(
+        [
+            html.P(" ".join((*summary.notes, *LIMITS))),
+            html.P(
+                f"Reference: {provenance.baseline}, n = {provenance.baseline_n_people}"
+                f"{', simulated' if provenance.baseline_simulated else ''}. "
+                f"{provenance.hand_model}; {provenance.detector}, {provenance.estimator}; "
+                f"{provenance.filter}. "
+                f"ReDys {provenance.program_version}. Report {recording.report_run_id}. {page}"
+            ),
+            html.P(["Examiner and date: ", html.Span(className="signature")]),
+        ]
     )
-    return parts
 
 
 def _columns(summary: Summary, side: Side) -> html.Div:
@@ -91,9 +114,9 @@ def _columns(summary: Summary, side: Side) -> html.Div:
 
 
 def _more(summary: Summary, side: Side) -> list[html.P]:
-    """Tremor and strokes of a hand, below its map; the sound's, which are both hands', at the first."""
+    """Tremor and strokes of a hand, below its map; the sound's, which are both hands', on each page."""
     rows = list_print_rows(summary.sides[side])
-    if summary.timing is not None and side == next(iter(summary.sides)):
+    if summary.timing is not None:
         rows.append(("Evenness of the strokes, by sound", say_timing(summary.timing)))
     return [html.P([html.Strong(f"{label}: "), f"{words}."], className="sheet-more") for label, words in rows]
 
