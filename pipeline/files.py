@@ -114,7 +114,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; a missing or broken one is a `RunFolderError` that names it."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RunFolderError(f"{path} is missing.", "Run the pipeline again to make it.") from error
     except BROKEN_JSON as error:
         raise RunFolderError(
@@ -133,7 +133,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RunFolderError(f"{path} is missing.", "Run the pipeline again to make it.") from error
     except BROKEN_NPZ as error:
         raise RunFolderError(

@@ -42,7 +42,7 @@ def read_array_pickle(path: Path) -> Any:
             return _ArrayUnpickler(file, path).load()
     except DatasetError:
         raise
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(f"{path} is missing.", "Give the folder as its makers lay it out.") from error
     except Exception as error:  # a broken pickle raises whatever its instructions run into
         raise DatasetError(

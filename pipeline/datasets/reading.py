@@ -47,7 +47,7 @@ def read_json_of(path: Path, data_set: str) -> Any:
     """
     try:
         return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(
             f"{path} is missing.",
             f"{data_set[:1].upper()}{data_set[1:]} has it; give the folder as its makers lay it out.",
@@ -67,7 +67,7 @@ def read_npz_of(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(f"{path} is missing.", "Give the path of an .npz file.") from error
     except BROKEN_NPZ as error:
         raise DatasetError(

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
-from pipeline.errors import MeasureError
+from pipeline.errors import MeasureError, RunFolderError
 from pipeline.files import read_json, write_json
 from pipeline.measures.baseline_build import (
     MIN_PEOPLE,
@@ -56,6 +56,9 @@ BUILTIN_BASELINE = Path(__file__).with_name("baseline_simulated.json")
 """The built-in reference, worked out from made people (`pipeline.synth.people`)."""
 
 
+_BUILD_AGAIN = "Build it again with `python -m pipeline baseline`."
+
+
 def write_baseline(path: Path, baseline: Baseline) -> None:
     """Write a reference as JSON, whole or not at all."""
     write_json(path, asdict(baseline))
@@ -80,19 +83,21 @@ def _stamp(path: Path) -> int:
 
 @functools.lru_cache(maxsize=4)
 def _read_baseline(path: Path, stamp: int) -> Baseline:
-    raw = read_json(path)
+    try:
+        raw = read_json(path)
+    except RunFolderError as error:
+        raise RunFolderError(error.what, _BUILD_AGAIN) from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != BASELINE_VERSION:
         raise MeasureError(
             f"The reference {path.name} has schema {version}; this program reads {BASELINE_VERSION}.",
-            "Build it again with `python -m pipeline baseline build`.",
+            _BUILD_AGAIN,
         )
     try:
         return cast(Baseline, from_plain(Baseline, raw))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(
-            f"{path.name} is not a reference of this program ({error}).",
-            "Build it again with `python -m pipeline baseline build`.",
+            f"{path.name} is not a reference of this program ({error}).", _BUILD_AGAIN
         ) from error
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.errors import MeasureError
+from pipeline.errors import MeasureError, RunFolderError
 from pipeline.files import read_json, write_json
 from pipeline.hand.joints import Side
 from pipeline.measures.summary_types import NAN, from_plain
@@ -51,8 +51,8 @@ class MeasureReliability:
         ``1.96 * sqrt(2) * sem``.
     limit95 : float
         What a change is held against: as ``mdc95`` with Student's t for the few people that ``sem`` rests on,
-        and no less than 95 % of differences between sessions stay under, whatever their distribution. NaN
-        where too few people varied.
+        and no less than 95 % of the study's own differences between sessions stay under, which from 19 people
+        on holds for new ones whatever their distribution. NaN where too few people varied.
     bias, bias_low, bias_high : float
         Last session minus first over the people, with its 95 % interval: learning.
     within_sem : float
@@ -165,7 +165,7 @@ def read_reliability(path: Path) -> Reliability:
     RunFolderError
         It is missing or broken.
     """
-    raw = read_json(path)
+    raw = _read(path)
     try:
         if raw.get("schema_version", 1) == 1:
             raw = _bring_up_to_date(raw)
@@ -173,13 +173,20 @@ def read_reliability(path: Path) -> Reliability:
         if found.schema_version != RELIABILITY_VERSION:
             raise ValueError(f"schema {found.schema_version}; this program reads {RELIABILITY_VERSION}")
         for name, measure in found.measures.items():
-            if measure.id != name or not (math.isnan(measure.limit95) or measure.limit95 > 0):
-                raise ValueError(f"the entry {name} is not its own, or its limit is not positive")
+            if measure.id != name or not (math.isnan(measure.limit95) or 0 < measure.limit95 < math.inf):
+                raise ValueError(f"the entry {name} is not its own, or its limit is no positive number")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(
             f"{Path(path).name} is not a reliability file of this program ({error}).", WORK_OUT_AGAIN
         ) from error
     return found
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except RunFolderError as error:
+        raise RunFolderError(error.what, WORK_OUT_AGAIN) from error
 
 
 def _bring_up_to_date(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -571,7 +571,7 @@ def read_summary(path: Path) -> Summary:
         )
     try:
         return typing.cast(Summary, from_plain(Summary, raw))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(
             f"{path} is not a summary of this program ({error}).", "Run the pipeline again on the session."
         ) from error
@@ -580,24 +580,34 @@ def read_summary(path: Path) -> Summary:
 def from_plain(kind: Any, value: Any) -> Any:
     """Rebuild a dataclass (or a tuple, dict or number) of type ``kind`` from what JSON gave.
 
-    Unknown keys are a `TypeError`, missing ones too where there is no default.
+    Unknown keys are a `TypeError`, missing ones too where there is no default, and so is anything else in the
+    place of a text. A number that is too large is a `ValueError`.
     """
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = _hints(kind)
         return kind(**{key: from_plain(hints[key], item) for key, item in value.items()})
     origin = typing.get_origin(kind)
-    if origin is tuple:
+    if origin is tuple and not isinstance(value, str):
         return tuple(from_plain(typing.get_args(kind)[0], item) for item in value)
     if origin is dict:
         return {key: from_plain(typing.get_args(kind)[1], item) for key, item in value.items()}
     if origin in (typing.Union, types.UnionType):
         inner = next(arg for arg in typing.get_args(kind) if arg is not type(None))
         return None if value is None else from_plain(inner, value)
-    if kind is float:
-        return NAN if value is None else float(value)
-    if kind is int:
-        return int(value)
+    if kind is float or kind is int:
+        return _to_number(kind, value)
+    if kind is str and not isinstance(value, str):
+        raise TypeError(f"{value!r} where a text should be")
     return value
+
+
+def _to_number(kind: type[float] | type[int], value: Any) -> float | int:
+    if kind is float and value is None:
+        return NAN
+    try:
+        return kind(value)
+    except OverflowError as error:
+        raise ValueError("a number that is too large") from error
 
 
 @cache

@@ -248,11 +248,15 @@ def test_a_reliability_file_survives_and_a_wrong_one_is_named(tmp_path):
     assert "NaN" not in path.read_text()
     later = json.loads(path.read_text()) | {"schema_version": RELIABILITY_VERSION + 1}
     wrong = ['{"mdc95": {"smoothness": -1}, "n_people": 3, "provenance": ""}', '{"a": 1}', "[]", "3"]
+    entry = '{"schema_version": 2, "n_people": 3, "measures": {"a": {"id": "a", "label": %s, "unit": "", '
+    entry += '"n_people": 3, "limit95": %s}}}'
+    wrong += [entry % ('"a"', value) for value in ("1e999", "-1", "1" + "0" * 400, '"wide"', "[]")]
+    wrong += [entry % ("5", "1"), '{"schema_version": 2, "n_people": 3, "measures": {}, "provenance": 5}']
     for text in (*wrong, json.dumps(later)):
         path.write_text(text)
         with pytest.raises(MeasureError, match=r"reliability\.json"):
             read_reliability(path)
-    with pytest.raises(RunFolderError, match="missing"):
+    with pytest.raises(RunFolderError, match=r"missing.* Work it out again"):
         read_reliability(tmp_path / "nothing.json")
 
 

@@ -232,9 +232,10 @@ def test_a_foreign_or_older_file_is_refused_by_name(ordinary, tmp_path):
     path.write_text(json.dumps(raw | {"surprise": 1}))
     with pytest.raises(RunFolderError, match=r"summary\.json"):
         read_summary(path)
-    path.write_text("[]")
-    with pytest.raises(RunFolderError):
-        read_summary(path)
+    for text in ("[]", json.dumps(raw | {"sides": []}), json.dumps(raw | {"subject": 5})):
+        path.write_text(text)
+        with pytest.raises(RunFolderError, match=r"summary\.json"):
+            read_summary(path)
 
 
 def test_reading_a_summary_loads_neither_torch_nor_opencv():
