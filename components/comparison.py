@@ -16,7 +16,6 @@ from pipeline.errors import RedysError
 from pipeline.measures.change import Change, Comparison, SideChange
 from pipeline.measures.levels import BETWEEN, UNKNOWN, WITHIN, Level
 from pipeline.measures.reliability_types import Reliability, read_reliability
-from pipeline.measures.summary import SIMULATED_NOTE, SideSummary
 from settings import get_settings
 
 _MARKS: Final[dict[str, Level]] = {
@@ -187,9 +186,3 @@ def say_difference(change: Change, digits: int) -> list[Any]:
 
 def _say(value: float, digits: int, unit: str) -> str:
     return f"{say_number(value, digits)}{unit}" if math.isfinite(value) else "withheld"
-
-
-def simulated_sentence(before: SideSummary, after: SideSummary, simulated: bool) -> str:
-    """The sentence that stands beside both hand maps; empty with a reference of people."""
-    measured = any(math.isfinite(angle.z) for angle in (*before.angles, *after.angles))
-    return SIMULATED_NOTE if simulated and measured else ""

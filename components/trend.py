@@ -24,11 +24,11 @@ from components.comparison import (
 from components.graphs import GRAPH_CONFIG, GRID, INK, QUIET, base_layout
 from components.headlines import space_unit
 from components.states import failed, partial
-from components.status import FINGER_LABELS, panel, say_number
+from components.status import FINGER_LABELS, panel, say_number, simulated_note
 from pipeline.errors import RedysError
 from pipeline.hand.angles import ANGLE_INFO
 from pipeline.hand.joints import FINGERS, SIDES, Side
-from pipeline.measures.summary import Summary
+from pipeline.measures.summary import SIMULATED_NOTE, Summary
 from pipeline.measures.trend import Trend, TrendLine, TrendVisit, count_visits, make_trend
 from records import RecordingRow, get_records
 
@@ -74,20 +74,23 @@ def trend_panels(subject_id: str, recordings: Sequence[RecordingRow]) -> list[An
     for task, summaries in by_task.items():
         for side in SIDES:
             visits = count_visits(summaries, side)
-            if any(side in summary.sides for summary in summaries):
+            own = [summary for summary in summaries if side in summary.sides]
+            if own:
                 title = f"Over time: {task}, {side} hand"
-                undated = sum(not summary.visit for summary in summaries)
-                shown = _trend_panel(title, subject_id, task, side, summaries) if visits > 1 else None
+                undated = sum(not summary.visit for summary in own)
+                shown = _trend_panel(title, subject_id, task, side, own) if visits > 1 else None
                 parts.append(shown or panel(title, _say_too_few(visits)))
                 if undated:
-                    parts.append(partial(f"{undated} recordings without a date are not shown over time."))
+                    parts.append(partial(f"Not shown, for want of a date: {undated} of {len(own)}."))
     return parts
 
 
 def _say_too_few(visits: int) -> html.P:
     """The empty state of a trend."""
     if not visits:
-        return html.P("No recording of this hand has a date of visit: write it into its session.toml.")
+        return html.P(
+            "No recording of this hand has a date of visit: write it into its session.toml and run it again."
+        )
     return html.P(
         "One visit has a report so far; a trend takes two. Later visits of the same task appear here by "
         "themselves."
@@ -101,12 +104,14 @@ def _trend_panel(
     trend = make_trend(summaries, side, study.reliability)
     if trend is None:
         return None
-    worst = summaries[-1].sides[side].worst if side in summaries[-1].sides else ()
+    worst = summaries[-1].sides[side].worst
+    simulated = any(summary.provenance.baseline_simulated for summary in summaries)
     finger = ANGLE_INFO[worst[0].angle].finger if worst else "index"
     return panel(
         title,
         html.P(f"Last visit against the first. {say_verdicts(trend.overall)}"),
         headline_changes(trend.overall),
+        simulated_note(SIMULATED_NOTE) if simulated else None,
         study_note(study, trend.study_obstacles),
         _say_breaks(trend),
         _legend(trend),

@@ -15,7 +15,6 @@ from components.comparison import (
     open_study,
     posture_changes,
     say_verdicts,
-    simulated_sentence,
     study_note,
     warnings,
 )
@@ -28,7 +27,7 @@ from components.states import failed
 from components.status import level_legend, panel, simulated_note
 from pipeline.errors import RedysError
 from pipeline.measures.change import Comparison, compare
-from pipeline.measures.summary import Summary
+from pipeline.measures.summary import SIMULATED_NOTE, Summary
 from records import RecordingRow, get_records
 
 dash.register_page(__name__, path_template=routes.COMPARE, title="Two visits - ReDys")
@@ -43,7 +42,7 @@ def layout(recording_a: str | None = None, recording_b: str | None = None, **_: 
     except RedysError as error:
         return [html.H1("Two visits"), failed(error), dcc.Link("All recordings", href=routes.WORKLIST)]
     # Whatever the address has first, the earlier visit is the one that is compared with.
-    visits.sort(key=lambda visit: (visit[1].visit, visit[0].created))
+    visits.sort(key=lambda visit: (visit[1].visit or "9999", visit[0].created))
     (earlier, before), (later, after) = visits
     study = open_study()
     comparison = compare(before, after, study.reliability)
@@ -55,6 +54,7 @@ def layout(recording_a: str | None = None, recording_b: str | None = None, **_: 
                 f"Headline numbers{several}",
                 html.P(say_verdicts(change)),
                 headline_changes(change),
+                _note_simulated(before, after),
                 study_note(study, comparison.study_obstacles.get(side, ())),
                 lead=INTERVAL_MEANING,
             )
@@ -133,11 +133,15 @@ def _moving(earlier: RecordingRow, later: RecordingRow) -> list[Any]:
     ]
 
 
+def _note_simulated(before: Summary, after: Summary) -> html.P | None:
+    simulated = any(visit.provenance.baseline_simulated for visit in (before, after))
+    return simulated_note(SIMULATED_NOTE) if simulated else None
+
+
 def _maps(comparison: Comparison, before: Summary, after: Summary) -> list[Any]:
     parts: list[Any] = []
     for side, change in comparison.sides.items():
         first, second = before.sides[side], after.sides[side]
-        note = simulated_sentence(first, second, before.provenance.baseline_simulated)
         maps = [
             html.Figure([html.Figcaption(f"{word} visit"), hand_image(found, side)])
             for word, found in (("Earlier", first), ("Later", second))
@@ -145,7 +149,7 @@ def _maps(comparison: Comparison, before: Summary, after: Summary) -> list[Any]:
         parts.append(
             panel(
                 f"Joint angles, {side} hand",
-                simulated_note(note) if note else None,
+                _note_simulated(before, after),
                 html.Div(maps, className="visits"),
                 html.P(CAPTION, className="plot-note"),
                 level_legend(),

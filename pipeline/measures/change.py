@@ -43,7 +43,7 @@ class Change:
         95 % interval of the difference, within the two recordings only.
     limit : float
         Smallest detectable change (`pipeline.measures.reliability_types.MeasureReliability.limit95`); NaN =
-        not established for such recordings.
+        not established for such recordings, or the two are not comparable.
     verdict : str
         One of the four.
     reason : str
@@ -116,7 +116,7 @@ def compare(before: Summary, after: Summary, reliability: Reliability | None = N
     Parameters
     ----------
     before, after : Summary
-        In the order of time.
+        In the order of time. Without both dates the order is not known, and no verdict is given.
     reliability : Reliability, optional
         From a test-retest study; without it no verdict but "cannot tell" is given.
     """
@@ -138,6 +138,8 @@ def find_differences(before: Summary, after: Summary) -> tuple[str, ...]:
     warnings = []
     if before.subject != after.subject:
         warnings.append(f"The recordings are of different people: {before.subject} and {after.subject}.")
+    if not (before.visit and after.visit):
+        warnings.append("Which recording came first is not known: one has no date of visit.")
     warnings += list_mismatches(before.comparability, after.comparability)
     if not set(before.sides) & set(after.sides):
         warnings.append("No hand was measured at both visits.")
@@ -164,7 +166,7 @@ class _Judge:
     is_other_study: bool
 
     def limit_of(self, measure: str) -> float:
-        if self.reliability is None or self.is_other_study:
+        if self.reliability is None or self.is_other_study or self.obstacle == NOT_COMPARABLE:
             return NAN
         return self.reliability.limit_of(measure)
 

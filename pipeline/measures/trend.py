@@ -56,8 +56,8 @@ class TrendLine:
     points : tuple of TrendPoint
         One for each of `Trend.visits`.
     change : Change
-        The last visit's first recording against the first visit's; its ``limit`` is NaN where no reliability
-        study holds for them.
+        The last visit's first recording against the first visit's; its ``limit`` is NaN where the two are not
+        comparable or no reliability study holds for them.
     within_sem : float
         Standard deviation of comparable repeats on one day, a lower bound of the measurement error; NaN
         without repeats.

@@ -19,7 +19,7 @@ from components.trend import draw_trend, place_visits, show_finger, trend_panels
 from pipeline.files import write_json
 from pipeline.measures.reliability import list_values
 from pipeline.measures.reliability_types import MeasureReliability, Reliability, write_reliability
-from pipeline.measures.summary import Summary, write_summary
+from pipeline.measures.summary import SIMULATED_NOTE, Summary, write_summary
 from pipeline.measures.trend import Trend, TrendLine, make_trend
 from pipeline.results import RunFolder
 from tests.components.test_report_parts import read_text, walk
@@ -145,7 +145,8 @@ def open_with(tmp_path: Path) -> Iterator[Callable[..., Site]]:
 def add_visits(site: Site, folder: Path, visits: list[Summary]) -> list[Any]:
     rows = []
     for number, summary in enumerate(visits):
-        session = make_session(folder / f"s{number}", f'subject = "P-1"\nvisit = {summary.visit}')
+        day = f"visit = {summary.visit}" if summary.visit else ""
+        session = make_session(folder / f"s{number}", f'subject = "P-1"\n{day}')
         run = RunFolder(folder / f"r{number}")
         write_json(run.run_json, {"state": "done"})
         write_summary(run.summary_json, summary)
@@ -168,6 +169,10 @@ def test_the_clinics_study_reaches_the_comparison_and_a_broken_one_is_said_there
     said = show("pages.compare", recording_a=first.id, recording_b=second.id)
     for words in ("Pianists of a clinic, 2026", "better", "Past the smallest detectable change of 3"):
         assert words in said
+    assert said.count(SIMULATED_NOTE) == 2
+    person = show("pages.subject", subject_id=first.subject_id)
+    assert "better" in person
+    assert SIMULATED_NOTE in person
     (tmp_path / "reliability.json").write_text("{")
     broken = show("pages.compare", recording_a=first.id, recording_b=second.id)
     assert "reliability.json cannot be read" in broken
@@ -194,3 +199,18 @@ def test_a_person_has_a_trend_for_each_task_and_one_visit_says_what_it_takes(
     assert "Little finger PIP flexion" in read_text(drawn)
     assert open_study().reliability is None
     assert trend_panels(rows[0].subject_id, []) == []
+
+
+def test_a_visit_without_a_date_is_no_earlier_one_and_has_no_verdict(
+    open_with: Callable[..., Site], summary: Summary, tmp_path: Path
+) -> None:
+    site = open_with(make_study(summary))
+    dated, undated = add_visits(
+        site, tmp_path, [make_visit(summary, DAYS[0], 10.0), make_visit(summary, "", 20.0)]
+    )
+    said = show("pages.compare", recording_a=undated.id, recording_b=dated.id)
+    assert "Which recording came first is not known" in said
+    assert "Past the" not in said
+    assert "+10.0" in said
+    person = show("pages.subject", subject_id=dated.subject_id)
+    assert "Not shown, for want of a date: 1 of 2" in person

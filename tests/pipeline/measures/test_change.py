@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -106,8 +107,16 @@ def test_recordings_that_differ_in_what_must_agree_are_not_judged_and_the_warnin
     found = compare(visit("a"), other, STUDY)
     assert found.warnings == ("The filter differs: f before, g after.",)
     assert change_of(found, "smoothness").reason == NOT_COMPARABLE
+    assert math.isnan(change_of(found, "smoothness").limit)
     (warning,) = compare(visit("a"), visit("b", subject="p2")).warnings
     assert "different people" in warning
+
+
+@pytest.mark.parametrize("days", [("", "2026-02-01"), ("2026-01-01", ""), ("", "")])
+def test_without_both_dates_nobody_knows_which_way_a_change_went(days):
+    found = compare(visit(days[0], -6.0), visit(days[1], -2.0), STUDY)
+    assert "no date of visit" in found.warnings[0]
+    assert {change.verdict for change in found.sides["right"].headlines} == {"cannot tell"}
 
 
 def test_a_recording_that_failed_its_quality_check_or_withheld_a_number_is_not_judged():
