@@ -89,7 +89,8 @@ def read_study(runs: Sequence[Path]) -> list[StudyRecording]:
     found = []
     for path in dict.fromkeys(Path(run).resolve() for run in runs):
         run = RunFolder(path)
-        if read_json(run.run_json).get("state") != "done":
+        state = read_json(run.run_json)
+        if not isinstance(state, dict) or state.get("state") != "done":
             raise RunFolderError(
                 f"The run in {path} is not finished.", "Run the pipeline on its session first."
             )
@@ -247,7 +248,7 @@ def _measure(empty: MeasureReliability, values: np.ndarray) -> MeasureReliabilit
         flags.append(f"{(~varies).sum()} people had one value at all sessions and do not count.")
     known = known[varies]
     if len(known) < MIN_PEOPLE:
-        flags.append(f"Not established: {len(known)} people had it at all sessions.")
+        flags.append(f"Not established: {len(known)} people count, and it takes {MIN_PEOPLE}.")
         return replace(empty, n_people=len(known), flags=tuple(flags))
     agreement = compute_agreement(known)
     mdc95 = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(2) * agreement.sem
@@ -332,19 +333,24 @@ def compute_agreement(values: np.ndarray) -> Agreement:
 
 
 def _bound_icc(icc: float, rows: float, columns: float, error: float, n: int, k: int) -> tuple[float, float]:
-    """95 % interval of ICC(A,1) from the mean squares of people, sessions and residual."""
+    """95 % interval of ICC(A,1) from the mean squares of people, sessions and residual.
+
+    NaN where the formula has none: no residual at all, or people who do not differ in their means.
+    """
     if error <= 0 or icc >= 1:
         return NAN, NAN
     a = k * icc / (n * (1 - icc))
     b = 1 + k * icc * (n - 1) / (n * (1 - icc))
     spread = (a * columns) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1))
+    if spread <= 0:
+        return NAN, NAN
     freedom = (a * columns + b * error) ** 2 / spread
     tail = (1 + LEVEL) / 2
     below, above = float(stats.f.ppf(tail, n - 1, freedom)), float(stats.f.ppf(tail, freedom, n - 1))
     rest = k * columns + (k * n - k - n) * error
     low = n * (rows - below * error) / (below * rest + n * rows)
     high = n * (above * rows - error) / (rest + n * above * rows)
-    return low, high
+    return (low, high) if low < icc < high else (NAN, NAN)
 
 
 def compute_within_sem(groups: Iterable[Sequence[float]]) -> float:

@@ -350,3 +350,20 @@ def test_differences_with_a_long_tail_raise_the_limit_above_what_their_spread_te
         recordings += [visit(f"p{number}", 0, own), visit(f"p{number}", 7, own + error)]
     entry = work_out_reliability([StudyRecording("x", one) for one in recordings]).measures["smoothness"]
     assert entry.limit95 > 1.1 * 2.0227 / 1.95996 * entry.mdc95  # Student's t, 39
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[1, 2], [2, 1], [1, 2], [2, 1]],
+        [[0, 4], [1, 3], [3, 1], [4, 0]],
+        [[0, 1], [1, 2], [2, 3]],
+        [[1, 2], [1, 2], [1, 2]],
+    ],
+    ids=["people alike", "turned round", "shifted alike", "all alike"],
+)
+def test_people_who_do_not_differ_or_err_have_no_interval_of_agreement_and_break_nothing(values):
+    found = compute_agreement(np.array(values, dtype=float))
+    assert np.isnan(found.icc_low)
+    assert np.isnan(found.icc_high)
+    assert found.sem >= 0
