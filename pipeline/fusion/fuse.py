@@ -148,7 +148,7 @@ def _hold_warnings(report: Reporter) -> Reporter:
 def _check_cameras(
     settings: SessionSettings, sync: SyncResult, rig: Rig, views: dict[str, dict[Side, ViewTrack]]
 ) -> tuple[str, ...]:
-    if not views.get(settings.reference):
+    if not any(len(track.time_s) for track in views.get(settings.reference, {}).values()):
         raise FusionError(
             f"There are no keypoints of the reference camera {settings.reference}.",
             "Run the pose stage for it, or name another reference in session.toml.",

@@ -315,6 +315,42 @@ def test_a_missing_reference_camera_is_named(make_take, work):
         work(take)
 
 
+def drop_frames(track):
+    parts = ("time_s", "box_px", "box_state", "keypoints_px", "sigma_px", "score")
+    return replace(track, **{part: getattr(track, part)[:0] for part in parts})
+
+
+def test_a_reference_camera_without_frames_is_named(make_take, work):
+    take = make_take(seconds=0.2)
+    take.views["front"]["right"] = drop_frames(take.views["front"]["right"])
+    with pytest.raises(FusionError, match="reference camera front"):
+        work(take)
+
+
+def test_another_camera_without_frames_takes_nothing_away(make_take, work):
+    take = make_take(seconds=0.3, noise_px=1.0)
+    guess = PoseGuess(np.empty((0, 10)), np.empty((0, 3, 3)), np.empty((0, 15, 3, 3)))
+    take.views["left"]["right"] = replace(drop_frames(take.views["left"]["right"]), guess=guess)
+    hand = work(take)
+    assert get_error(hand, take).mean() < 1.0
+    assert set(hand.view_state[1]) == {"not filming"}
+
+
+def test_an_estimators_pose_at_another_time_is_that_of_the_nearest_frame(make_take):
+    take = make_take(seconds=0.2, cameras=("front", "left"))
+    track = take.views["left"]["right"]
+    numbers = np.arange(len(track.time_s), dtype=float)
+    guess = PoseGuess(
+        np.repeat(numbers[:, None], 10, axis=1),
+        np.tile(np.eye(3), (len(numbers), 1, 1)),
+        np.tile(np.eye(3), (len(numbers), 15, 1, 1)),
+    )
+    take.views["left"]["right"] = replace(track, guess=guess)
+    found = take.collect().guesses[1].betas[:, 0]
+    away_s = np.abs(np.subtract.outer(take.sync.from_reference_s("left", take.time_s), track.time_s))
+    np.testing.assert_array_equal(found, away_s.argmin(axis=1))
+
+
 def test_a_picture_of_another_shape_than_the_calibrations_is_refused(make_take, work):
     take = make_take(seconds=0.2)
     take.views["left"]["right"] = replace(take.views["left"]["right"], size_px=(1080, 1920))

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline.fusion import lifting
-from pipeline.fusion.evidence import triangulate_evidence
-from pipeline.fusion.initial import clean_joints
+from pipeline.fusion.evidence import collect, triangulate_evidence
+from pipeline.fusion.initial import PALM, clean_joints
 from pipeline.fusion.kinematics import fix_shape
 from pipeline.fusion.lifting import find_path, lift_joints
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.joints import PARTS
+from pipeline.hand.rotations import mirror_points
 
 OPTIONS = FusionOptions()
 BELOW = [joint for finger in ("thumb", "index", "middle", "ring", "pinky") for joint in PARTS[finger][1:]]
@@ -24,11 +25,16 @@ def silence(take, camera: str, rows: slice) -> None:
     take.views[camera]["right"].keypoints_px[rows] = np.nan
 
 
-def lift(take, model):
-    evidence = take.collect()
+def lift(take, model, evidence=None):
+    evidence = evidence or take.collect()
     joints, _ = triangulate_evidence(evidence, OPTIONS)
     joints = clean_joints(evidence.time_s, joints, OPTIONS.start_window_s)
     return lift_joints(evidence, fix_shape(model, take.betas), joints, OPTIONS)
+
+
+def measure_miss(take, model) -> np.ndarray:
+    """How far the lifted joints (T, 21) of a right hand lie from the true ones, mm."""
+    return np.linalg.norm(lift(take, model).joints_mm - take.joints_mm, axis=2)
 
 
 @given(
@@ -116,3 +122,69 @@ def test_a_finger_that_one_camera_alone_sees_is_read_beside_a_palm_that_both_see
     camera = take.rig.cameras["front"]
     seen = camera.project(take.joints_mm[15:45])
     assert np.median(np.linalg.norm(camera.project(joints) - seen, axis=2)) < 8.0
+
+
+@pytest.mark.parametrize("fps", [24.0, 240.0])
+def test_the_readings_are_chosen_as_well_at_any_frame_rate(make_take, model, fps):
+    take = make_take(seconds=2.5, cameras=("front", "left"), noise_px=1.0, seed=1, same_clock=True, fps=fps)
+    rows = slice(round(0.6 * fps), round(2.0 * fps))
+    silence(take, "left", rows)
+    lifted = lift(take, model)
+    off = np.linalg.norm(lifted.joints_mm - take.joints_mm, axis=2)[rows][:, BELOW]
+    assert off.mean() < 12.0
+    assert (off < 2 * lifted.spread_mm[rows][:, BELOW] + 8.0).mean() > 0.9
+
+
+def test_a_left_hand_is_read_as_its_mirror_image(make_take, model):
+    take = make_take(seconds=2.0, cameras=("front", "left"), same_clock=True, fps=30.0, side="left")
+    take.views["left"]["left"].keypoints_px[15:45] = np.nan
+    evidence = collect("front", tuple(take.views), take.sync, take.rig, take.views, "left")
+    lifted = lift(take, model, evidence)
+    miss_mm = np.linalg.norm(lifted.joints_mm - mirror_points(take.joints_mm), axis=2)
+    assert np.median(miss_mm[15:45]) < 8.0
+    assert (lifted.spread_mm[:15] == 0).all()
+
+
+def test_where_another_camera_is_left_than_before_each_is_asked_in_its_time(make_take, model):
+    take = make_take(seconds=3.0, same_clock=True, fps=30.0)
+    silence(take, "right", slice(15, 75))
+    silence(take, "left", slice(15, 45))
+    silence(take, "front", slice(45, 75))
+    miss_mm = measure_miss(take, model)
+    for rows in (slice(15, 45), slice(45, 75)):
+        assert np.median(miss_mm[rows]) < 8.0
+
+
+def test_a_palm_that_the_camera_left_sees_in_part_is_placed_from_the_frames_beside_on(make_take, model):
+    take = make_take(seconds=2.0, cameras=("front", "left"), same_clock=True, fps=30.0)
+    silence(take, "left", slice(15, 45))
+    take.views["front"]["right"].keypoints_px[15:45, [0, 1]] = np.nan
+    miss_mm = measure_miss(take, model)
+    assert miss_mm[15:45][:, PALM].max() < 30.0
+    assert np.median(miss_mm[15:45]) < 12.0
+
+
+@pytest.mark.parametrize("lost", [slice(0, 30), slice(30, 60)])
+def test_at_the_beginning_and_at_the_end_the_frames_on_one_side_are_enough(make_take, model, lost):
+    take = make_take(seconds=2.0, cameras=("front", "left"), same_clock=True, fps=30.0)
+    silence(take, "left", lost)
+    miss_mm = measure_miss(take, model)
+    assert np.median(miss_mm[lost]) < 8.0
+
+
+def test_what_no_camera_sees_is_left_open(make_take, model):
+    take = make_take(seconds=2.0, cameras=("front", "left"), same_clock=True, fps=30.0)
+    silence(take, "left", slice(10, 50))
+    silence(take, "front", slice(25, 40))
+    lifted = lift(take, model)
+    assert np.isnan(lifted.joints_mm[25:40]).all()
+    assert np.isfinite(lifted.joints_mm[10:25]).all()
+    assert np.isfinite(lifted.joints_mm[40:50]).all()
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_a_single_camera_s_few_frames_are_read(make_take, model, frames):
+    take = make_take(seconds=frames / 30, cameras=("front",), same_clock=True, fps=30.0)
+    lifted = lift(take, model)
+    assert np.isfinite(lifted.joints_mm).all()
+    assert (lifted.spread_mm[:, BELOW] > 0).any()

@@ -10,7 +10,7 @@ from pipeline.errors import FusionError
 from pipeline.fusion.fuse import fuse
 from pipeline.fusion.single import get_size_spread
 from pipeline.progress import Reporter
-from pipeline.results import Camera, HandTrack
+from pipeline.results import Camera, CameraSync, HandTrack
 
 PLACES = {
     "desk": (0, 0), "lamp": (-40, 0), "door": (40, 0), "shelf": (0, -45), "floor": (0, 40),
@@ -187,6 +187,16 @@ def test_takes_of_a_few_frames_are_measured(make_take, work, frames):
     assert hand.joints_mm.shape == (frames, 21, 3)
     assert get_error(hand, take).mean() < 1.5
     assert get_share_inside(hand, take, 3.0) > 0.9
+
+
+def test_one_picture_a_camera_is_enough_whatever_the_clocks_say(make_take, work):
+    take = make_take(seconds=1 / 60, noise_px=1.0, same_clock=True)
+    for name, time_s, offset_s in (("front", 0.7, 0.0), ("left", 0.4, 0.3), ("right", 0.6, 0.1)):
+        take.views[name]["right"].time_s[:] = time_s
+        take.sync.cameras[name] = CameraSync(offset_s)
+    hand = work(take)
+    assert (hand.view_state == "used").all()
+    assert get_error(hand, take).mean() < 1.5
 
 
 @pytest.mark.parametrize("fps", [30.0, 120.0, 240.0])
