@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import DatasetError
 from pipeline.hand.joints import JOINTS
 
 if TYPE_CHECKING:
     from pipeline.evaluation.pictures import PicturedHand
     from pipeline.evaluation.scores import ScoreCard
+
+
+MAX_FPS = 1000
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -35,7 +40,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     interhand.add_argument("--split", choices=("train", "val", "test"), default="test")
     interhand.add_argument("--subset", choices=("all", "human_annot", "machine_annot"), default="all")
     interhand.add_argument(
-        "--fps", type=float, help="frames a second of the sequences (5 or 30), for acceleration errors"
+        "--fps", type=_rate, help="frames a second of the sequences (5 or 30), for acceleration errors"
     )
     arrays.add_argument("--predictions", type=Path, required=True)
     for layout in (freihand, interhand):
@@ -46,6 +51,16 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     for layout, work in ((arrays, _score_arrays), (freihand, _score_freihand), (interhand, _score_interhand)):
         layout.add_argument("--json", type=Path, help="write the figures with their definitions there, too")
         layout.set_defaults(work=work)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate <= MAX_FPS:
+        raise argparse.ArgumentTypeError(f"{text} is not a frame rate up to {MAX_FPS}")
+    return rate
 
 
 def _count(text: str) -> int:
@@ -65,6 +80,7 @@ def _score_freihand(options: argparse.Namespace) -> None:
     from pipeline.evaluation.data_sets import score_freihand
     from pipeline.evaluation.pictures import picture_freihand
 
+    _refuse_idle(options)
     if options.estimator:
         split = read_freihand(options.folder, options.split, with_vertices=False)
         _tell(_estimate(picture_freihand(split), f"FreiHAND, {options.split}", options), options)
@@ -77,6 +93,7 @@ def _score_interhand(options: argparse.Namespace) -> None:
     from pipeline.evaluation.data_sets import score_interhand
     from pipeline.evaluation.pictures import picture_interhand
 
+    _refuse_idle(options)
     place = (options.folder, options.split, options.subset)
     if options.estimator:
         of = f"InterHand2.6M, {options.split} ({options.subset})"
@@ -84,6 +101,19 @@ def _score_interhand(options: argparse.Namespace) -> None:
     else:
         folder, split, subset = place
         _tell(score_interhand(folder, options.predictions, split, subset, options.fps), options)
+
+
+def _refuse_idle(options: argparse.Namespace) -> None:
+    """Refuse what would be passed over: whoever gave it believes that it counts."""
+    if options.predictions and options.pictures:
+        raise DatasetError(
+            "--pictures chooses what an estimator is shown; predictions are scored whole.",
+            "Leave it out, or give --estimator in place of --predictions.",
+        )
+    if options.estimator and getattr(options, "fps", None):
+        raise DatasetError(
+            "--fps is for acceleration errors, which points in pictures have none of.", "Leave it out."
+        )
 
 
 def _estimate(hands: Iterator[PicturedHand], of: str, options: argparse.Namespace) -> ScoreCard:

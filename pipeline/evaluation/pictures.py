@@ -40,9 +40,10 @@ class PicturedHand:
 
 
 def picture_freihand(split: FreihandSplit) -> Iterator[PicturedHand]:
-    """Every hand of a split of FreiHAND, in its first version."""
+    """Every hand of a split of FreiHAND of which all joints are there, in its first version."""
     for sample in split.samples():
-        yield PicturedHand(sample.image, _project(sample.joints_mm, sample.K), "right")
+        if np.isfinite(sample.joints_mm).all():
+            yield PicturedHand(sample.image, _project(sample.joints_mm, sample.K), "right")
 
 
 def picture_interhand(split: InterhandSplit) -> Iterator[PicturedHand]:

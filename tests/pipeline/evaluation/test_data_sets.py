@@ -212,6 +212,29 @@ def test_the_command_names_what_is_missing(tmp_path: Path, capsys: pytest.Captur
     assert "InterHand2.6M_test_data.json is missing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["interhand", "x", "--estimator", "mediapipe", "--fps", "30"], "--fps is for acceleration"),
+        (["freihand", "x", "--predictions", "p.json", "--pictures", "5"], "--pictures chooses what"),
+        (["interhand", "x", "--predictions", "p.npz", "--pictures", "5"], "--pictures chooses what"),
+    ],
+)
+def test_an_option_that_would_count_for_nothing_is_refused(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", ["0", "-5", "nan", "inf", "many"])
+def test_a_frame_rate_is_one(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["score", "interhand", "x", "--predictions", "p.npz", f"--fps={rate}"])
+    assert stopped.value.code == 2
+    assert f"{rate} is not a frame rate" in capsys.readouterr().err
+
+
 def test_an_empty_split_is_no_split(tmp_path: Path) -> None:
     content = {**make_interhand(), "data": {"images": [], "annotations": []}}
     write_interhand(tmp_path, content)

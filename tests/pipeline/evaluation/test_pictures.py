@@ -1,5 +1,6 @@
 """The embedded estimator on pictures of the built-in hand, drawn into miniatures of the data sets."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -110,3 +111,12 @@ def test_interhands_whole_hands_are_pictured_where_its_cameras_see_them(tmp_path
         own = content["world"][int(sample.frame) - 1000, ("right", "left").index(hand.side)]
         np.testing.assert_allclose(hand.points_px, sample.camera.project(own), atol=1e-6)
         assert hand.image == sample.image
+
+
+def test_a_hand_whose_joints_are_not_all_there_is_not_pictured(freihand: Path, tmp_path: Path) -> None:
+    split = read_freihand(freihand, "evaluation", with_vertices=False)
+    joints = split.joints_mm.copy()
+    joints[1, 7, 2] = np.nan
+    joints[2, 0] = np.inf
+    (kept,) = picture_freihand(dataclasses.replace(split, joints_mm=joints))
+    assert kept.image == split.find_image(0)
