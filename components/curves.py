@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+import dash_bootstrap_components as dbc
 import numpy as np
 import plotly.graph_objects as go
 from dash import Input, Output, State, callback, dcc, html
@@ -140,7 +141,7 @@ def curves(runs: list[tuple[str, Signals]], finger: str, visits: bool = False) -
         Lines tell visits apart, not sides.
     """
     shown = _lines([signals for _, signals in runs], visits)
-    choice = dcc.RadioItems(
+    choice = dbc.RadioItems(
         id=ids.CURVES_FINGER,
         options=[{"value": value, "label": word} for value, word in FINGER_LABELS.items()],
         value=finger,

@@ -84,6 +84,6 @@ def make_graph(figure: go.Figure, label: str, graph_id: Any = None, hatched: boo
             dcc.Graph(figure=figure, config=GRAPH_CONFIG, style={"height": f"{height}px"}, **own),
         ],
         className="plot",
-        role="img",
+        role="group",
         **marks,
     )

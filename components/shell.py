@@ -82,14 +82,15 @@ def _header() -> html.Header:
     return html.Header(parts, className="site-header")
 
 
-def _banner() -> html.P | None:
+def _banner() -> html.Aside | None:
     """Without sign-in everybody at this computer sees everything: said, not assumed."""
     if security.current_name() is not None:
         return None
-    return html.P(
+    return html.Aside(
         "No sign-in: everybody who uses this computer can see all recordings. "
         "The server answers this computer only.",
         className="banner",
+        **aria(label="Who can see this"),
     )
 
 

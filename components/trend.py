@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+import dash_bootstrap_components as dbc
 import plotly.graph_objects as go
 from dash import MATCH, Input, Output, State, callback, dcc, html
 from dash.exceptions import PreventUpdate
@@ -147,7 +148,7 @@ def _legend(trend: Trend) -> html.Ul:
 
 
 def _choose_finger(subject_id: str, task: str, side: Side, finger: str) -> html.Fieldset:
-    choice = dcc.RadioItems(
+    choice = dbc.RadioItems(
         id=ids.trend_finger(task, side),
         options=[{"value": value, "label": word} for value, word in FINGER_LABELS.items()],
         value=finger,
@@ -179,7 +180,7 @@ def trend_row(line: TrendLine, trend: Trend) -> html.Section:
         within = f"{say_number(line.within_sem, digits + 1)}{space_unit(line.unit)}"
         verdict.append(html.Span(f" Repeats on one day differ by {within} (SD): a lower bound of the error."))
     label: dict[str, Any] = {"aria-label": f"{name} over the visits; the table has the numbers"}
-    plot = html.Div(graph, className="trend-plot", role="img", **label)
+    plot = html.Div(graph, className="trend-plot", role="group", **label)
     return html.Section(
         [
             html.H4(name),
@@ -206,7 +207,7 @@ def _table(line: TrendLine, trend: Trend, digits: int, name: str) -> html.Div:
         cells = [html.Td(value, className="interval"), html.Td(interval, className="interval")]
         note = html.Td(" ".join(word for word in notes if word), className="quiet")
         rows.append(html.Tr([html.Th(say_date(visit), scope="row"), *cells, note]))
-    head = html.Tr([html.Th(word, scope="col") for word in ("Visit", "Value", "95 % interval", "")])
+    head = html.Tr([html.Th(word, scope="col") for word in ("Visit", "Value", "95 % interval", "Note")])
     table = html.Table([html.Thead(head), html.Tbody(rows)], className="numbers")
     marks: dict[str, Any] = {"aria-label": f"{name}: numbers of the visits"}
     return html.Div(table, className="table-scroll", tabIndex=0, role="group", **marks)
@@ -257,10 +258,14 @@ def draw_trend(line: TrendLine, trend: Trend) -> go.Figure:
 
 
 def place_visits(visits: Sequence[TrendVisit]) -> list[datetime.datetime]:
-    """When each recording is drawn: its day, repeats a little after one another."""
+    """When each recording is drawn: its day, repeats a little after one another and before the next day."""
     days = [datetime.datetime.fromisoformat(visit.date) for visit in visits]
-    step = (days[-1] - days[0]) * REPEAT_SHARE
-    return [day + visit.repeat * step for day, visit in zip(days, visits, strict=True)]
+    widest = (days[-1] - days[0]) * REPEAT_SHARE
+    places = []
+    for day, visit in zip(days, visits, strict=True):
+        until_next = min((later - day for later in days if later > day), default=widest * len(days))
+        places.append(day + visit.repeat * min(widest, until_next / days.count(day)))
+    return places
 
 
 def _choose_ticks(
