@@ -31,6 +31,11 @@ INTERVAL_MEANING = (
 )
 
 
+BY_CHANCE = (
+    "A number passes its smallest detectable change in up to one case in twenty though nothing changed: of "
+    "many numbers, one alone says little."
+)
+
 NO_STUDY = (
     "No reliability study is set up here, so no change is called better or worse "
     "(python -m pipeline reliability, then REDYS_RELIABILITY)."
@@ -72,6 +77,8 @@ def study_note(study: Study, obstacles: tuple[str, ...] = ()) -> html.Div:
     if obstacles:
         why = "The reliability study does not hold for these recordings, so there is no verdict."
         parts.append(partial(why, *obstacles))
+    else:
+        parts.append(html.P(BY_CHANCE, className="plot-note"))
     return html.Div(parts)
 
 

@@ -50,6 +50,7 @@ POSTURE_ONLY = (
 )
 ROW = 62
 _POSE, _BETAS = slice(7, 52), slice(52, 62)
+_N_BETAS = 10
 _CHUNK = 3000
 _SAMPLES = 20
 _FLEXION = {
@@ -86,7 +87,7 @@ class SequencePoses:
     pose : dict of ndarray (T, 15, 3)
         By side, axis-angle in rad; a left hand's are those of the mirrored right hand.
     betas : dict of ndarray (10,)
-        By side, median over the frames: a hand has one shape.
+        By side, median over the frames that are whole: a hand has one shape. NaN where none is.
     """
 
     fps: float
@@ -134,8 +135,14 @@ def read_sequence(path: Path) -> SequencePoses:
     return SequencePoses(
         float(fps),
         {side: table[:, _POSE].reshape(-1, 15, 3) for side, table in rows.items()},
-        {side: np.median(table[:, _BETAS], axis=0) for side, table in rows.items()},
+        {side: _take_shape(table) for side, table in rows.items()},
     )
+
+
+def _take_shape(table: np.ndarray) -> np.ndarray:
+    """Median shape (10,) over the rows (T, 62) that are whole; NaN if none is."""
+    known = table[np.isfinite(table).all(axis=1)]
+    return np.median(known[:, _BETAS], axis=0) if len(known) else np.full(_N_BETAS, np.nan)
 
 
 def pose_joints(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import DatasetError
+from pipeline.errors import DatasetError, MeasureError
 from pipeline.hand.angles import ANGLES
 from pipeline.hand.joints import JOINTS, N_JOINTS, Side
 from pipeline.measures.baseline_build import keep_postures
@@ -77,10 +77,13 @@ class PostureShelf:
         DatasetError
             The joints are not in mm, or are those of the other hand or of a mirror image.
         MeasureError
-            Fewer than two frames.
+            Fewer than two frames; the file is named.
         """
         _check_size(joints_mm, source)
-        found = measure_hand(make_track(time_s, joints_mm), side, None)
+        try:
+            found = measure_hand(make_track(time_s, joints_mm), side, None)
+        except MeasureError as error:
+            raise MeasureError(f"{source}: {error.what}", error.advice) from error
         _check_side(found.degrees, side, source)
         light = keep_postures(found, self.reason)
         degrees = self._put(light.degrees)

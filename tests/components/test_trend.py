@@ -13,7 +13,7 @@ import dash
 import pytest
 from dash import dcc
 
-from components.comparison import NO_STUDY, Study, open_study, study_note
+from components.comparison import BY_CHANCE, NO_STUDY, Study, open_study, study_note
 from components.graphs import GRAPH_CONFIG
 from components.trend import draw_trend, place_visits, show_finger, trend_panels, trend_row
 from pipeline.files import write_json
@@ -120,7 +120,18 @@ def test_the_study_is_named_beside_the_verdicts_or_its_absence_is(summary: Summa
         "The task differs.",
     ):
         assert words in said
+    assert BY_CHANCE not in said
+    assert BY_CHANCE in read_text(study_note(Study(make_study(summary))))
     assert NO_STUDY in read_text(study_note(Study()))
+
+
+def test_repeats_of_a_day_are_drawn_before_the_next_day_however_near_it_is(summary: Summary) -> None:
+    days = ("2026-03-02",) * 4 + ("2026-03-03",) * 2 + ("2027-03-02",) * 2
+    trend = make_trend([make_visit(summary, day, 10.0) for day in days], "right")
+    assert trend is not None
+    times = place_visits(trend.visits)
+    assert sorted(set(times)) == times
+    assert [f"{time:%Y-%m-%d}" for time in times[:5]] == list(days[:5])
 
 
 # --- pages ---------------------------------------------------------------------------------------

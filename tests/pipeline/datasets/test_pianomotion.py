@@ -17,7 +17,7 @@ from pipeline.datasets.pianomotion import (
     pose_joints,
     read_sequence,
 )
-from pipeline.errors import DatasetError, ModelError
+from pipeline.errors import DatasetError, MeasureError, ModelError
 from pipeline.files import read_npz
 from pipeline.hand.angles import ANGLES, compute_angles
 from pipeline.hand.joints import MANO_POSE_JOINTS
@@ -219,3 +219,21 @@ def test_what_is_missing_or_laid_out_otherwise_is_named(tmp_path):
         path.write_text(text)
         with pytest.raises(DatasetError, match=message):
             read_sequence(path)
+
+
+def test_frames_that_are_not_there_leave_the_hand_its_shape(tmp_path):
+    whole, lost = [0.0] * 52 + [0.5] * 10, [None] * 62
+    path = tmp_path / "BV_seq_0000.json"
+    path.write_text(json.dumps({"fps": 30, "left": [whole, lost, whole], "right": [lost, lost]}))
+    found = read_sequence(path)
+    np.testing.assert_array_equal(found.betas["left"], np.full(10, 0.5))
+    assert np.isnan(found.pose["left"][1]).all()
+    assert np.isnan(found.betas["right"]).all()
+
+
+def test_a_sequence_too_short_to_measure_is_named(tmp_path, mano, mean_pose):
+    path = tmp_path / "annotation" / "1" / "BV" / "BV_seq_0000.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"fps": 30, "right": [[0.0] * 62]}))
+    with pytest.raises(MeasureError, match=r"BV_seq_0000\.json \(right\): The hand has 1 frames"):
+        build_pianomotion(tmp_path, "absolute", mano, mean_pose, Reporter("test"))
