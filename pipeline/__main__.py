@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         if getattr(options, "json_progress", False):
             print_json(type="cancelled")
         else:
-            print("\nCancelled. What is finished is kept; run it again to go on.", file=sys.stderr)
+            print("\nCancelled. Start it again: a run goes on where it stopped.", file=sys.stderr)
         return EXIT_CANCELLED
     return 0
 

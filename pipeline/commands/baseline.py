@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commands.terminal import listen_for_signals, make_plain_listener
-from pipeline.errors import DatasetError
+from pipeline.errors import DatasetError, RunFolderError
 from pipeline.progress import Reporter
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def _build_baseline(options: argparse.Namespace) -> None:
     from pipeline.results import RunFolder
     from pipeline.run import run_session
 
+    _check_out(options.out)
     runs = []
     cancelled = listen_for_signals()
     for number, path in enumerate(options.sessions, start=1):
@@ -82,6 +83,7 @@ def _build_baseline(options: argparse.Namespace) -> None:
 def _build_furelise(options: argparse.Namespace) -> None:
     from pipeline.datasets.furelise import build_furelise
 
+    _check_out(options.out)
     cancelled = listen_for_signals()
     report = Reporter("baseline", make_plain_listener(), cancelled.is_set)
     _keep(options.out, build_furelise(options.folder, report, options.version))
@@ -96,6 +98,7 @@ def _build_pianomotion(options: argparse.Namespace) -> None:
     )
     from pipeline.hand.model import load_hand_model, read_mean_pose
 
+    _check_out(options.out)
     sequences = list_sequences(options.folder)
     model = load_hand_model()
     require_mano(model)
@@ -113,6 +116,12 @@ def _build_pianomotion(options: argparse.Namespace) -> None:
         options.out,
         build_pianomotion(options.folder, options.pose, model, mean_pose, report, options.version),
     )
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a folder as the file to write before the work, which may take hours, and not after it."""
+    if out.is_dir():
+        raise RunFolderError(f"{out} is a folder.", "Give --out the name of a file.")
 
 
 def _keep(out: Path, baseline: Baseline) -> None:

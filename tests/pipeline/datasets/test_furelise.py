@@ -118,6 +118,14 @@ def test_the_command_writes_it_and_prints_the_check(made, tmp_path, capsys):
     assert read_baseline(out).name == "FürElise"
 
 
+def test_a_folder_as_the_file_to_write_is_refused_before_the_work(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pipeline.datasets.furelise.read_motion", None)
+    for source in (["furelise", str(made)], ["build", str(made)], ["pianomotion", str(made)]):
+        assert main(["baseline", *source, "--out", str(tmp_path)]) == 2
+        assert "is a folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_mirrored_hand_and_another_unit_are_refused_with_the_files_name(tmp_path):
     (tmp_path / "metadata.json").write_text('[{"piece_id": 0, "subject_id": 0}]')
     path = make_piece(tmp_path, 0, 0)
