@@ -32,8 +32,8 @@ INTERVAL_MEANING = (
 
 
 BY_CHANCE = (
-    "A number passes its smallest detectable change in up to one case in twenty though nothing changed: of "
-    "many numbers, one alone says little."
+    "Though nothing changed, a number passes its smallest detectable change in up to one case in twenty, "
+    "after a study of fewer than 20 people in more: of many numbers, one alone says little."
 )
 
 NO_STUDY = (
