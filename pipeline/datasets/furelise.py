@@ -134,11 +134,13 @@ def read_motion(path: Path) -> PieceMotion:
 
 
 def _has(raw: Any, side: Side) -> bool:
-    return isinstance(raw, dict) and isinstance(raw.get(side), dict)
+    return isinstance(raw, dict) and raw.get(side) is not None
 
 
 def _take_joints(raw: dict[str, Any], side: Side, path: Path) -> np.ndarray:
-    joints = to_array(raw[side].get("joints"), (None, N_JOINTS, 3), f"{path}, joints of the {side} hand,")
+    hand = raw[side]
+    joints = hand.get("joints") if isinstance(hand, dict) else hand
+    joints = to_array(joints, (None, N_JOINTS, 3), f"{path}, joints of the {side} hand,")
     return joints * _MM_PER_M
 
 

@@ -154,6 +154,9 @@ def test_what_is_missing_or_laid_out_otherwise_is_named(tmp_path):
     path.write_bytes(pickle.dumps({"left": {"joints": np.zeros((5, 20, 3))}}))
     with pytest.raises(DatasetError, match="left hand, is 5 x 20 x 3"):
         read_motion(path)
+    path.write_bytes(pickle.dumps({"left": {"joints": np.zeros((5, 21, 3))}, "right": "lost"}))
+    with pytest.raises(DatasetError, match="right hand, is no table"):
+        read_motion(path)
     path.write_bytes(pickle.dumps({"middle": 1}))
     with pytest.raises(DatasetError, match="neither a left nor a right"):
         read_motion(path)
