@@ -29,6 +29,10 @@ NO_CONDITIONS = "The reliability file does not say what its recordings were like
 NO_DIRECTION = "It changed by more than its measurement error, but neither direction is better."
 
 
+MAX_SIGMA_RATIO, LEAST_SIGMA_MM = 2.0, 1.0
+"""Recordings whose joints' error differs by more than the factor are not compared, unless both are good."""
+
+
 @dataclass(frozen=True)
 class Change:
     """One measure at two visits.
@@ -141,9 +145,24 @@ def find_differences(before: Summary, after: Summary) -> tuple[str, ...]:
     if not (before.visit and after.visit):
         warnings.append("Which recording came first is not known: one has no date of visit.")
     warnings += list_mismatches(before.comparability, after.comparability)
+    warnings += _compare_sigmas(before, after)
     if not set(before.sides) & set(after.sides):
         warnings.append("No hand was measured at both visits.")
     return tuple(warnings)
+
+
+def _compare_sigmas(before: Summary, after: Summary) -> list[str]:
+    """Where the joints were placed much worse at one of the visits: more of what differs is then error."""
+    found = []
+    for side, hand in before.quality.hands.items():
+        other = after.quality.hands.get(side)
+        then, now = hand.stated_sigma_mm, other.stated_sigma_mm if other else NAN
+        if max(then, now) >= LEAST_SIGMA_MM and max(then, now) > MAX_SIGMA_RATIO * min(then, now):
+            found.append(
+                f"The joints of the {side} hand are placed to {then:.1f} mm before and {now:.1f} mm after: "
+                "too unlike to be compared."
+            )
+    return found
 
 
 def find_study_obstacles(reliability: Reliability, summary: Summary, side: Side) -> tuple[str, ...]:

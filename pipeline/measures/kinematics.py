@@ -519,6 +519,10 @@ def _measure_sigma(
     return np.where(count >= 0.5 * fps, sigma, np.nan)
 
 
+_LEAST_OF_STATED = 0.05
+"""A second in which a film stood still, or its frames repeat, looks without jitter: no hand lies so still."""
+
+
 def _choose_sigma(stated: np.ndarray, measured: np.ndarray, quiet: slice) -> np.ndarray:
     """The jitter (K, J) that noise is worked out from: see the module."""
     with warnings.catch_warnings():
@@ -526,4 +530,5 @@ def _choose_sigma(stated: np.ndarray, measured: np.ndarray, quiet: slice) -> np.
         usual = np.nanmedian(stated[quiet], axis=0) if quiet.stop else np.full(stated.shape[1], np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         worse = np.fmax(stated / usual, 1.0)
+    measured = np.where(np.isfinite(measured), np.fmax(measured, _LEAST_OF_STATED * usual), measured)
     return np.where(np.isfinite(measured), measured * np.where(np.isfinite(worse), worse, 1.0), stated)

@@ -144,12 +144,13 @@ def summarise(
     movements = {side: found.kinematics for side, found in measures.hands.items()}
     provenance = _state_provenance(settings, baseline, model_name)
     recording = _describe_recording(sync, views, measures)
+    quality = assess_quality(sync, rig, views, hands, movements, rig_check, settings, flat_mm)
     return Summary(
         subject=settings.subject,
         visit=settings.visit.isoformat() if settings.visit else "",
         task=settings.task,
         recording=recording,
-        quality=assess_quality(sync, rig, views, hands, movements, rig_check, settings, flat_mm),
+        quality=quality,
         provenance=provenance,
         sides={
             side: dataclasses.replace(
@@ -158,7 +159,7 @@ def summarise(
             )
             for side, found in measures.hands.items()
         },
-        comparability=_state_comparability(settings, recording, provenance),
+        comparability=_state_comparability(settings, recording, provenance, quality),
         notes=_state_notes(settings, baseline),
         timing=describe_timing(heard),
         playing_reference={
@@ -200,12 +201,14 @@ def _state_provenance(settings: SessionSettings, baseline: Baseline, model_name:
 
 
 def _state_comparability(
-    settings: SessionSettings, recording: Recording, provenance: Provenance
+    settings: SessionSettings, recording: Recording, provenance: Provenance, quality: QualityReport
 ) -> dict[str, str]:
+    lengths = "by the hand alone" if quality.rig_source == "hand" else "by a measured rig"
     return {
         "task": settings.task,
         "frame rate": f"{recording.fps:.0f} frames/s",
         "cameras": str(len(recording.cameras)),
+        "scale of the cameras": f"{lengths}, {quality.rig_verdict}",
         "hand model": provenance.hand_model,
         "network": f"{provenance.detector}, {provenance.estimator}, preset {provenance.preset}",
         "filter": provenance.filter,

@@ -14,7 +14,7 @@ from pipeline.measures.change import (
     WITHHELD,
     compare,
 )
-from pipeline.measures.quality_types import QualityReport
+from pipeline.measures.quality_types import HandQuality, QualityReport
 from pipeline.measures.reliability_types import MeasureReliability, Reliability
 from pipeline.measures.summary import (
     HEADLINES,
@@ -165,3 +165,20 @@ def test_only_hands_measured_at_both_visits_are_compared():
     found = compare(visit("a"), other)
     assert found.sides == {}
     assert "No hand was measured at both visits." in found.warnings
+
+
+def with_sigma(summary, sigma_mm):
+    hand = HandQuality(1.0, sigma_mm, 0.2, 1.0)
+    return dataclasses.replace(summary, quality=dataclasses.replace(summary.quality, hands={"right": hand}))
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "comparable"), [(1.5, 2.5, True), (1.0, 4.0, False), (0.2, 0.8, True)]
+)
+def test_recordings_of_very_unlike_error_are_not_compared(then, now, comparable):
+    before, after = visit("2026-03-02", -3.0), visit("2026-06-08", -5.0)
+    found = compare(with_sigma(before, then), with_sigma(after, now), STUDY)
+    assert found.is_comparable == comparable
+    assert (change_of(found, "smoothness").reason == NOT_COMPARABLE) != comparable
+    if not comparable:
+        assert "placed to 1.0 mm before and 4.0 mm after" in found.warnings[0]

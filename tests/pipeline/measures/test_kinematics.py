@@ -257,3 +257,12 @@ def test_a_response_that_passes_everything_changes_nothing():
     told = compute_kinematics(time_s, joints, stated, np.array([1.0, 27.0]), np.ones((2, 2)))
     np.testing.assert_allclose(told.jerk_noise, plain.jerk_noise)
     np.testing.assert_allclose(told.measured_sigma_mm, plain.measured_sigma_mm)
+
+
+def test_a_second_in_which_the_film_stood_still_does_not_pass_for_a_recording_without_jitter():
+    time_s = np.arange(1200) / 60
+    joints = moving_points(time_s) + np.random.default_rng(1).normal(0, 0.5, (1200, 2, 3))
+    joints[300:390] = joints[300]
+    found = run(time_s, joints, 0.5)
+    alive = np.r_[100:250, 500:1100]
+    assert np.nanmin(found.acceleration_noise[alive]) >= 0.05 * 0.5 * 0.9
