@@ -45,6 +45,10 @@ _SPEED_MM_S, _FLOOR_MM = 300.0, 6.0
 """How fast, and how far at least, joints seem to move against their knuckle from frame to frame: a reading of
 a bone that lies across the view trembles by several mm. So far, too, it is from what two cameras say."""
 
+_DEPTH_SHARE = 0.007
+"""By such a share of its distance one camera alone misplaces a palm of known size: with wrong readings of the
+fingers beside it 5 to 14 mm at 650 mm under 2 to 3 px of noise, of which the curvature alone states half."""
+
 _POSTURE_S = 0.12
 """What is unlikely of a posture is so for about this time, and counts once in it."""
 
@@ -62,8 +66,8 @@ class Lifted:
     joints_mm : ndarray (T, 21, 3)
         World; NaN where still nothing is known.
     spread_mm : ndarray (T, 21)
-        Root mean square distance of the joint's other readings, by how likely they are; 0 where two cameras
-        say where it is.
+        Root mean square distance of the joint's other readings, by how likely they are, and of the palm along
+        the view; 0 where two cameras say where it is.
     """
 
     joints_mm: np.ndarray
@@ -92,7 +96,7 @@ def lift_joints(
     evidence = _steady(evidence, options)
     flat, longest = get_flat_joints(hand), round(options.hold_s * evidence.fps)
     lone = np.stack([_keep_long(column, longest) for column in np.isnan(joints).any(axis=2).T], axis=1)
-    _lift_palm(evidence, flat, joints, np.any(lone[:, PALM], axis=1))
+    spread += _lift_palm(evidence, flat, joints, np.any(lone[:, PALM], axis=1))[:, None]
     whole = _complete_palm(flat, joints)
     for finger in FINGERS:
         below = PARTS[finger][1:]
@@ -101,7 +105,7 @@ def lift_joints(
             if found is not None:
                 at = found[0][:, None], np.array(below)
                 joints[at] = np.where(lone[at][..., None], found[1], joints[at])
-                spread[at] = np.where(lone[at], found[2], spread[at])
+                spread[at] = np.where(lone[at], np.hypot(found[2], spread[at]), spread[at])
     return Lifted(joints, spread)
 
 
@@ -153,8 +157,14 @@ def _choose_cameras(evidence: Evidence, joints: list[int], least: int) -> np.nda
     return np.where(sees.any(axis=0), best, -1)
 
 
-def _lift_palm(evidence: Evidence, flat: np.ndarray, joints: np.ndarray, lone: np.ndarray) -> None:
-    """Put the palm's joints in frames ``lone`` (T,) bool where a camera says, from the frames beside on."""
+def _lift_palm(evidence: Evidence, flat: np.ndarray, joints: np.ndarray, lone: np.ndarray) -> np.ndarray:
+    """Put the palm's joints in frames ``lone`` (T,) bool where a camera says, from the frames beside on.
+
+    Returns
+    -------
+    ndarray (T,)
+        How far along the view the whole hand may lie from there, mm; 0 in the other frames.
+    """
     palm = list(PALM)
     by = np.where(lone, _choose_cameras(evidence, palm, MIN_PNP), -1)
     orient, transl = align_palm(flat, joints)
@@ -174,6 +184,9 @@ def _lift_palm(evidence: Evidence, flat: np.ndarray, joints: np.ndarray, lone: n
         transl[rows] = (put[::step] + flat[0] - camera.t_mm) @ camera.R - flat[0]
     missing = lone[:, None, None] & np.isnan(joints[:, palm])
     joints[:, palm] = np.where(missing, _place_palm(flat, orient, transl), joints[:, palm])
+    centres = np.stack([-camera.R.T @ camera.t_mm for camera in evidence.cameras])[by]
+    away_mm = np.linalg.norm(transl + flat[0] - centres, axis=1)
+    return np.where(by >= 0, _DEPTH_SHARE * np.nan_to_num(away_mm), 0.0)
 
 
 def _complete_palm(flat: np.ndarray, joints_mm: np.ndarray) -> np.ndarray:

@@ -97,7 +97,9 @@ def test_where_a_finger_may_point_either_way_the_spread_says_how_far_apart_the_r
     lifted = lift(take, model)
     assert (lifted.spread_mm[:20] == 0).all()
     assert (lifted.spread_mm[70:] == 0).all()
-    assert (lifted.spread_mm[20:70][:, [0, 5, 9, 13, 17]] == 0).all()
+    palm = lifted.spread_mm[20:70][:, [0, 5, 9, 13, 17]]
+    away_mm = np.linalg.norm(take.joints_mm[20:70], axis=2).mean()  # the front camera is the world
+    np.testing.assert_allclose(palm, lifting._DEPTH_SHARE * away_mm, rtol=0.2)
     off = np.linalg.norm(lifted.joints_mm - take.joints_mm, axis=2)[20:70][:, BELOW]
     far = off > 20.0
     assert far.mean() < 0.2
