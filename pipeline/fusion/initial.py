@@ -20,11 +20,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from pipeline.fusion.kinematics import FixedShapeHand
 from pipeline.fusion.options import FusionOptions
-from pipeline.hand.joints import BONES, JOINTS_FROM_MANO, MANO_PARENTS, MANO_POSE_JOINTS
+from pipeline.hand.joints import BONES, JOINTS_FROM_MANO, MANO_PARENTS, MANO_POSE_JOINTS, PALM
 from pipeline.hand.model import MM_PER_M, HandModel
-
-PALM: tuple[int, ...] = (0, 1, 5, 9, 13, 17)
-"""The joints of the 21 that move with the wrist as one: the wrist, the thumb's CMC and four knuckles."""
 
 _PALM_DISTANCES = tuple((a, b) for i, a in enumerate(PALM) for b in PALM[i + 1 :])
 _FINGER_BONES = tuple(bone for bone in BONES if bone[0] != 0)

@@ -18,7 +18,6 @@ import pandas as pd
 from pipeline.fusion.evidence import Evidence
 from pipeline.fusion.initial import (
     MIN_PNP,
-    PALM,
     align_palm,
     clean_joints,
     fill_points,
@@ -29,7 +28,7 @@ from pipeline.fusion.initial import (
 from pipeline.fusion.kinematics import FixedShapeHand
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.angles import find_palm_frame
-from pipeline.hand.joints import FINGERS, PARTS
+from pipeline.hand.joints import FINGERS, PALM, PARTS
 from pipeline.results import Camera, HandTrack
 
 READINGS = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))

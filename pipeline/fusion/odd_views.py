@@ -19,8 +19,9 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from pipeline.fusion.exclusions import list_runs
-from pipeline.fusion.initial import PALM, fill_points, get_joint_shapes
+from pipeline.fusion.initial import fill_points, get_joint_shapes
 from pipeline.fusion.triangulate import project_norm, triangulate
+from pipeline.hand.joints import PALM
 from pipeline.hand.model import HandModel
 from pipeline.results import VIEW_STATES, Camera
 

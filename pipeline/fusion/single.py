@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.fusion.initial import PALM, get_joint_shapes
+from pipeline.fusion.initial import get_joint_shapes
+from pipeline.hand.joints import PALM
 from pipeline.hand.model import HandModel
 from pipeline.results import Camera, HandTrack
 
