@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from pipeline.hand.joints import Side
 from pipeline.measures.baseline import (
     Baseline,
     BaselineLabel,
@@ -18,6 +19,7 @@ from pipeline.measures.baseline import (
 )
 from pipeline.measures.measure import measure
 from pipeline.measures.summary import get_headline, read_summary, summarise, write_summary
+from pipeline.results import HandTrack
 from pipeline.session import SessionSettings
 from tests.pipeline.measures.test_summary import stages
 
@@ -33,7 +35,7 @@ def postures(people) -> Baseline:
 
 @pytest.fixture(scope="module")
 def side(postures, track, tmp_path_factory):
-    hands = {"right": track(12.0, bend_deg=45.0)}
+    hands: dict[Side, HandTrack] = {"right": track(12.0, bend_deg=45.0)}
     summary = summarise(
         settings=SessionSettings(subject="p1"),
         **stages(hands["right"]),
