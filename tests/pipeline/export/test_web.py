@@ -7,7 +7,6 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -34,6 +33,7 @@ from pipeline.hand.angles import ANGLES
 from pipeline.hand.joints import JOINTS
 from pipeline.hand.model import load_hand_model
 from pipeline.hand.rotations import mirror_points
+from pipeline.measures.measure import MeasureTables
 from pipeline.progress import Reporter
 from pipeline.results import Camera, CameraSync, HandTrack, Rig, RunFolder, SyncResult, ViewTrack
 from pipeline.session import read_session
@@ -202,7 +202,7 @@ def make_inputs(folder: Path, sides: tuple[str, ...] = ("right",)) -> dict:
     }
 
 
-def make_measures(time_s: np.ndarray, sides: tuple[str, ...]) -> SimpleNamespace:
+def make_measures(time_s: np.ndarray, sides: tuple[str, ...]) -> MeasureTables:
     def tabulate(what: str, names: tuple[str, ...], **columns: np.ndarray) -> pd.DataFrame:
         parts = [
             pd.DataFrame(
@@ -220,10 +220,9 @@ def make_measures(time_s: np.ndarray, sides: tuple[str, ...]) -> SimpleNamespace
 
     grid = np.linspace(0, 1, N)[:, None] * np.ones(21)
     degrees = np.linspace(-20, 60, N)[:, None] + np.arange(20)
-    return SimpleNamespace(
+    return MeasureTables(
         measures=tabulate("joint", JOINTS, jerk_score=grid, acceleration=10 * grid, jerk=grid),
         angles=tabulate("angle", ANGLES, degrees=degrees, z=(degrees - 12.0) / 8.0),
-        features=None,
     )
 
 
