@@ -177,6 +177,7 @@ def silence(evidence: Evidence, camera: str, rows: np.ndarray) -> Evidence:
         guesses=tuple(evidence.guesses[number] for number in kept),
         view_state=None if evidence.view_state is None else evidence.view_state[kept],
         bridged=None if evidence.bridged is None else evidence.bridged[kept],
+        offset_sigma_px=None if evidence.offset_sigma_px is None else evidence.offset_sigma_px[kept],
     )
 
 
