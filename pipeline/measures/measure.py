@@ -113,10 +113,10 @@ def measure_hand(hand: HandTrack, side: Side, baseline: Baseline | None) -> Hand
     jitter_mm = np.fmax(hand.jitter_sigma_mm, kinematics.measured_sigma_mm)
     jitter_deg = np.degrees(compute_angle_sigma(kinematics.joints_mm, jitter_mm, side))
     sigma_deg = jitter_deg
-    for lasting_mm in (hand.joint_offset_sigma_mm, hand.reading_sigma_mm):
-        if lasting_mm is not None:
-            lasting = compute_angle_sigma(kinematics.joints_mm, lasting_mm, side)
-            sigma_deg = np.hypot(sigma_deg, np.degrees(lasting))
+    lasting_mm = [part for part in (hand.joint_offset_sigma_mm, hand.reading_sigma_mm) if part is not None]
+    if lasting_mm:
+        lasting = compute_angle_sigma(kinematics.joints_mm, np.sqrt(np.square(lasting_mm).sum(axis=0)), side)
+        sigma_deg = np.hypot(sigma_deg, np.degrees(lasting))
     if baseline is None:
         z = np.full(degrees.shape, np.nan)
     else:
