@@ -106,16 +106,20 @@ class Visit(Base):
 
 
 class Recording(Base):
-    """One session folder: one task, filmed once.
+    """One session folder: one task, filmed once, or a set of still pictures (``kind``).
 
     ``folder`` is relative to the data folder, so that a backup can be restored elsewhere; a folder
     that lies outside it is absolute.
     """
 
     __tablename__ = "recording"
-    __table_args__ = (CheckConstraint("side IN ('right', 'left', 'both')", name="side"),)
+    __table_args__ = (
+        CheckConstraint("side IN ('right', 'left', 'both')", name="side"),
+        CheckConstraint("kind IN ('video', 'photos')", name="kind"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    kind: Mapped[str] = mapped_column(default="video", server_default="video")
     visit_id: Mapped[str] = mapped_column(ForeignKey("visit.id"), index=True)
     title: Mapped[str] = mapped_column(default="")
     task: Mapped[str]
@@ -129,7 +133,11 @@ class Recording(Base):
 
 
 class Run(Base):
-    """One working of a recording. The truth about it: pages and supervisors read and write only here."""
+    """One working of a recording. The truth about it: pages and supervisors read and write only here.
+
+    ``quality`` is the verdict of the report ("passed", "limited", "failed"), so that the worklist can be
+    searched by it; empty where there is no report or nobody has looked yet.
+    """
 
     __tablename__ = "run"
     __table_args__ = (
@@ -170,6 +178,7 @@ class Run(Base):
     error_what: Mapped[str] = mapped_column(default="")
     error_advice: Mapped[str] = mapped_column(default="")
     exit_code: Mapped[int | None]
+    quality: Mapped[str] = mapped_column(default="", server_default="")
     cancel_requested: Mapped[bool] = mapped_column(default=False)
 
     created: Mapped[datetime.datetime] = mapped_column(default=now)
@@ -210,6 +219,81 @@ class Rig(Base):
     source: Mapped[str]
     retired: Mapped[bool] = mapped_column(default=False)
     created: Mapped[datetime.datetime] = mapped_column(default=now)
+
+
+class ClinicalScore(Base):
+    """A clinical scale as a rater gave it, beside what is measured and never merged into it.
+
+    ``items`` is a JSON object of the scale's items where they were given one by one. A score is never
+    changed or deleted: a wrong one is withdrawn.
+    """
+
+    __tablename__ = "clinical_score"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    subject_id: Mapped[str] = mapped_column(ForeignKey("subject.id"), index=True)
+    date: Mapped[datetime.date]
+    scale: Mapped[str]
+    value: Mapped[float]
+    items: Mapped[str] = mapped_column(default="")
+    rater: Mapped[str]
+    version: Mapped[str] = mapped_column(default="")
+    blinded: Mapped[bool | None]
+    note: Mapped[str] = mapped_column(default="")
+    author: Mapped[str]
+    created: Mapped[datetime.datetime] = mapped_column(default=now)
+    withdrawn: Mapped[datetime.datetime | None]
+    withdrawn_by: Mapped[str | None]
+
+
+class Mark(Base):
+    """What a person set on a recording's timeline: a note, a tag, or a rater's mark of a movement.
+
+    Times are seconds of the reference camera's clock; ``end_s`` is null for a moment. A mark is never
+    changed or deleted: it is withdrawn, and can be brought back.
+    """
+
+    __tablename__ = "mark"
+    __table_args__ = (
+        CheckConstraint("kind IN ('note', 'tag', 'abnormal movement')", name="kind"),
+        CheckConstraint("end_s IS NULL OR end_s >= start_s", name="order"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    recording_id: Mapped[str] = mapped_column(ForeignKey("recording.id"), index=True)
+    kind: Mapped[str]
+    start_s: Mapped[float]
+    end_s: Mapped[float | None]
+    side: Mapped[str | None]
+    joint: Mapped[str | None]
+    text: Mapped[str] = mapped_column(default="")
+    rater: Mapped[str] = mapped_column(default="")
+    blinded: Mapped[bool | None]
+    author: Mapped[str]
+    created: Mapped[datetime.datetime] = mapped_column(default=now)
+    withdrawn: Mapped[datetime.datetime | None]
+    withdrawn_by: Mapped[str | None]
+
+
+class Correction(Base):
+    """A person's change of what the pipeline works with: kept with who, when, what it was and what it became.
+
+    ``before`` and ``after`` are JSON; what is in force stands in the session folder's ``session.toml``.
+    """
+
+    __tablename__ = "correction"
+    __table_args__ = (CheckConstraint("kind IN ('offset', 'cameras', 'side', 'exclusions')", name="kind"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    recording_id: Mapped[str] = mapped_column(ForeignKey("recording.id"), index=True)
+    kind: Mapped[str]
+    before: Mapped[str]
+    after: Mapped[str]
+    reason: Mapped[str] = mapped_column(default="")
+    author: Mapped[str]
+    created: Mapped[datetime.datetime] = mapped_column(default=now, index=True)
+    undone: Mapped[datetime.datetime | None]
+    undone_by: Mapped[str | None]
 
 
 class User(Base):
