@@ -1,4 +1,4 @@
-"""What people add: marks on the timeline, clinical scores, corrections; sets of pictures; a report's verdict."""
+"""What people add (marks, clinical scores, corrections), sets of pictures, and a report's verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Make the tables, and the columns of recordings and runs."""
-    # Single statements, which SQLite can do in place: copying a table would drop the one that others point to.
+    # Single statements, which SQLite does in place: copying would drop a table that others point to.
     op.execute(
         "ALTER TABLE recording ADD COLUMN kind TEXT DEFAULT 'video' NOT NULL "
         "CONSTRAINT ck_recording_kind CHECK (kind IN ('video', 'photos'))"
