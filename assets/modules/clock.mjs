@@ -175,43 +175,65 @@ export class Clock {
 
 /* Keeps another video beside a clock: the second visit of a comparison. Its own clock shows its own frames.
  *
- * A large lag is sought away, a small one is worked off by a slightly other speed, so that both run smoothly.
+ * `offsetS` is how far the follower is ahead of the leader, in s: it shows leader time + offset. Where it has
+ * no such moment it waits at its first or last frame. A large lag is sought away, a small one is worked off by
+ * a slightly other speed, so that both run smoothly. Returns {setOffset(seconds), wantedS(), end()}.
  */
 export function follow(leader, follower, offsetS = 0) {
   const SEEK_S = 0.15;
   const NUDGE_S = 0.01;
+  let offset = offsetS;
   let alive = true;
   let last = 0;
-  const wantedS = () => leader.video.currentTime + offsetS;
   const endS = () => (follower.nFrames - 0.5) / follower.fps;
+  const isThere = (timeS) => timeS >= 0 && timeS < endS();
+  const playedS = () => leader.video.currentTime + offset;
+  const stoppedS = () => (leader.heading + 0.5) / leader.fps + offset;
+  const seek = (timeS) => follower.seek(Math.floor(timeS * follower.fps + 1e-6));
 
-  const stopWatching = leader.watch(() => {
-    if (leader.playing && wantedS() < endS()) follower.play();
+  function run() {
+    if (leader.playing && isThere(playedS())) follower.play();
     else follower.pause();
     follower.video.defaultPlaybackRate = leader.rate;
     if (!leader.playing) follower.video.playbackRate = leader.rate;
-  });
-  const stopListening = leader.subscribe((frame) => {
-    if (!leader.playing) follower.seek(Math.floor(((frame + 0.5) / leader.fps + offsetS) * follower.fps));
+  }
+  const stopWatching = leader.watch(run);
+  const stopListening = leader.subscribe(() => {
+    if (!leader.playing) seek(stoppedS());
   });
   function tick(now) {
     if (!alive) return;
     requestAnimationFrame(tick);
     if (!leader.playing || now - last < 100) return;
     last = now;
-    const error = follower.video.currentTime - wantedS();
-    if (wantedS() >= endS()) follower.pause();
-    else if (Math.abs(error) > SEEK_S) follower.seek(Math.floor(wantedS() * follower.fps));
+    const wanted = playedS();
+    const error = follower.video.currentTime - wanted;
+    if (!isThere(wanted)) {
+      follower.pause();
+      if (Math.abs(error) > SEEK_S) seek(wanted);
+    } else if (!follower.playing && follower.target === null) {
+      seek(wanted);
+      follower.play();
+    } else if (Math.abs(error) > SEEK_S) seek(wanted);
     else {
       const nudge = Math.abs(error) > NUDGE_S ? Math.min(Math.max(1 - 1.5 * error, 0.9), 1.1) : 1;
       follower.video.playbackRate = leader.rate * nudge;
     }
   }
   requestAnimationFrame(tick);
-  return () => {
-    alive = false;
-    stopWatching();
-    stopListening();
+  return {
+    setOffset(seconds) {
+      offset = seconds;
+      run();
+      seek(leader.playing ? playedS() : stoppedS());
+    },
+    /* The follower's time that belongs to a frame of the leader; may lie before its start or after its end. */
+    wantedS: (frame) => (frame + 0.5) / leader.fps + offset,
+    end() {
+      alive = false;
+      stopWatching();
+      stopListening();
+    },
   };
 }
 

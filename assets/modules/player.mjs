@@ -65,6 +65,11 @@ function toggle(label, checked, onchange) {
   return make("label", { class: "player-toggle" }, box, make("span", { text: label }));
 }
 
+function readOffset(element) {
+  const seconds = Number(element.dataset.offset ?? 0);
+  return Number.isFinite(seconds) ? seconds : 0;
+}
+
 class Player {
   constructor(element) {
     this.element = element;
@@ -72,6 +77,7 @@ class Player {
     this.abort = new AbortController();
     this.endings = [];
     this.alone = -1; // the camera that is enlarged; -1 = all
+    this.offsetS = readOffset(element);
     this.root = make("div", { class: "player" });
     element.append(this.root);
   }
@@ -203,11 +209,23 @@ class Player {
   #follow() {
     whenPlayer(this.element.dataset.follow).then((leader) => {
       if (this.abort.signal.aborted) return;
-      this.endings.push(follow(leader.clock, this.clock, Number(this.element.dataset.offset ?? 0)));
+      this.leader = leader;
+      this.following = follow(leader.clock, this.clock, this.offsetS);
+      this.endings.push(() => this.following.end());
+      const observer = new MutationObserver(() => this.setOffset(readOffset(this.element)));
+      observer.observe(this.element, { attributes: true, attributeFilter: ["data-offset"] });
+      this.endings.push(() => observer.disconnect());
       // Its own keys move the clock that both follow; cameras are enlarged where the focus is.
       const keys = { clock: leader.clock, solo: (number) => this.solo(number), showHelp: () => this.showHelp() };
       this.endings.push(listenToKeys(this.root, keys));
     });
+  }
+
+  /* How far this player is ahead of the one it follows, in s; may change at any time. */
+  setOffset(seconds) {
+    this.offsetS = seconds;
+    this.following?.setOffset(seconds);
+    this.element.dispatchEvent(new CustomEvent("offset", { detail: seconds }));
   }
 
   #makeBar() {
@@ -445,6 +463,13 @@ export async function mount(element) {
 export function unmount(element) {
   mounted.get(element)?.dispose();
   mounted.delete(element);
+}
+
+/* Set how far the player with that id is ahead of the one it follows, in s; resolves once that player is there. */
+export async function setFollowOffset(id, offsetS) {
+  if (!Number.isFinite(offsetS)) throw new Error("An offset is a number of seconds");
+  const player = await whenPlayer(id);
+  player.setOffset(offsetS);
 }
 
 function remount(element) {
