@@ -8,6 +8,7 @@ from dash import dcc, html
 
 from components import routes
 from components.clocks import note_clocks
+from components.contents import contents
 from components.curves import curves
 from components.events import events
 from components.exports import take_away
@@ -70,7 +71,12 @@ def who_and_when(recording: RecordingRow, summary: Summary | None) -> html.Dl:
 
 
 def report(recording: RecordingRow, run_id: str) -> list[Any]:
-    """Everything below the heading, from quality to limits."""
+    """Everything below the heading: the way through the page, then its parts from quality to limits."""
+    parts = _parts(recording, run_id)
+    return [contents(parts), *parts]
+
+
+def _parts(recording: RecordingRow, run_id: str) -> list[Any]:
     records = get_records()
     try:
         summary = records.read_summary(run_id)

@@ -48,6 +48,13 @@ def test_the_report_reads_in_its_order(page: Page, site: Any) -> None:
     assert page.locator("h1").inner_text() == "P-browser, 2026-03-02, piano"
     assert page.locator(".panel > header h2").all_inner_texts() == ORDER
     assert page.get_by_text("for trying the software, not for a patient").count() >= 1
+    bar = page.get_by_role("navigation", name="On this page")
+    assert bar.get_by_role("link").all_inner_texts() == ORDER
+    for title in ("Events", "Limits and origin", "Hand map"):
+        bar.get_by_role("link", name=title).press("Enter")
+        page.wait_for_function("title => document.activeElement.innerText.startsWith(title)", arg=title)
+        assert page.locator("section:focus").is_visible()
+        page.wait_for_selector(f".contents [aria-current]:text-is('{title}')")
 
 
 def test_a_click_on_a_heat_map_goes_to_its_moment_and_joint(page: Page, site: Any) -> None:
