@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from records.errors import NotFound
 from records.exports import Export, name_export
-from records.rows import Page, RecordingRow, RigRow, RigUse, RunRow, RunState, SubjectRow, UserRow
+from records.rows import Page, RecordingRow, RigRow, RigUse, RunRow, RunState, ScoreRow, SubjectRow, UserRow
 from records.service import Records, get_records
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "RigUse",
     "RunRow",
     "RunState",
+    "ScoreRow",
     "SubjectRow",
     "UserRow",
     "get_records",

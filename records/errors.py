@@ -21,6 +21,10 @@ class RigError(RedysError):
     """A rig cannot be kept, named or used as asked."""
 
 
+class ScoreError(RedysError):
+    """A clinical score cannot be kept as entered."""
+
+
 class UploadError(RedysError):
     """A file cannot be taken; ``status`` is the HTTP answer that says so."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -104,6 +105,8 @@ class RecordingRow:
         The newest run that is done: what the report shows.
     rig_id : str or None
         The kept rig that it was given.
+    quality : str
+        The verdict of that report on the recording: "passed", "limited" or "failed"; empty without one.
     """
 
     id: str
@@ -118,6 +121,7 @@ class RecordingRow:
     run: RunRow | None
     report_run_id: str | None
     rig_id: str | None = None
+    quality: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,47 @@ class RigRow:
         """The newest use whose cameras were checked."""
         checked = [use for use in self.uses if use.verdict is not None and use.checked is not None]
         return max(checked, key=lambda use: use.checked or self.created, default=None)
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A clinical scale as a rater gave it (`records.scores`).
+
+    Attributes
+    ----------
+    id, subject_id : str
+    date : date
+        The day that it was given.
+    scale : str
+        One of `records.scores.SCALES`.
+    value : float
+        The total, in the scale's unit.
+    items : mapping of float
+        Single items by number or region; empty where only the total is known.
+    rater, version, note : str
+        As entered.
+    blinded : bool or None
+        Whether the rater did not know which visit it was; None = not known.
+    author, created : str, datetime
+        Who entered it, and when.
+    withdrawn, withdrawn_by : datetime or None, str or None
+        When and by whom it was taken back; None = it holds.
+    """
+
+    id: str
+    subject_id: str
+    date: datetime.date
+    scale: str
+    value: float
+    items: Mapping[str, float]
+    rater: str
+    version: str
+    blinded: bool | None
+    note: str
+    author: str
+    created: datetime.datetime
+    withdrawn: datetime.datetime | None
+    withdrawn_by: str | None
 
 
 @dataclass(frozen=True)

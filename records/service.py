@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Engine, and_, case, func, or_, select, text, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as DatabaseSession
@@ -30,7 +30,9 @@ from records.models import LIVE_STATES, new_id, now
 from records.reuse import take_over
 from records.rigs import Rigs
 from records.rows import Page, RecordingRow, RunRow, SubjectRow
+from records.scores import Scores
 from records.users import Users
+from records.verdicts import Verdicts, read_verdict
 from settings import Settings, get_settings
 
 if TYPE_CHECKING:  # numpy and pandas are loaded by those that read results, not by every supervisor
@@ -95,6 +97,16 @@ class Records:
     def rigs(self) -> Rigs:
         """Calibrated cameras that are used again."""
         return Rigs(self)
+
+    @functools.cached_property
+    def scores(self) -> Scores:
+        """Clinical scales as raters gave them."""
+        return Scores(self)
+
+    @functools.cached_property
+    def verdicts(self) -> Verdicts:
+        """Reports' verdicts on their recordings."""
+        return Verdicts(self)
 
     @functools.cached_property
     def exports(self) -> Exports:
@@ -192,8 +204,10 @@ class Records:
         task: str | None = None,
         limit: int = 50,
         offset: int = 0,
+        quality: str | None = None,
+        order: str = "added",
     ) -> Page[RecordingRow]:
-        """Recordings, the newest first.
+        """Recordings of video, in an order.
 
         Parameters
         ----------
@@ -205,9 +219,14 @@ class Records:
             Exactly these.
         limit, offset : int
             How many, from where.
+        quality : str or None
+            The report's verdict on the recording; "none" = there is no report.
+        order : str
+            One of `ORDERS`; what is equal in it comes newest first.
         """
-        newest = aliased(models.Run)
-        conditions: list[ColumnElement[bool]] = []
+        self.verdicts.fill_in()
+        newest, report = aliased(models.Run), aliased(models.Run)
+        conditions: list[ColumnElement[bool]] = [models.Recording.kind == "video"]
         for word in search.split():
             conditions.append(
                 or_(
@@ -222,17 +241,27 @@ class Records:
             conditions.append(models.Recording.side == side)
         if task:
             conditions.append(models.Recording.task == task)
+        if quality:
+            conditions.append(report.id.is_(None) if quality == "none" else report.quality == quality)
         chosen = (
             select(models.Recording.id)
             .join(models.Visit)
             .join(models.Subject)
             .outerjoin(newest, newest.id == _newest_run_id())
+            .outerjoin(report, report.id == _newest_run_id("done"))
             .where(*conditions)
         )
+        by: dict[str, tuple[Any, ...]] = {
+            "person": (func.lower(models.Subject.pseudonym), models.Visit.date.is_(None), models.Visit.date),
+            "visit": (models.Visit.date.is_(None), models.Visit.date.desc()),
+            "task": (func.lower(models.Recording.task), models.Recording.side),
+            "state": (_place_in(func.coalesce(newest.state, "new"), STATE_ORDER),),
+            "quality": (_place_in(func.coalesce(report.quality, ""), QUALITY_ORDER),),
+        }
         with self.reading() as database:
             total = database.scalar(select(func.count()).select_from(chosen.subquery())) or 0
-            newest_first = (models.Recording.created.desc(), models.Recording.id)
-            ids = list(database.scalars(chosen.order_by(*newest_first).limit(limit).offset(offset)))
+            ordered = (*by.get(order, ()), models.Recording.created.desc(), models.Recording.id)
+            ids = list(database.scalars(chosen.order_by(*ordered).limit(limit).offset(offset)))
         rows = {row.id: row for row in self._read_recordings(models.Recording.id.in_(ids))} if ids else {}
         return Page(tuple(rows[each] for each in ids if each in rows), total, offset)
 
@@ -240,7 +269,12 @@ class Records:
         """The tasks that occur, by name."""
         with self.reading() as database:
             return tuple(
-                database.scalars(select(models.Recording.task).distinct().order_by(models.Recording.task))
+                database.scalars(
+                    select(models.Recording.task)
+                    .where(models.Recording.kind == "video")
+                    .distinct()
+                    .order_by(models.Recording.task)
+                )
             )
 
     def get_subject(self, subject_id: str) -> SubjectRow:
@@ -257,20 +291,20 @@ class Records:
             return SubjectRow(subject.id, subject.pseudonym, subject.created)
 
     def list_subject(self, subject_id: str) -> tuple[RecordingRow, ...]:
-        """All recordings of a person, the earliest visit first; those without a date come last.
+        """All recordings of video of a person, the earliest visit first; those without a date come last.
 
         Raises
         ------
         NotFound
         """
         self.get_subject(subject_id)
-        rows = self._read_recordings(models.Visit.subject_id == subject_id)
+        rows = self._read_recordings(models.Visit.subject_id == subject_id, models.Recording.kind == "video")
         return tuple(sorted(rows, key=lambda row: (row.visit or datetime.date.max, row.created)))
 
     def _read_recordings(self, *conditions: ColumnElement[bool]) -> list[RecordingRow]:
         newest, report = aliased(models.Run), aliased(models.Run)
         query = (
-            select(models.Recording, newest, report.id)
+            select(models.Recording, newest, report.id, report.quality)
             .join(models.Visit)
             .join(models.Subject)
             .outerjoin(newest, newest.id == _newest_run_id())
@@ -282,12 +316,17 @@ class Records:
         with self.reading() as database:
             queue = _read_queue(database)
             return [
-                self._recording_row(recording, run, report_run_id, queue)
-                for recording, run, report_run_id in database.execute(query).unique()
+                self._recording_row(recording, run, report_run_id, quality or "", queue)
+                for recording, run, report_run_id, quality in database.execute(query).unique()
             ]
 
     def _recording_row(
-        self, recording: models.Recording, run: models.Run | None, report_run_id: str | None, queue: list[str]
+        self,
+        recording: models.Recording,
+        run: models.Run | None,
+        report_run_id: str | None,
+        quality: str,
+        queue: list[str],
     ) -> RecordingRow:
         subject = recording.visit.subject
         return RecordingRow(
@@ -303,6 +342,7 @@ class Records:
             run=None if run is None else self._run_row(run, recording, queue),
             report_run_id=report_run_id,
             rig_id=recording.rig_id,
+            quality=quality,
         )
 
     # --- runs ------------------------------------------------------------------------------------
@@ -375,6 +415,7 @@ class Records:
                 run = models.Run(id=new_id(), recording_id=recording.id, folder=stored)
                 _note(database, actor, "run.add", run.id)
             run.state, run.fraction, run.message, run.finished = "done", 1.0, "Finished", now()
+            run.quality = read_verdict(folder / "summary.json")
             database.add(run)
             run_id = run.id
         return self.get_run(run_id)
@@ -594,6 +635,20 @@ QUEUED_AGAIN: dict[str, Any] = {
     "child_started": None,
 }
 """What a run forgets when it goes back into the queue."""
+
+
+STATE_ORDER = ("running", "queued", "failed", "lost", "cancelled", "new", "done")
+"""What wants a person's eye comes first."""
+
+QUALITY_ORDER = ("failed", "limited", "passed", "")
+
+ORDERS = ("added", "person", "visit", "task", "state", "quality")
+"""Orders of `Records.list_recordings`."""
+
+
+def _place_in(column: Any, order: Sequence[str]) -> ColumnElement[int]:
+    """A column's place in an order of words, to sort by."""
+    return case({word: place for place, word in enumerate(order)}, value=column, else_=len(order))
 
 
 def _newest_run_id(state: str | None = None) -> Any:

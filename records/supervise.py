@@ -31,6 +31,7 @@ from records import models
 from records.models import FINAL_STATES, now
 from records.rows import RunRow, RunState
 from records.service import QUEUED_AGAIN, Records
+from records.verdicts import read_verdict
 from settings import ROOT, Settings
 
 log = logging.getLogger(__name__)
@@ -324,6 +325,7 @@ class _Supervision:
         }
         if state == "done":
             values["fraction"] = 1.0
+            values["quality"] = read_verdict(self.run.folder / "summary.json")
         log.info("run %s: %s (exit code %s)", self.run_id, state, code)
         for wait_s in (*([1.0] * 10), *([5.0] * 120)):
             try:
