@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.calibration.formats import read_rig_file
+from pipeline.calibration.rig import read_session_rig
 from pipeline.errors import ModelError, RedysError, SessionError
 from pipeline.files import read_npz
 from pipeline.progress import Reporter
@@ -345,7 +345,7 @@ def _check_size(
 def _check_rig(session: Session, path: Path, infos: dict[str, VideoInfo]) -> list[Finding]:
     file = _inside(session, path)
     try:
-        rig = read_rig_file(path)
+        rig = read_session_rig(path, session)
     except RedysError as error:
         return [Finding(file, "error", error.what, error.advice)]
     missing = [name for name in session.cameras if name not in rig.cameras]

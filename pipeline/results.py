@@ -656,6 +656,8 @@ class HandTrack:
         Share of a small movement's amplitude that fit and smoothing leave: of the whole hand, of one finger.
     bandwidth_hz : ndarray (2,) or None
         Up to where that share is 0.71 (-3 dB) or more; half the frame rate where it is everywhere.
+    excluded : ndarray (T,) of bool or None
+        Frames that a person excluded (`pipeline.measures.excluded`); never stored with the track.
     """
 
     time_s: np.ndarray
@@ -681,6 +683,7 @@ class HandTrack:
     response_hz: np.ndarray | None = None
     response_gain: np.ndarray | None = None
     bandwidth_hz: np.ndarray | None = None
+    excluded: np.ndarray | None = None
 
     @property
     def jitter_sigma_mm(self) -> np.ndarray:
@@ -700,7 +703,7 @@ def write_hand(run: RunFolder, side: Side, hand: HandTrack) -> None:
     arrays = {
         key: _shorten(key, np.asarray(value))
         for key, value in vars(hand).items()
-        if key != "cameras" and value is not None
+        if key not in ("cameras", "excluded") and value is not None
     }
     write_npz(run.hand_npz(side), cameras=np.array(hand.cameras, dtype=str), **arrays)
 

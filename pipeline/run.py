@@ -176,15 +176,7 @@ def _run_stages(
     record.save(inputs=inputs)
     keys: dict[str, str] = {}
     for stage in stages:
-        keys[stage.name] = hash_json(
-            {
-                "stage": stage.name,
-                "program": PROGRAM_VERSION,
-                "settings": stage.settings,
-                "inputs": {name: inputs[name] for name in stage.inputs},
-                "before": [keys[name] for name in stage.after],
-            }
-        )
+        keys[stage.name] = _make_key(stage, inputs, keys)
         entry = record.values["stages"].get(stage.name, {})
         if entry.get("key") == keys[stage.name] and _is_complete(folder, stage, entry):
             meter.skip(stage)
@@ -193,6 +185,19 @@ def _run_stages(
     warnings = [warning for stage in stages for warning in record.values["stages"][stage.name]["warnings"]]
     record.save(state="done", finished=_now(), warnings=warnings, error=None)
     record.log("done")
+
+
+def _make_key(stage: Stage, inputs: dict[str, str], keys: dict[str, str]) -> str:
+    hashes = {name: inputs[name] for name in stage.inputs}
+    return hash_json(
+        {
+            "stage": stage.nameless or stage.name,
+            "program": PROGRAM_VERSION,
+            "settings": stage.settings,
+            "inputs": sorted(hashes.values()) if stage.nameless else hashes,
+            "before": [keys[name] for name in stage.after],
+        }
+    )
 
 
 def _is_complete(folder: RunFolder, stage: Stage, entry: dict[str, Any]) -> bool:

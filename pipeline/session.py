@@ -7,9 +7,9 @@ import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import SessionError
 from pipeline.hand.joints import SIDES, Side
@@ -24,6 +24,8 @@ FOCAL_RANGE_MM = (8.0, 1000.0)
 
 Preset = Literal["minimal", "standard", "dystonia", "latching_fix"]
 
+Value = TypeVar("Value")
+
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A finite number; strict, since ``true`` would pass for 1."""
 
@@ -36,6 +38,26 @@ class Checkerboard(BaseModel):
     columns: int = Field(default=9, ge=3, le=40)
     rows: int = Field(default=6, ge=3, le=40)
     square_mm: Number = Field(default=25.0, gt=0)
+
+
+class ExcludedSection(BaseModel):
+    """A stretch that a person excluded: nothing is measured in it (`pipeline.measures.excluded`).
+
+    From ``start_s`` up to ``end_s`` on the reference camera's clock; of both hands where ``side`` is None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start_s: Number = Field(ge=0)
+    end_s: Number
+    reason: str = Field(min_length=1)
+    side: Side | None = None
+
+    @model_validator(mode="after")
+    def _require_order(self) -> ExcludedSection:
+        if not self.end_s > self.start_s:
+            raise ValueError("end_s must be later than start_s")
+        return self
 
 
 class SessionSettings(BaseModel):
@@ -61,6 +83,13 @@ class SessionSettings(BaseModel):
     offset_s: dict[str, Number] = Field(default_factory=dict)
     apply_time_shift: bool = Field(default=False, strict=True)
     """Whether the clocks are put right by what the fitted hand tells of them, for offsets set by eye."""
+    cameras: dict[str, str] = Field(default_factory=dict)
+    """Which file a camera's video is where its name is wrong: the file's name without its ending, by camera.
+    The reference, offsets and focal lengths go by the camera's right name."""
+    calibration_cameras: dict[str, str] = Field(default_factory=dict)
+    """The same for the checkerboard's takes and the rig: what they call the camera, by its right name."""
+    exclude: tuple[ExcludedSection, ...] = ()
+    """Sections in which nothing is measured."""
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -77,7 +106,8 @@ class Session:
     path : Path
     settings : SessionSettings
     videos : dict of Path
-        One file a camera, by the camera's name; empty where keypoints are given instead.
+        One file a camera, by the camera's name (its own, where ``settings.cameras`` does not say another);
+        empty where keypoints are given instead.
     calibration_videos : dict of Path
         The checkerboard takes, by camera; empty without.
     rig : Path or None
@@ -125,6 +155,12 @@ def read_session(path: Path) -> Session:
     keypoints = {file.stem: file for file in files if not file.name.startswith(".")}
     if videos and keypoints:
         keypoints = {}  # videos are the evidence; keypoints are for sessions without them
+    where = path / "session.toml"
+    videos = _rename(videos, settings.cameras, "cameras", where)
+    keypoints = _rename(keypoints, settings.cameras, "cameras", where)
+    takes = _find_videos(path / "calibration")
+    if takes:
+        takes = _rename(takes, settings.calibration_cameras, "calibration_cameras", where)
     if not videos and not keypoints:
         raise SessionError(
             f"No videos in {path}.",
@@ -143,7 +179,7 @@ def read_session(path: Path) -> Session:
         path=path,
         settings=settings,
         videos=videos,
-        calibration_videos=_find_videos(path / "calibration"),
+        calibration_videos=takes,
         rig=_find_rig(path),
         keypoints=keypoints,
     )
@@ -163,6 +199,46 @@ def _find_videos(folder: Path) -> dict[str, Path]:
             )
         videos[file.stem] = file
     return videos
+
+
+def rename_cameras(named: dict[str, Value], names: dict[str, str]) -> dict[str, Value]:
+    """Things by camera as files call it, by the camera's right name.
+
+    Parameters
+    ----------
+    named : dict
+        By the name that a file or a rig has.
+    names : dict of str
+        By right name the one in ``named``; those that it does not speak of keep theirs.
+
+    Raises
+    ------
+    ValueError
+        Two would have one name, or ``names`` speaks of one that is not there; says which.
+    """
+    lost = sorted(set(names.values()) - set(named))
+    if lost:
+        raise ValueError(f"there is no {lost[0]}")
+    right = {wrong: name for name, wrong in names.items()}
+    renamed: dict[str, Value] = {}
+    for wrong, value in named.items():
+        name = right.get(wrong, wrong)
+        if name in renamed or len(right) < len(names):
+            raise ValueError(f"two would be camera {name}")
+        renamed[name] = value
+    return renamed
+
+
+def _rename(files: dict[str, Path], names: dict[str, str], key: str, path: Path) -> dict[str, Path]:
+    if not files or not names:
+        return files
+    try:
+        return rename_cameras(files, names)
+    except ValueError as error:
+        raise SessionError(
+            f"{path}: {key} does not fit the files: {error}.",
+            f"The files are called {', '.join(sorted(files))}; name each once at most.",
+        ) from error
 
 
 def _find_rig(folder: Path) -> Path | None:
@@ -191,7 +267,7 @@ def _say(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = [*SessionSettings.model_fields, *Checkerboard.model_fields]
+        known = [*SessionSettings.model_fields, *Checkerboard.model_fields, *ExcludedSection.model_fields]
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         return f"unknown key {key}{hint}"

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from pipeline.results import HandTrack, ViewTrack
 
 
+WEB_CONTENTS = 2
+"""Counts what the web stage writes: a run of an earlier count is prepared anew when it is taken up again."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a stage works with: the session, the run folder, whom to report to, how many processes."""
@@ -74,6 +78,9 @@ class Stage:
         Does it; returns the files written.
     outputs : tuple of str
         Files that must be there for the stage to count as done, where no earlier run lists them.
+    nameless : str
+        What its key calls it where neither its name nor those of its inputs change the result, so that a
+        camera that gets another name keeps its work; empty where they do.
     """
 
     name: str
@@ -84,6 +91,7 @@ class Stage:
     settings: dict[str, Any]
     work: Callable[[Context], list[Path]]
     outputs: tuple[str, ...] = ()
+    nameless: str = ""
 
 
 def list_stages(session: Session) -> list[Stage]:
@@ -105,7 +113,7 @@ def list_stages(session: Session) -> list[Stage]:
             2,
             (),
             (*videos, *points),
-            {"reference": settings.reference, "offset_s": settings.offset_s},
+            {"reference": settings.reference, "offset_s": settings.offset_s, **_renamed(session)},
             _sound,
             ("sound.json", "web/sound.json"),
         ),
@@ -150,7 +158,7 @@ def list_stages(session: Session) -> list[Stage]:
             15,
             ("measures",),
             videos,
-            {},
+            {"contents": WEB_CONTENTS},
             _web,
             ("web/index.json",),
         ),
@@ -161,7 +169,11 @@ def _calibration_stage(session: Session, inputs: tuple[str, ...], pose_names: tu
     """From the rig or the board alone; where there is neither, from what the cameras saw of the hand."""
     settings = session.settings
     label, weight = "Working out where the cameras stand", 12
-    wanted: dict[str, Any] = {"reference": settings.reference, "cameras": session.cameras}
+    wanted: dict[str, Any] = {
+        "reference": settings.reference,
+        "cameras": session.cameras,
+        **_renamed(session),
+    }
     if session.rig or session.calibration_videos or len(session.cameras) == 1:
         wanted |= {"checkerboard": settings.checkerboard.model_dump(), "focal_35mm": settings.focal_35mm}
         # the videos tell the pictures' sizes
@@ -176,6 +188,15 @@ def _calibration_stage(session: Session, inputs: tuple[str, ...], pose_names: tu
     return Stage("calibration", label, weight, after, inputs, wanted, _calibration_from_hand, ("rig.json",))
 
 
+def _renamed(session: Session) -> dict[str, Any]:
+    """The cameras whose files are called otherwise, for keys that know files by name; nothing without any."""
+    stated = {
+        "names": session.settings.cameras,
+        "calibration_names": session.settings.calibration_cameras,
+    }
+    return {key: names for key, names in stated.items() if names}
+
+
 def _names(session: Session, paths: Any) -> list[str]:
     return [path.relative_to(session.path).as_posix() for path in paths]
 
@@ -185,8 +206,10 @@ def _pose_stage(session: Session, camera: str) -> Stage:
     models: list[str] = []
     if session.videos:
         sources, models = [session.videos[camera]], _network_digests(session)
+        named = {}
     else:
         sources = [session.keypoints[camera], *([session.rig] if session.rig else [])]  # it tells the size
+        named = _renamed(session)
     return Stage(
         f"pose:{camera}",
         f"Finding the hand in camera {camera}",
@@ -199,9 +222,11 @@ def _pose_stage(session: Session, camera: str) -> Stage:
             "detector": settings.detector,
             "estimator": settings.estimator,
             "networks": models,
+            **named,
         },
         lambda context: _pose(context, camera),
         (f"views/{camera}.npz",),
+        nameless="pose" if session.videos else "",
     )
 
 
@@ -330,16 +355,18 @@ def _fusion(context: Context) -> list[Path]:
 def _measures(context: Context) -> list[Path]:
     from pipeline.hand.model import load_hand_model
     from pipeline.measures.baseline import read_baseline
+    from pipeline.measures.excluded import exclude_hands, exclude_strokes
     from pipeline.measures.listening import listen
     from pipeline.measures.measure import measure
     from pipeline.measures.summary import summarise, write_summary
 
     baseline = read_baseline(get_settings().baseline)
-    hands = _read_hands(context.run)
+    sections = context.session.settings.exclude
+    hands = exclude_hands(_read_hands(context.run), sections)
     measures = measure(hands, baseline)
     context.report.update(0.3, "Listening for the strokes")
     sync = read_sync(context.run.sync_json)
-    heard = listen(context.session.videos, sync)
+    heard = exclude_strokes(listen(context.session.videos, sync), sections)
     context.report.update(0.4, "Working out the report's numbers")
     model = load_hand_model()
     flat_mm = {side: _flat_joints_mm(model, hand.betas) for side, hand in hands.items()}
@@ -395,6 +422,7 @@ def _flat_joints_mm(model: HandModel, betas: np.ndarray) -> np.ndarray:
 def _web(context: Context) -> list[Path]:
     from pipeline.export.web import write_web
     from pipeline.hand.model import load_hand_model
+    from pipeline.measures.baseline import read_baseline
     from pipeline.measures.measure import MeasureTables
     from pipeline.sync.waveforms import is_waveform_file
 
@@ -415,6 +443,7 @@ def _web(context: Context) -> list[Path]:
         tables,
         load_hand_model(),
         context.report,
+        read_baseline(get_settings().baseline),
     )
     return [
         path

@@ -13,7 +13,7 @@ from pipeline.calibration.focal import guess_focal
 from pipeline.calibration.formats import add_doubts, read_rig_file
 from pipeline.errors import CalibrationError
 from pipeline.results import Camera, Rig
-from pipeline.session import Session
+from pipeline.session import Session, rename_cameras
 from pipeline.video import probe
 
 ASPECT_TOLERANCE = 0.01
@@ -128,7 +128,36 @@ def reuse_rig(session: Session, path: Path) -> Rig:
     CalibrationError
         As `fit_to_session`, or the file cannot be read.
     """
-    return replace(fit_to_session(read_rig_file(path), session), source="file")
+    return replace(fit_to_session(read_session_rig(path, session), session), source="file")
+
+
+def read_session_rig(path: Path, session: Session) -> Rig:
+    """A session's rig file, its cameras by the names that the session has for them.
+
+    Raises
+    ------
+    CalibrationError
+        The file cannot be read, or ``calibration_cameras`` does not fit it.
+    """
+    rig, names = read_rig_file(path), session.settings.calibration_cameras
+    if not names:
+        return rig
+    try:
+        cameras = rename_cameras(rig.cameras, names)
+    except ValueError as error:
+        raise CalibrationError(
+            f"{path.name} does not fit calibration_cameras in session.toml: {error}.",
+            f"The rig has {', '.join(sorted(rig.cameras))}; name each once at most.",
+        ) from error
+    right = {wrong: name for name, wrong in names.items()}
+    return replace(
+        rig,
+        reference=right.get(rig.reference, rig.reference),
+        cameras={name: replace(camera, name=name) for name, camera in cameras.items()},
+        pairs=[
+            {**pair, **{end: right.get(pair[end], pair[end]) for end in ("a", "b")}} for pair in rig.pairs
+        ],
+    )
 
 
 def nominal_rig(session: Session) -> Rig:

@@ -20,6 +20,7 @@ from pipeline.export.formats import EXPORT_VERSION
 from pipeline.files import hash_json, read_json
 from pipeline.hand.angles import ANGLES
 from pipeline.hand.joints import Side
+from pipeline.measures.excluded import mark_excluded
 from pipeline.measures.summary_types import Summary, read_summary
 from pipeline.results import HandTrack, Rig, RunFolder, list_sides, read_hand, read_rig, read_table
 
@@ -153,6 +154,8 @@ def read_source(run: RunFolder, deidentify: bool = False, own_shape: bool = Fals
     tracks = {side: read_hand(run, side) for side in list_sides(run)}
     if not tracks:
         raise RunFolderError(f"{run.path} has no fused hand.", "There is nothing to take away from it.")
+    summary = read_summary(run.summary_json)
+    tracks = {side: _exclude(track, side, summary) for side, track in tracks.items()}
     tables = {path.stem: read_table(path) for path in sorted(run.path.glob("*.parquet"))}
     if "angles" not in tables:
         raise RunFolderError(f"{run.angles_parquet} is missing.", "Run the pipeline again to make it.")
@@ -161,7 +164,7 @@ def read_source(run: RunFolder, deidentify: bool = False, own_shape: bool = Fals
         time_s=np.asarray(next(iter(tracks.values())).time_s, dtype=float),
         rate=_read_rate(run),
         tables=tables,
-        summary=read_summary(run.summary_json),
+        summary=summary,
         models=list(record.get("models", ())),
         rig=read_rig(run.rig_json) if run.rig_json.is_file() else None,
         program_version=str(record.get("versions", {}).get("redys", "")),
@@ -178,6 +181,12 @@ def _read_rate(run: RunFolder) -> Fraction:
         return Fraction(int(numbers[0]), int(numbers[1]))
     except (TypeError, IndexError, ValueError, ZeroDivisionError) as error:
         raise RunFolderError(f"{index} names no frame rate.", "Run the pipeline on it again.") from error
+
+
+def _exclude(track: HandTrack, side: Side, summary: Summary) -> HandTrack:
+    """The hand with the sections that a person excluded as not measured."""
+    inside = mark_excluded(track.time_s, [each for each in summary.excluded if each.side in ("", side)])
+    return dataclasses.replace(track, quality=np.where(inside[:, None], 0.0, track.quality))
 
 
 def _read_hand(track: HandTrack, side: Side, angles: pd.DataFrame) -> ExportHand:
@@ -292,6 +301,8 @@ def _forget_person(summary: Summary, names: dict[str, str]) -> Summary:
         visit="",
         recording=dataclasses.replace(summary.recording, cameras=cameras),
         quality=dataclasses.replace(summary.quality, reasons=(), cameras=()),  # they name cameras
+        # Reasons are a person's own words, which may tell who it was.
+        excluded=tuple(dataclasses.replace(each, reason="") for each in summary.excluded),
     )
 
 
@@ -343,6 +354,7 @@ def state_provenance(source: ExportSource) -> dict[str, Any]:
         "comparability": dict(source.summary.comparability),
         "comparability_key": source.comparability_key,
         "settings_hash": source.settings_hash,
+        "excluded": [dataclasses.asdict(each) for each in source.summary.excluded],
         "notes": list(source.summary.notes),
     }
 

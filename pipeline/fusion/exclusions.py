@@ -148,6 +148,8 @@ def _list_masks(hand: HandTrack) -> Iterator[tuple[str, str, np.ndarray]]:
     for number, camera in enumerate(hand.cameras):
         yield camera, CONTRADICTS, low[number] & ~conflict
         films = (hand.view_state[number] != NOT_FILMING)[:, None]
+        if hand.excluded is not None:
+            films = films & ~hand.excluded[:, None]  # it is said elsewhere that a person left these out
         yield camera, UNSEEN, np.isnan(hand.residual_px[number]) & films
         if len(hand.cameras) > 1:
             yield camera, ALONE, alone[number]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.measures.timing import NOT_HEARD, RATE_HZ, Heard, Onsets, find_onsets
+from pipeline.measures.timing import NOT_HEARD, RATE_HZ, Heard, find_onsets
 from pipeline.results import SyncResult
 from pipeline.video import read_audio
 
@@ -31,7 +32,7 @@ def listen(videos: dict[str, Path], sync: SyncResult) -> Heard:
         onsets = find_onsets(sound) if sound is not None else None
         if sound is not None and onsets is not None and len(onsets.time_s):
             times = sync.to_reference_s(name, onsets.time_s)
-            return Heard(Onsets(times, onsets.clearness, onsets.chords), len(sound) / RATE_HZ, name)
+            return Heard(replace(onsets, time_s=times), len(sound) / RATE_HZ, name)
     if not known:
         return NOT_HEARD
     return Heard(NOT_HEARD.onsets, reason="The videos have no sound in which a stroke could be heard.")

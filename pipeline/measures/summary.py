@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.hand.angles import ANGLE_INFO, ANGLES, MAX_ELEVATION_DEG, Angle
 from pipeline.hand.joints import FINGERS, JOINTS, Side
 from pipeline.measures.baseline_types import PLAYING_INFO, Baseline, NumberReference
+from pipeline.measures.excluded import describe_excluded
 from pipeline.measures.headlines import (
     MIN_VALID_SHARE,
     NO_REFERENCE,
@@ -162,6 +163,7 @@ def summarise(
         comparability=_state_comparability(settings, recording, provenance, quality),
         notes=_state_notes(settings, baseline),
         timing=describe_timing(heard),
+        excluded=describe_excluded(settings.exclude, hands),
         playing_reference={
             name: _say_reference(number, PLAYING_INFO[kind][1], baseline)
             for name, number in baseline.playing.items()

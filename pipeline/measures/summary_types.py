@@ -490,6 +490,29 @@ class SideSummary:
 
 
 @dataclass(frozen=True)
+class Excluded:
+    """A section that a person excluded: nothing was measured in it.
+
+    Attributes
+    ----------
+    start_s, end_s : float
+        On the reference camera's clock.
+    seconds : float
+        How much of the recording it takes; 0 past its end.
+    reason : str
+        As the person typed it.
+    side : str
+        "right" or "left"; empty = both hands.
+    """
+
+    start_s: float
+    end_s: float
+    seconds: float
+    reason: str
+    side: str = ""
+
+
+@dataclass(frozen=True)
 class Summary:
     """``summary.json``.
 
@@ -518,6 +541,8 @@ class Summary:
     playing_reference : dict of str
         The reference's numbers of tremor, individuation and timing in words, by the ids of
         `pipeline.measures.baseline_types.Baseline.playing`; empty where it has none.
+    excluded : tuple of Excluded
+        Sections that a person excluded, by start.
     schema_version : int
         `SUMMARY_VERSION`.
     """
@@ -534,6 +559,7 @@ class Summary:
     timing: KeyTiming | None = None
     schema_version: int = SUMMARY_VERSION
     playing_reference: dict[str, str] = field(default_factory=dict)
+    excluded: tuple[Excluded, ...] = ()
 
 
 HEADLINES: dict[str, tuple[str, str, str]] = {

@@ -84,11 +84,14 @@ class Onsets:
         How many times it rises over what the sound does in the second around it.
     chords : int
         How many of them are chords.
+    is_chord : ndarray (N,) of bool or None
+        Which of them are; None where that was not kept.
     """
 
     time_s: np.ndarray
     clearness: np.ndarray
     chords: int = 0
+    is_chord: np.ndarray | None = None
 
 
 NO_ONSETS = Onsets(np.zeros(0), np.zeros(0))
@@ -108,12 +111,15 @@ class Heard:
         The camera whose sound it is; empty without any.
     reason : str
         Why there is none; empty otherwise.
+    excluded_s : tuple of (start, end)
+        Sections that a person excluded: without onsets, not in ``duration_s``, and no interval spans one.
     """
 
     onsets: Onsets
     duration_s: float = 0.0
     source: str = ""
     reason: str = ""
+    excluded_s: tuple[tuple[float, float], ...] = ()
 
     @property
     def strokes_s(self) -> np.ndarray | None:
@@ -201,7 +207,7 @@ def _join_chords(time_s: np.ndarray, clearness: np.ndarray) -> Onsets:
             chords.add(kept[-1])
         else:
             kept.append(place)
-    return Onsets(time_s[kept], clearness[kept], len(chords))
+    return Onsets(time_s[kept], clearness[kept], len(chords), np.isin(kept, list(chords)))
 
 
 def describe_timing(heard: Heard) -> KeyTiming:
@@ -216,7 +222,7 @@ def describe_timing(heard: Heard) -> KeyTiming:
     clearness = float(np.median(onsets.clearness))
     if clearness < MIN_CLEARNESS:
         return _cannot_tell(found, "The strokes cannot be heard clearly over the other sound.")
-    intervals = np.diff(onsets.time_s)
+    intervals = _take_intervals(heard)
     runs = find_even_runs(intervals)
     left = [_remove_tempo(intervals[start:stop]) for start, stop in runs]
     used = sum(len(part) for part in left)
@@ -247,6 +253,15 @@ def describe_timing(heard: Heard) -> KeyTiming:
         cv=float(sd_s) / mean_s,
         error_ms=1e3 * float(np.sqrt(2.0)) * sigma_s,
     )
+
+
+def _take_intervals(heard: Heard) -> np.ndarray:
+    """Times between the onsets (N - 1,); infinite across an excluded section, which makes no run even."""
+    times = heard.onsets.time_s
+    intervals = np.diff(times)
+    for start_s, end_s in heard.excluded_s:
+        intervals[(times[:-1] < end_s) & (times[1:] > start_s)] = np.inf
+    return intervals
 
 
 def _cannot_tell(found: KeyTiming, note: str) -> KeyTiming:

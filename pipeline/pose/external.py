@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.calibration.formats import read_rig_file
+from pipeline.calibration.rig import read_session_rig
 from pipeline.errors import PoseError, RunFolderError
 from pipeline.files import read_npz
 from pipeline.hand.joints import N_JOINTS, Side
@@ -99,7 +99,7 @@ def _take(path: Path, arrays: dict[str, np.ndarray], name: str, shape: tuple[int
 
 def _find_size(session: Session, camera: str, path: Path, arrays: dict[str, np.ndarray]) -> tuple[int, int]:
     if session.rig is not None:
-        cameras = read_rig_file(session.rig).cameras
+        cameras = read_session_rig(session.rig, session).cameras
         if camera in cameras:
             return cameras[camera].size_px
     if "size_px" not in arrays:
