@@ -15,6 +15,10 @@ file                                    shape         what
 ``vertex_joint.u8``                     (V,)          the joint nearest to each vertex of the flat hand
 ``measured_<side>_<n>.i16``             (T, 21, 2)    estimator's points in the frame shown
 ``reprojected_<side>_<n>.i16``          (T, 21, 2)    fused joints when the frame shown was taken
+``outline_<side>_<n>.i16``              (P, 2)        rings of the hand's outline in the frame shown
+``outline_start_<side>_<n>.u32``        (T + 1,)      the first of those points of each frame
+``reference_vertices_<side>.f32``       (V, 3)        this person's hand in the reference's mean posture, mm
+``reference_joints_<side>.f32``         (21, 3)       its joints, mm; at the hand model's own place
 ``jerk_<side>.u8``                      (T, 21)       jerk score relative to this recording, 0 to 1
 ``acceleration_<side>.u8``              (T, 21)       m/s², range in the index
 ``z_<side>.u8``                         (T, 20)       signed z of each angle by frame, range in the index
@@ -25,7 +29,8 @@ file                                    shape         what
 
 ``<n>`` is the camera's place in ``cameras`` of the index: a camera is called what its file is called, which
 may be anything. Points ``.i16`` are value / 8192 of the picture's width and height, (0, 0) = its top-left
-corner; -32768 = missing. Values ``.u8`` are ``low + value / 254 * (high - low)``; 255 = missing.
+corner; -32768 = missing, and the end of each ring of an outline. Values ``.u8`` are
+``low + value / 254 * (high - low)``; 255 = missing.
 """
 
 from __future__ import annotations
@@ -44,6 +49,7 @@ import pandas as pd
 
 from pipeline.calibration.formats import write_rig_file
 from pipeline.errors import RunFolderError
+from pipeline.export.outlines import trace_outlines
 from pipeline.export.tables import write_tables
 from pipeline.files import hash_file, write_bytes, write_json
 from pipeline.hand.angles import ANGLE_INFO, ANGLES
@@ -54,6 +60,7 @@ from pipeline.session import Session
 
 if TYPE_CHECKING:
     from pipeline.hand.model import HandModel
+    from pipeline.measures.baseline_types import Baseline
     from pipeline.measures.measure import MeasureTables
 
 WEB_SCHEMA_VERSION = 1
@@ -69,6 +76,12 @@ Z_RANGE = (-6.0, 6.0)
 SILENT_AUDIO_SHIFT_S = 0.02
 """Sound is warped onto the mosaic's even frame times only where they stray more than a listener hears."""
 
+LARGEST_POSTURE_ERROR_DEG = 2.0
+"""A hand that misses the reference's mean posture by more is not shown as that posture."""
+
+_PALM_CENTRE = [
+    JOINTS.index(joint) for joint in ("wrist", "index_mcp", "middle_mcp", "ring_mcp", "pinky_mcp")
+]
 _BACKGROUND_BGR = (24, 20, 18)
 _AUDIO_RATE_HZ = 48000
 
@@ -203,6 +216,7 @@ def write_web(
     measures: MeasureTables,
     model: HandModel,
     report: Reporter,
+    baseline: Baseline | None = None,
 ) -> None:
     """Write ``web/`` of a run folder; see the table at the top of this module.
 
@@ -218,6 +232,8 @@ def write_web(
         The model that ``hands`` were fitted with.
     report : Reporter
         Hears of the progress.
+    baseline : Baseline, optional
+        The reference that ``measures`` were held against; its mean posture is laid beside the hand.
 
     Raises
     ------
@@ -245,15 +261,22 @@ def write_web(
     for number, source in enumerate(sources.values()):
         writer.put(f"shown_{number}.i32", source.shown.astype("<i4"))
     report.update(0.72, "Writing the moving hand")
-    scale = _write_hands(writer, hands, model)
-    report.update(0.85, "Writing overlays and colours")
+    posed = {side: _pose_surface(hand, side, model) for side, hand in hands.items()}
+    scale = _write_hands(writer, hands, posed, model)
+    reference = {side: _write_reference(writer, side, hands[side], model, baseline) for side in hands}
+    report.update(0.75, "Writing overlays and colours")
+    part = report.part(0.75, 0.9)
     for side, hand in hands.items():
-        for number, (camera, source) in enumerate(sources.items()):
-            track = views.get(camera, {}).get(side)
+        for number, (panel, source) in enumerate(zip(mosaic.panels, sources.values(), strict=True)):
+            track = views.get(panel.camera, {}).get(side)
             writer.put(f"measured_{side}_{number}.i16", _measured_points(hand, track, source))
-            if camera in rig.cameras:
-                points = _reprojected_points(hand, rig.cameras[camera], source)
+            if panel.camera in rig.cameras:
+                camera = rig.cameras[panel.camera]
+                points = _reprojected_points(hand, camera, source)
                 writer.put(f"reprojected_{side}_{number}.i16", points)
+                _write_outline(writer, side, number, hand.time_s, posed[side], camera, panel, source, model)
+            done = list(hands).index(side) + (number + 1) / len(sources)
+            part.update(done / len(hands), "Writing overlays and colours")
     ranges = {side: _write_colours(writer, side, time_s, measures) for side in hands}
     report.update(0.92, "Writing the tables")
     for name in write_tables(web, measures):
@@ -283,8 +306,11 @@ def write_web(
             "reference": session.settings.reference,
             "cameras": [_describe_camera(panel, sources[panel.camera], rig) for panel in mosaic.panels],
             "vertices": scale,
+            "bounds": _find_bounds(hands),
+            "reference_posture": reference,
             "ranges": ranges,
             "bands": {side: _reference_bands(measures.angles, side) for side in hands},
+            "excluded": [section.model_dump() for section in session.settings.exclude],
             "missing": {"i16": MISSING_I16, "u8": MISSING_U8},
             "point_steps": POINT_STEPS,
             "model": model.name,
@@ -471,18 +497,22 @@ def _read_sound(session: Session, fps: Fraction, time_s: np.ndarray) -> tuple[np
     return samples[:length].astype(np.float32), _AUDIO_RATE_HZ
 
 
-def _write_hands(writer: _Writer, hands: dict[Side, HandTrack], model: HandModel) -> dict[str, Any]:
-    """Write vertices, joints, faces and each vertex's joint; returns offset and scale of the vertices."""
+def _pose_surface(hand: HandTrack, side: Side, model: HandModel) -> np.ndarray:
+    """The surface (T, V, 3) in mm, world; NaN in frames where the hand was not measured."""
     from pipeline.hand.rotations import mirror_points  # loads torch, which readers of web/ do without
 
-    posed: dict[Side, np.ndarray] = {}
-    for side, hand in hands.items():
-        vertices, _ = model.pose_arrays(hand.betas, hand.global_orient, hand.hand_pose, hand.transl_mm)
-        if side == "left":
-            vertices = mirror_points(vertices)
-        measured = np.isfinite(hand.joints_mm).all(axis=(1, 2)) & np.isfinite(vertices).all(axis=(1, 2))
-        vertices[~measured] = np.nan
-        posed[side] = vertices
+    vertices, _ = model.pose_arrays(hand.betas, hand.global_orient, hand.hand_pose, hand.transl_mm)
+    if side == "left":
+        vertices = mirror_points(vertices)
+    measured = np.isfinite(hand.joints_mm).all(axis=(1, 2)) & np.isfinite(vertices).all(axis=(1, 2))
+    vertices[~measured] = np.nan
+    return vertices
+
+
+def _write_hands(
+    writer: _Writer, hands: dict[Side, HandTrack], posed: dict[Side, np.ndarray], model: HandModel
+) -> dict[str, Any]:
+    """Write vertices, joints, faces and each vertex's joint; returns offset and scale of the vertices."""
     finite = [vertices[np.isfinite(vertices).all(axis=(1, 2))].reshape(-1, 3) for vertices in posed.values()]
     points = np.concatenate(finite)
     low, high = (points.min(axis=0), points.max(axis=0)) if len(points) else (np.zeros(3), np.ones(3))
@@ -493,10 +523,86 @@ def _write_hands(writer: _Writer, hands: dict[Side, HandTrack], model: HandModel
         whole[np.isnan(vertices)] = MISSING_I16
         writer.put(f"vertices_{side}.i16", whole.astype("<i2"))
         writer.put(f"joints_{side}.f32", hands[side].joints_mm.astype("<f4"))
-        faces = model.faces[:, ::-1] if side == "left" else model.faces
-        writer.put(f"faces_{side}.u32", faces.astype("<u4"))
+        writer.put(f"faces_{side}.u32", _outward_faces(model, side).astype("<u4"))
     writer.put("vertex_joint.u8", _nearest_joints(model))
     return {"offset_mm": offset, "scale_mm": scale}
+
+
+def _outward_faces(model: HandModel, side: Side) -> np.ndarray:
+    """Triangles (F, 3): a mirrored hand's turn the other way round."""
+    return model.faces[:, ::-1] if side == "left" else model.faces
+
+
+def _find_bounds(hands: dict[Side, HandTrack]) -> dict[str, Any]:
+    """Lowest and highest x, y, z in mm that joints reach: in the world, and of each hand about its palm."""
+    about_palm: dict[str, list[np.ndarray]] = {}
+    world = []
+    for side, hand in hands.items():
+        joints = hand.joints_mm[np.isfinite(hand.joints_mm).all(axis=(1, 2))]
+        if not len(joints):
+            continue
+        centred = joints - joints[:, _PALM_CENTRE].mean(axis=1, keepdims=True)
+        about_palm[side] = [centred.min(axis=(0, 1)), centred.max(axis=(0, 1))]
+        world += [joints.min(axis=(0, 1)), joints.max(axis=(0, 1))]
+    whole = [np.min(world, axis=0), np.max(world, axis=0)] if world else None
+    return {"world_mm": whole, "about_palm_mm": about_palm}
+
+
+def _write_reference(
+    writer: _Writer, side: Side, hand: HandTrack, model: HandModel, baseline: Baseline | None
+) -> dict[str, Any]:
+    """Write this person's hand in the reference's mean posture; returns what the page says of it.
+
+    ``missing`` says in words why there is none.
+    """
+    from pipeline.hand.posture import pose_by_angles
+    from pipeline.hand.rotations import mirror_points
+
+    if baseline is None:
+        return {"missing": "This recording was not held against a reference."}
+    mean_deg, _ = baseline.frame_level()
+    unknown = [
+        ANGLE_INFO[angle].label
+        for angle, mean in zip(ANGLES, mean_deg, strict=True)
+        if not math.isfinite(mean)
+    ]
+    if unknown:
+        return {"missing": f"The reference does not know every angle: {', '.join(unknown)}."}
+    posture = pose_by_angles(model, hand.betas, mean_deg)
+    if not posture.largest_error_deg <= LARGEST_POSTURE_ERROR_DEG:
+        return {"missing": "This hand's model cannot take the reference's mean posture."}
+    vertices, joints = posture.vertices_mm, posture.joints_mm
+    if side == "left":
+        vertices, joints = mirror_points(vertices), mirror_points(joints)
+    writer.put(f"reference_vertices_{side}.f32", vertices.astype("<f4"))
+    writer.put(f"reference_joints_{side}.f32", joints.astype("<f4"))
+    return {"name": baseline.name, "simulated": baseline.simulated, "task": baseline.task}
+
+
+def _write_outline(
+    writer: _Writer,
+    side: Side,
+    number: int,
+    time_s: np.ndarray,
+    vertices_mm: np.ndarray,
+    camera: Camera,
+    panel: Panel,
+    source: _Source,
+    model: HandModel,
+) -> None:
+    """Write the rings of one hand in one camera's pictures, and where each frame's begin."""
+    shown = _interpolate(time_s, vertices_mm, source.shown_s)
+    size_px = (panel.picture_width, panel.picture_height)
+    end = np.full((1, 2), np.nan)
+    parts: list[np.ndarray] = []
+    starts = [0]
+    for rings in trace_outlines(shown, _outward_faces(model, side), camera, size_px):
+        points = [encode_points(part) for ring in rings for part in (ring, end)]
+        parts += points
+        starts.append(starts[-1] + sum(map(len, points)))
+    joined = np.concatenate(parts) if parts else np.empty((0, 2), "<i2")
+    writer.put(f"outline_{side}_{number}.i16", joined)
+    writer.put(f"outline_start_{side}_{number}.u32", np.array(starts, dtype="<u4"))
 
 
 def _nearest_joints(model: HandModel) -> np.ndarray:
@@ -528,7 +634,7 @@ def _reprojected_points(hand: HandTrack, camera: Camera, source: _Source) -> np.
 
 
 def _interpolate(time_s: np.ndarray, joints_mm: np.ndarray, wanted_s: np.ndarray) -> np.ndarray:
-    """Joints (T, 21, 3) at other times, straight between neighbours; NaN where a neighbour is missing."""
+    """Points (T, N, 3) at other times, straight between neighbours; NaN where a neighbour is missing."""
     if len(time_s) < 2:
         return np.asarray(joints_mm, dtype=float)
     right = np.clip(np.searchsorted(time_s, np.nan_to_num(wanted_s, nan=time_s[0])), 1, len(time_s) - 1)

@@ -89,7 +89,7 @@ def make_run(session_folder: Path, out: Path, model: HandModel) -> RunFolder:
         model_name=model.name,
     )
     write_summary(run.summary_json, summary)
-    write_web(run, session, truth.sync, truth.rig, views, hands, measures, model, Reporter("web"))
+    write_web(run, session, truth.sync, truth.rig, views, hands, measures, model, Reporter("web"), baseline)
     used = {"role": "hand model", "name": model.name, "licence": model.licence, "sha256": model.digest}
     write_hand(run, truth.side, hand)
     write_json(run.run_json, {"state": "done", "versions": {"redys": "made"}, "models": [used]})

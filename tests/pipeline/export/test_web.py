@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 
 from pipeline.calibration.formats import read_rig_file
 from pipeline.errors import RunFolderError
+from pipeline.export.outlines import trace_outlines
 from pipeline.export.web import (
     MISSING_I16,
     MISSING_U8,
@@ -29,10 +32,11 @@ from pipeline.export.web import (
     write_web,
 )
 from pipeline.files import hash_file
-from pipeline.hand.angles import ANGLES
+from pipeline.hand.angles import ANGLES, compute_angles
 from pipeline.hand.joints import JOINTS
 from pipeline.hand.model import load_hand_model
 from pipeline.hand.rotations import mirror_points
+from pipeline.measures.baseline import read_baseline
 from pipeline.measures.measure import MeasureTables
 from pipeline.progress import Reporter
 from pipeline.results import Camera, CameraSync, HandTrack, Rig, RunFolder, SyncResult, ViewTrack
@@ -199,6 +203,7 @@ def make_inputs(folder: Path, sides: tuple[str, ...] = ("right",)) -> dict:
         "hands": hands,
         "measures": make_measures(time_s, sides),
         "model": model,
+        "baseline": read_baseline(),
     }
 
 
@@ -296,6 +301,87 @@ def test_reprojected_points_are_the_joints_when_the_picture_was_taken(written: t
     assert np.abs(stored - expected).max() < 1.5e-4
     measured = read(web, index, "measured_right_1.i16")[frame] / POINT_STEPS
     assert np.abs(measured - (shown[frame] + 0.5) / np.array(SIZE)).max() < 1e-4
+
+
+def test_an_outline_is_the_border_of_the_surface_when_the_picture_was_taken(written: tuple) -> None:
+    web, index, inputs = written
+    camera, hand = inputs["rig"].cameras["left side"], inputs["hands"]["right"]
+    points = read(web, index, "outline_right_1.i16")
+    starts = read(web, index, "outline_start_right_1.u32")
+    assert starts[-1] == len(points)
+    shown = read(web, index, "shown_1.i32")
+    blank = (shown < 0) | (np.abs(np.arange(N) - 5) <= 1)  # no picture; the hand was not measured in frame 5
+    assert (np.diff(starts.astype(int))[shown < 0] == 0).all()
+    for frame in np.flatnonzero(~blank):
+        taken_s = inputs["sync"].to_reference_s("left side", np.array([shown[frame] / float(FPS)]))[0]
+        transl = np.array([[np.interp(taken_s, hand.time_s, hand.transl_mm[:, k]) for k in range(3)]])
+        vertices, joints = inputs["model"].pose_arrays(
+            hand.betas, hand.global_orient[:1], hand.hand_pose[:1], transl
+        )
+        ring = points[starts[frame] : starts[frame + 1]]
+        assert (ring[-1] == MISSING_I16).all()
+        ring = ring[:-1] / POINT_STEPS * SIZE - 0.5  # one hand held flat has one ring
+        surface = camera.project(vertices[0])
+        assert np.abs(ring.min(axis=0) - surface.min(axis=0)).max() < 1.2
+        assert np.abs(ring.max(axis=0) - surface.max(axis=0)).max() < 1.2
+        inside = [
+            cv2.pointPolygonTest(ring.astype(np.float32), joint, False) > 0
+            for joint in camera.project(joints[0, [0, 2, 5, 6, 9, 10, 13, 14, 17, 18]]).tolist()
+        ]
+        assert all(inside)
+
+
+def test_a_hand_that_leaves_the_picture_has_no_line_along_its_edge(written: tuple) -> None:
+    _, _, inputs = written
+    model, camera = inputs["model"], inputs["rig"].cameras["front"]
+    flat = np.broadcast_to(np.eye(3), (1, 15, 3, 3))
+    vertices, _ = model.pose_arrays(np.zeros(10), np.eye(3)[None], flat, np.array([[-270.0, 0, 600]]))
+    across = camera.project(vertices[0])[:, 0]
+    assert across.min() < -10 < 10 < across.max()
+    (ring,) = next(trace_outlines(vertices, model.faces, camera, SIZE))
+    assert ring[:, 0].min() * SIZE[0] < -5
+
+
+def test_the_reference_posture_has_the_references_mean_angles(written: tuple) -> None:
+    web, index, inputs = written
+    baseline = inputs["baseline"]
+    for side in ("right", "left"):
+        said = index["reference_posture"][side]
+        assert said["name"] == baseline.name
+        assert said["simulated"] is True
+        joints = read(web, index, f"reference_joints_{side}.f32")
+        mean_deg, _ = baseline.frame_level()
+        angles = np.degrees(compute_angles(joints[None].astype(float), side)[0])
+        assert np.abs(angles - mean_deg).max() < 0.1
+        vertices = read(web, index, f"reference_vertices_{side}.f32")
+        assert np.abs(vertices.mean(axis=0) - joints.mean(axis=0)).max() < 40
+        bones = [np.linalg.norm(joints[b] - joints[a]) for a, b in index["bones"]]
+        own = inputs["hands"][side].joints_mm[0]
+        assert np.allclose(bones, [np.linalg.norm(own[b] - own[a]) for a, b in index["bones"]], atol=1.5)
+
+
+def test_without_a_reference_its_posture_is_said_to_be_missing(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    partial = replace(
+        inputs["baseline"], angles={"index_pip_flexion": inputs["baseline"].angles["index_pip_flexion"]}
+    )
+    for baseline, words in ((None, "not held against"), (partial, "does not know every angle: thumb")):
+        run = RunFolder(tmp_path / words)
+        write_web(run, **(inputs | {"baseline": baseline}), report=Reporter("web"))
+        index = json.loads((run.web / "index.json").read_text())
+        assert words in index["reference_posture"]["right"]["missing"]
+        assert "reference_joints_right.f32" not in index["files"]
+
+
+def test_bounds_hold_every_joint(written: tuple) -> None:
+    _, index, inputs = written
+    low, high = np.array(index["bounds"]["world_mm"])
+    joints = inputs["hands"]["right"].joints_mm
+    assert (np.nanmin(joints, axis=(0, 1)) >= low - 1e-9).all()
+    assert (np.nanmax(joints, axis=(0, 1)) <= high + 1e-9).all()
+    about = np.array(index["bounds"]["about_palm_mm"]["right"])
+    assert ((about[1] - about[0]) < (high - low)).any()
+    assert (about[0] < 0).all()
 
 
 def test_colours_angles_and_bands_are_those_of_the_tables(written: tuple) -> None:
