@@ -9,19 +9,40 @@ import dash_bootstrap_components as dbc
 from dash import Input, Output, callback, ctx, dcc, html
 
 from components import ids, routes
-from components.attributes import aria
+from components.attributes import Written, aria, as_written, data
 from components.cache import is_reference_simulated, worst_angles
 from components.states import STATE_WORDS, empty, notice, say_seconds, state_badge
-from components.status import level_icon
+from components.status import level_icon, verdict_badge
 from pipeline.errors import RedysError
 from pipeline.measures.summary_types import WorstAngle
 from records import Page, RecordingRow, get_records
+from records.verdicts import VERDICTS
 
 dash.register_page(__name__, path=routes.WORKLIST, title="Recordings - ReDys")
 
 PAGE_SIZE = 50
 ANY = "any"
 """Of a filter; an empty value would be shown as a blank field."""
+
+HEADS = (
+    ("Person", "person"),
+    ("Visit", "visit"),
+    ("Task", "task"),
+    ("Side", ""),
+    ("State", "state"),
+    ("Recording quality", "quality"),
+    ("Farthest from the reference", ""),
+)
+"""Columns, and the order that goes by each."""
+
+ORDER_WORDS = {
+    "added": "Newest first",
+    "person": "By person",
+    "visit": "By visit, latest first",
+    "task": "By task",
+    "state": "By state, working first",
+    "quality": "By quality, failed first",
+}
 
 
 def layout(**_: Any) -> Any:
@@ -61,6 +82,9 @@ def _filters() -> html.Div:
     tasks = get_records().list_tasks()
     states = [(state, word) for state, (_, word) in STATE_WORDS.items()]
     sides = [("right", "Right"), ("left", "Left"), ("both", "Both")]
+    qualities = [*((verdict, verdict.capitalize()) for verdict in VERDICTS), ("none", "No report yet")]
+    orders = [{"label": word, "value": value} for value, word in ORDER_WORDS.items()]
+    order = dbc.Select(id=ids.WORKLIST_ORDER, options=orders, value="added")
     search = dbc.Input(
         id=ids.WORKLIST_SEARCH, type="search", debounce=300, placeholder="Pseudonym, task or title"
     )
@@ -69,7 +93,9 @@ def _filters() -> html.Div:
             _field("Search", search, ids.WORKLIST_SEARCH),
             _choice("State", ids.WORKLIST_STATE, states),
             _choice("Side", ids.WORKLIST_SIDE, sides),
-            _choice("Task", ids.WORKLIST_TASK, [(task, task) for task in tasks]),
+            _choice("Task", ids.WORKLIST_TASK, [(task, Written(task)) for task in tasks]),
+            _choice("Quality", ids.WORKLIST_QUALITY, qualities),
+            _field("Order", order, ids.WORKLIST_ORDER),
         ],
         className="filters",
         role="search",
@@ -91,18 +117,17 @@ def _page_options(page: Page[RecordingRow]) -> list[dict[str, str]]:
     return [{"label": f"{number + 1} of {count}", "value": str(number)} for number in range(count)]
 
 
-def table(page: Page[RecordingRow]) -> list[Any]:
-    """The table of a page of recordings, and the way to the others."""
+def table(page: Page[RecordingRow], order: str = "added") -> list[Any]:
+    """The table of a page of recordings in an order of `ORDER_WORDS`."""
     if not page.rows:
         return [notice("info", html.P("No recording fits. Change the search or the filters."), role="status")]
-    heads = ["Person", "Visit", "Task", "Side", "State", "Farthest from the reference"]
     last = page.offset + len(page.rows)
     return [
         html.Div(
             html.Table(
                 [
-                    html.Caption(f"{page.offset + 1} to {last} of {page.total}, newest first"),
-                    html.Thead(html.Tr([html.Th(head, scope="col") for head in heads])),
+                    html.Caption(f"{page.offset + 1} to {last} of {page.total}. {ORDER_WORDS[order]}."),
+                    html.Thead(html.Tr([_head(word, by, order) for word, by in HEADS])),
                     html.Tbody([_row(recording) for recording in page.rows]),
                 ],
                 className="table worklist",
@@ -115,8 +140,14 @@ def table(page: Page[RecordingRow]) -> list[Any]:
     ]
 
 
+def _head(word: str, by: str, order: str) -> html.Th:
+    if by != order:
+        return html.Th(word, scope="col")
+    return html.Th(word, scope="col", **aria(sort="descending" if by == "visit" else "ascending"))
+
+
 def _row(recording: RecordingRow) -> html.Tr:
-    title = f"{recording.subject}: {recording.title}" if recording.title else recording.subject
+    title = as_written(f"{recording.subject}: {recording.title}" if recording.title else recording.subject)
     person = [
         dcc.Link(title, href=routes.recording_url(recording.id), className="row-link"),
         dcc.Link(
@@ -126,16 +157,28 @@ def _row(recording: RecordingRow) -> html.Tr:
             title=f"All visits of {recording.subject}",
         ),
     ]
+    cells = [
+        as_written(recording.task),
+        recording.side,
+        _state(recording),
+        _quality(recording),
+        _worst(recording),
+    ]
+    # On a phone the heads are gone, and each cell says its own.
     return html.Tr(
         [
             html.Th(person, scope="row"),
-            html.Td(recording.visit.isoformat() if recording.visit else "no date"),
-            html.Td(recording.task),
-            html.Td(recording.side),
-            html.Td(_state(recording)),
-            html.Td(_worst(recording)),
+            html.Td(recording.visit.isoformat() if recording.visit else "no date", **data(label="Visit")),
+            *(html.Td(cell, **data(label=head)) for (head, _), cell in zip(HEADS[2:], cells, strict=True)),
         ]
     )
+
+
+def _quality(recording: RecordingRow) -> Any:
+    """The report's verdict on the recording in mark and word."""
+    if not recording.quality:
+        return html.Span("–", **aria(label="no report yet"))
+    return verdict_badge(recording.quality)
 
 
 def _state(recording: RecordingRow) -> list[Any]:
@@ -185,12 +228,21 @@ def _angle(worst: WorstAngle) -> list[Any]:
     Input(ids.WORKLIST_STATE, "value"),
     Input(ids.WORKLIST_SIDE, "value"),
     Input(ids.WORKLIST_TASK, "value"),
+    Input(ids.WORKLIST_QUALITY, "value"),
+    Input(ids.WORKLIST_ORDER, "value"),
     Input(ids.WORKLIST_PAGE, "value"),
     Input(ids.TRAY_SEEN, "data"),
     prevent_initial_call=True,
 )
 def find(
-    search: str | None, state: str | None, side: str | None, task: str | None, number: str | None, _seen: Any
+    search: str | None,
+    state: str | None,
+    side: str | None,
+    task: str | None,
+    quality: str | None,
+    order: str | None,
+    number: str | None,
+    _seen: Any,
 ) -> tuple[Any, Any, str, bool]:
     """The table of what fits; again from its first page, unless the page is what was chosen.
 
@@ -199,9 +251,15 @@ def find(
     stays = ctx.triggered_id in (ids.WORKLIST_PAGE, ids.TRAY_SEEN)
     offset = PAGE_SIZE * int(number) if stays and (number or "").isdigit() else 0  # type: ignore[arg-type]
     page = get_records().list_recordings(
-        search or "", _chosen(state), _chosen(side), _chosen(task), limit=PAGE_SIZE, offset=offset
+        search or "", _chosen(state), _chosen(side), _chosen(task), quality=_chosen(quality),
+        order=order or "added", limit=PAGE_SIZE, offset=offset,
+    )  # fmt: skip
+    return (
+        table(page, order if order in ORDER_WORDS else "added"),
+        _page_options(page),
+        str(page.offset // PAGE_SIZE),
+        page.total <= PAGE_SIZE,
     )
-    return table(page), _page_options(page), str(page.offset // PAGE_SIZE), page.total <= PAGE_SIZE
 
 
 def _chosen(value: str | None) -> str | None:
