@@ -7,6 +7,7 @@ from dash import html
 
 from components import routes
 from components.attributes import aria
+from components.language import translate, translate_page
 from components.security import current_actor
 from components.status import panel
 from pipeline.errors import RedysError
@@ -105,31 +106,33 @@ def _page(run_id: str, found: Export) -> str:
     """A small page without scripts: it looks again by itself until the file is there."""
     address = routes.export_url(run_id, found.name)
     again = routes.export_url(run_id, found.name, waited=True)
-    return flask.render_template_string(
+    page = flask.render_template_string(
         _PAGE,
+        t=translate,
         found=found,
         address=address,
         refresh={"ready": f"0; url={address}", "working": f"{LOOK_AGAIN_S}; url={again}"}.get(found.state),
         report=routes.recording_url(found.recording_id),
         bootstrap=routes.vendor_url("bootstrap.min.css"),
     )
+    return translate_page(page)
 
 
 _PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ found.title }} - ReDys</title>
+<html lang="en"><head><meta charset="utf-8"><title>{{ t(found.title) }} - ReDys</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 {% if refresh %}<meta http-equiv="refresh" content="{{ refresh }}">{% endif %}
 <link rel="icon" href="data:,"><link rel="stylesheet" href="{{ bootstrap }}">
 <link rel="stylesheet" href="/assets/css/theme.css"><link rel="stylesheet" href="/assets/css/app.css"></head>
-<body><main class="sign-in"><h1>{{ found.title }}</h1>
+<body><main class="sign-in"><h1>{{ t(found.title) }}</h1>
 {% if found.state == "working" %}
-<p role="status">The file is being written. This takes some seconds; the page goes on by itself.</p>
+<p role="status">{{ t("The file is being written. This takes some seconds; the page goes on by itself.") }}</p>
 {% elif found.state == "ready" %}
-<p role="status">The file is ready, and its download begins by itself.</p>
-<p><a href="{{ address }}">Download it again</a></p>
+<p role="status">{{ t("The file is ready, and its download begins by itself.") }}</p>
+<p><a href="{{ address }}">{{ t("Download it again") }}</a></p>
 {% else %}
-<div class="notice notice-failed" role="alert"><p>{{ found.what }}</p><p>{{ found.advice }}</p></div>
-<p><a href="{{ address }}">Try again</a></p>
+<div class="notice notice-failed" role="alert"><p>{{ t(found.what) }}</p><p>{{ t(found.advice) }}</p></div>
+<p><a href="{{ address }}">{{ t("Try again") }}</a></p>
 {% endif %}
-<p><a href="{{ report }}">Back to the report</a></p>
+<p><a href="{{ report }}">{{ t("Back to the report") }}</a></p>
 </main></body></html>"""

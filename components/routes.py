@@ -9,6 +9,7 @@ WORKLIST: Final = "/"
 NEW: Final = "/new"
 RECORDING: Final = "/recording/<recording_id>"
 PRINT: Final = "/recording/<recording_id>/print"
+PDF: Final = "/recording/<recording_id>/report.pdf"
 CLOCKS: Final = "/recording/<recording_id>/clocks"
 COMPARE: Final = "/compare/<recording_a>/<recording_b>"
 SUBJECT: Final = "/subject/<subject_id>"
@@ -24,6 +25,7 @@ EXPORT: Final = "/export/<run_id>/<name>"
 MEDIA: Final = "/media/<run_id>/<path:name>"
 UPLOAD: Final = "/upload"
 VENDOR: Final = "/vendor"
+WORDS: Final = "/words/<language>.json"
 
 
 def recording_url(recording_id: str, frame: int | None = None, joint: str | None = None) -> str:
@@ -35,6 +37,11 @@ def recording_url(recording_id: str, frame: int | None = None, joint: str | None
 def print_url(recording_id: str) -> str:
     """The one-page version of a recording's report."""
     return f"/recording/{_part(recording_id)}/print"
+
+
+def pdf_url(recording_id: str) -> str:
+    """The same as a file."""
+    return f"/recording/{_part(recording_id)}/report.pdf"
 
 
 def clocks_url(recording_id: str, camera: str | None = None) -> str:

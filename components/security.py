@@ -23,6 +23,14 @@ import flask_login
 from itsdangerous import BadSignature, Signer
 
 from components import routes
+from components.language import (
+    LANGUAGE_COOKIE,
+    YEAR_S,
+    current_language,
+    list_languages,
+    translate,
+    translate_page,
+)
 from pipeline.errors import RedysError
 from pipeline.files import write_bytes
 from records import Records, UserRow
@@ -34,7 +42,7 @@ CSRF_HEADER = "X-CSRFToken"
 SESSION_HOURS = 12
 """A sign-in lasts a working day; the person signs in again after it."""
 
-PUBLIC_ENDPOINTS = frozenset({"sign_in", "health", "vendor"})
+PUBLIC_ENDPOINTS = frozenset({"sign_in", "health", "vendor", "words"})
 """What is answered without sign-in on any address; everything else is refused first."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -131,7 +139,9 @@ def protect(app: dash.Dash, records: Records, settings: Settings) -> None:
         response.headers.setdefault("Content-Security-Policy", _policy(app, hashes, response))
         if not local:
             response.headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-        if response.mimetype in ("text/html", "application/json"):
+        if flask.request.endpoint == "words":  # the program's own; asked for anew, sent only when changed
+            response.headers["Cache-Control"] = "public, no-cache"
+        elif response.mimetype in ("text/html", "application/json"):
             response.headers["Cache-Control"] = "no-store"
         _give_csrf_token(response, signer, secure=not local)
         return response
@@ -312,7 +322,8 @@ def _add_sign_in(server: flask.Flask, records: Records, signer: Signer) -> None:
     @server.route(routes.SIGN_IN, methods=["GET", "POST"])
     def sign_in() -> flask.typing.ResponseReturnValue:
         if flask.request.method == "GET":
-            return _sign_in_page(signer)
+            language = flask.request.args.get("language", "")
+            return _choose_language(language) if language else _sign_in_page(signer)
         name = flask.request.form.get("name", "")[:200]
         caller = flask.request.remote_addr or ""
         wait_s = backoff.wait_s(name, caller)
@@ -354,29 +365,47 @@ def _sign_in_page(signer: Signer, message: str = "", status: int = 200) -> flask
         flask.g.csrf_token = token
     body = flask.render_template_string(
         _SIGN_IN_HTML,
-        message=message,
+        t=translate,
+        message=translate(message),
+        languages=[] if len(list_languages()) == 1 else list_languages().items(),
+        language=current_language(),
+        target=flask.request.args.get("next", ""),
         token=token,
         name=flask.request.form.get("name", ""),
         bootstrap=routes.vendor_url("bootstrap.min.css"),
     )
-    return flask.Response(body, status, mimetype="text/html")
+    return flask.Response(translate_page(body), status, mimetype="text/html")
+
+
+def _choose_language(language: str) -> flask.typing.ResponseReturnValue:
+    """Keep the language asked for, and show the page anew in it."""
+    shown = flask.redirect(flask.url_for("sign_in", next=flask.request.args.get("next") or None))
+    if language in list_languages():
+        shown.set_cookie(LANGUAGE_COOKIE, language, max_age=YEAR_S, samesite="Lax", path="/")
+    return shown
 
 
 _SIGN_IN_HTML = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Sign in - ReDys</title>
+<html lang="en"><head><meta charset="utf-8"><title>{{ t("Sign in - ReDys") }}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,"><link rel="stylesheet" href="{{ bootstrap }}">
 <link rel="stylesheet" href="/assets/css/theme.css"><link rel="stylesheet" href="/assets/css/app.css"></head>
 <body><main class="sign-in"><h1>ReDys</h1>
-<p>Measures hand movement from video.</p>
+<p>{{ t("Measures hand movement from video.") }}</p>
 {% if message %}<p class="notice notice-failed" role="alert">{{ message }}</p>{% endif %}
 <form method="post">
 <input type="hidden" name="csrf_token" value="{{ token }}">
-<label class="form-label" for="name">Name</label>
+<label class="form-label" for="name">{{ t("Name") }}</label>
 <input class="form-control" id="name" name="name" value="{{ name }}"
  autocomplete="username" required autofocus>
-<label class="form-label" for="password">Password</label>
+<label class="form-label" for="password">{{ t("Password") }}</label>
 <input class="form-control" id="password" name="password" type="password"
  autocomplete="current-password" required>
-<button class="btn btn-primary" type="submit">Sign in</button>
-</form></main></body></html>"""
+<button class="btn btn-primary" type="submit">{{ t("Sign in") }}</button>
+</form>
+{% if languages %}<nav class="languages" aria-label="{{ t("Language") }}">
+{% for code, word in languages %}<a lang="{{ code }}" hreflang="{{ code }}"
+ {%- if code == language %} aria-current="true"{% endif %}
+ href="?{{ {"language": code, "next": target} | urlencode }}">{{ word }}</a>
+{% endfor %}</nav>{% endif %}
+</main></body></html>"""

@@ -1,0 +1,280 @@
+"""One language's words: the file they are in, and how a sentence with figures in it finds its translation.
+
+A message of ``locales/<language>.po`` is English as the code has it, with a name in braces where a value
+goes: "waiting, place {position} in the queue". A text that is looked for is, in this order, such a message
+as it stands, figures with units, a message whose values can be read out of it, or a row of those ("a; b").
+The values are looked for in their turn, for they may be words ("right"), and figures get the decimal comma.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polib
+
+from pipeline.errors import RedysError
+from settings import ROOT
+
+LOCALES: Final = ROOT / "locales"
+SOURCE: Final = "en"
+"""The language of the code itself; it needs no file."""
+
+SOURCE_NAME: Final = "English"
+
+BROWSER_MODULES: Final = "assets/modules/"
+
+OWN_WORDS: Final = frozenset(
+    {"subject", "title", "task", "name", "pseudonym", "author", "rater", "person", "name_recording", "note"}
+    | {"file", "folder", "path", "camera", "rig", "run_id", "recording_id", "filename", "by", "actor", "who"}
+)
+"""Placeholders whose value is a person's own words or the name of a thing: never looked up."""
+
+_NEUTRAL_TEXT: Final = """
+mm cm m s ms min h Hz kHz px ppm dB SD CI MB GB kB KB MiB GiB B n z x y p a k fps bit rad kg N V W
+DIP PIP MCP IP CMC TMC ICC SEM SPARC LDLJ MDC TCS ADDS FAM TAPS BFMDRS UDRS GDS GDRS
+CSV JSON MP YAML TOML NPZ GLB FHIR NWB BIDS PDF PNG SVG WebGL OpenCV MANO ReDys Celery Redis ID UTC
+"""
+NEUTRAL: Final = frozenset(_NEUTRAL_TEXT.split())
+"""Units and names that are the same in every language."""
+
+_PLACE = re.compile(r"(?<![%$])\{(\w*)\}")
+_WORD = re.compile(r"[^\W\d_]+")
+_DECIMAL = re.compile(r"(?<![\w.])(\d+)\.(\d+)(?![\d]*\.\d)(?![\d]*[-_]?[A-Za-z]{3})")
+_JOINTS: Final = ("\n", "; ", " · ", ". ", ", ")
+_KEPT_MOST: Final = 20_000
+"""Texts whose translation is remembered; past it the store starts anew."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A message with values in it, and how it is read and written."""
+
+    source: re.Pattern[str]
+    names: tuple[str, ...]
+    weight: int
+    """Letters that are the message's own: of two that fit, the one with more of them."""
+    target: str
+
+    def write(self, values: dict[str, str]) -> str:
+        """The translation with its values."""
+        return _PLACE.sub(lambda found: values.get(found[1], found[0]), self.target)
+
+
+class Catalogue:
+    """The words of one language.
+
+    Parameters
+    ----------
+    language : str
+        As in ``<html lang>``: "de".
+    messages : dict of str
+        Translation by English message; an empty one counts as missing.
+    decimal_sign : str
+        What stands between the units and the tenths.
+    name : str
+        What the language calls itself.
+    browser : frozenset of str
+        Messages of the browser modules.
+    """
+
+    def __init__(
+        self,
+        language: str,
+        messages: dict[str, str],
+        decimal_sign: str = ".",
+        name: str = "",
+        browser: frozenset[str] = frozenset(),
+    ) -> None:
+        self.language = language
+        self.name = name or language
+        self.decimal_sign = decimal_sign
+        self.messages = {source: target for source, target in messages.items() if target}
+        self.browser = {source: target for source, target in self.messages.items() if source in browser}
+        self.misses: set[str] | None = None
+        """Where a set stands here, texts that were not found are noted in it."""
+        self._kept: dict[str, str] = {}
+        self._by_first: dict[str, list[Template]] = {}
+        self._by_last: dict[str, list[Template]] = {}
+        self._loose: list[Template] = []
+        for source, target in self.messages.items():
+            self._keep_template(source, target)
+        for group in (*self._by_first.values(), *self._by_last.values(), self._loose):
+            group.sort(key=lambda template: -template.weight)
+
+    def _keep_template(self, source: str, target: str) -> None:
+        """File a message with values under its first whole word, else its last one: few are then tried."""
+        parts = _PLACE.split(source)
+        literals, names = parts[::2], parts[1::2]
+        weight = sum(len(_letters(literal)) for literal in literals)
+        if not names or weight < 2:
+            return
+        pattern = re.escape(literals[0])
+        for literal in literals[1:]:
+            pattern += "(.*?)" + re.escape(literal)
+        template = Template(re.compile(pattern, re.DOTALL), tuple(names), weight, target)
+        if first := _first_word(literals[0]):
+            self._by_first.setdefault(first, []).append(template)
+        elif last := _last_word(literals[-1]):
+            self._by_last.setdefault(last, []).append(template)
+        else:
+            self._loose.append(template)
+
+    def translate(self, text: str) -> str:
+        """A text in this language; what is not known stays as it is."""
+        if self.misses is not None:
+            return self._translate(text)
+        found = self._kept.get(text)
+        if found is None:
+            if len(self._kept) >= _KEPT_MOST:
+                self._kept.clear()
+            found = self._kept[text] = self._translate(text)
+        return found
+
+    def _translate(self, text: str) -> str:
+        found = self._find(text)
+        if found is not None:
+            return found
+        if self.misses is not None:
+            self.misses.add(text)
+        return self._find_weakly(text) or text
+
+    def _find(self, text: str) -> str | None:
+        """The translation of a text that is known whole, down to every value in it; None of any other."""
+        core = text.strip()
+        if not core:
+            return text
+        if core != text:
+            found = self._find(core)
+            return None if found is None else text.replace(core, found, 1)
+        if core in self.messages:
+            return self.messages[core]
+        if _is_neutral(core):
+            return self.write_numbers(core)
+        return self._find_template(core, strict=True) or self._find_row(core)
+
+    def _find_template(self, text: str, strict: bool) -> str | None:
+        candidates = [
+            *self._by_first.get(_first_word(text + " "), ()),
+            *self._by_last.get(_last_word(" " + text), ()),
+            *self._loose,
+        ]
+        candidates.sort(key=lambda template: -template.weight)
+        for template in candidates:
+            if match := template.source.fullmatch(text):
+                values = {}
+                for name, value in zip(template.names, match.groups(), strict=True):
+                    found = value if name in OWN_WORDS else self._find(value)
+                    if found is None and strict:
+                        break
+                    values[name] = value if found is None else found
+                else:
+                    return template.write(values)
+        return None
+
+    def _find_row(self, text: str) -> str | None:
+        """Of texts in a row ("a; b", "One. Two."): each by itself, where all of them are known."""
+        for joint in _JOINTS:
+            head, found, tail = text.partition(joint)
+            while found:
+                end = "." if joint == ". " else ""
+                first = self._find(head + end)
+                if first is not None:
+                    rest = self._find(tail)
+                    if rest is not None:
+                        return first.removesuffix(end) + joint + rest
+                    break
+                more, found, tail = tail.partition(joint)
+                head += joint + more
+        return None
+
+    def _find_weakly(self, text: str) -> str | None:
+        """What can be said of a text that is not known whole: its message, or those parts that are."""
+        core = text.strip()
+        if (found := self._find_template(core, strict=False)) is not None:
+            return text.replace(core, found, 1)
+        for joint in _JOINTS[:4]:
+            parts = core.split(joint)
+            if len(parts) > 1:
+                end = "." if joint == ". " else ""
+                whole = [*(part + end for part in parts[:-1]), parts[-1]]
+                found_parts = [self._find(part) or self._find_template(part, strict=False) for part in whole]
+                if any(found_parts):
+                    rows = [found or part for found, part in zip(found_parts, whole, strict=True)]
+                    return joint.join([*(row.removesuffix(end) for row in rows[:-1]), rows[-1]])
+        return None
+
+    def write_numbers(self, text: str) -> str:
+        """Figures with this language's decimal sign; dates, versions and names are left alone."""
+        return text if self.decimal_sign == "." else _DECIMAL.sub(rf"\1{self.decimal_sign}\2", text)
+
+
+def _letters(text: str) -> str:
+    return "".join(_WORD.findall(text))
+
+
+def _first_word(text: str) -> str:
+    """The first word, if it is whole: followed by something that belongs to no word."""
+    match = re.match(r"\W*([^\W\d_]+)(?=[^\w])", text)
+    return match[1] if match else ""
+
+
+def _last_word(text: str) -> str:
+    match = re.search(r"(?<=[^\w])([^\W\d_]+)\W*$", text)
+    return match[1] if match else ""
+
+
+def _is_neutral(text: str) -> bool:
+    """Whether a text has nothing to translate: signs, figures, units, names of files and keys."""
+    return all(word in NEUTRAL or len(word) == 1 for word in _WORD.findall(text))
+
+
+def is_for_browser(entry: polib.POEntry) -> bool:
+    """Whether a browser module asks for this message."""
+    return any(file.startswith(BROWSER_MODULES) for file, _ in entry.occurrences)
+
+
+def file_of(language: str) -> Path:
+    """The file of a language's words; it need not be there."""
+    return LOCALES / f"{language}.po"
+
+
+@functools.lru_cache(maxsize=1)
+def list_languages() -> dict[str, str]:
+    """What each language that can be chosen calls itself, by its code; English is always first."""
+    found = {SOURCE: SOURCE_NAME}
+    for path in sorted(LOCALES.glob("*.po")):
+        found[path.stem] = read_catalogue(path.stem).name
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def read_catalogue(language: str) -> Catalogue:
+    """The words of a language; English has none, and needs none.
+
+    Raises
+    ------
+    RedysError
+        The file is missing or is no catalogue.
+    """
+    if language == SOURCE:
+        return Catalogue(SOURCE, {}, name=SOURCE_NAME)
+    path = file_of(language)
+    try:
+        entries = polib.pofile(str(path), encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RedysError(
+            f"{path.name} cannot be read: {error}.", "Put the file of the language back."
+        ) from None
+    browser = frozenset(entry.msgid for entry in entries if is_for_browser(entry))
+    messages = {entry.msgid: entry.msgstr for entry in entries if not (entry.obsolete or entry.fuzzy)}
+    return Catalogue(
+        language,
+        messages,
+        decimal_sign=entries.metadata.get("X-Decimal-Sign", "."),
+        name=entries.metadata.get("X-Language-Name", language),
+        browser=browser,
+    )
