@@ -36,6 +36,9 @@ HATCH = (
 )
 """SVG pattern of stripes for what is not certain."""
 
+STRIPED: Final = "striped: the interval reaches further"
+"""What stripes over a mark mean."""
+
 FINGER_LABELS: Final = {finger: finger.capitalize() for finger in FINGERS} | {"pinky": "Little"}
 """What rows, columns and choices call the fingers."""
 
@@ -70,13 +73,17 @@ def svg_image(svg: str, alt: str, class_name: str = "", **attributes: Any) -> ht
     return html.Img(src=source, alt=alt, className=class_name, **attributes)
 
 
-def level_icon(level: Level, certain: bool = True) -> html.Img:
-    """The small mark of a level; striped where the interval reaches into another level."""
+def draw_icon(level: Level, certain: bool = True) -> str:
+    """The small mark of a level as an SVG document; striped where the interval reaches into another level."""
     mark = draw_shape(level, 12, 12.6 if level == BETWEEN else 12, 9)
     if not certain or level == UNKNOWN:
         mark += draw_shape(level, 12, 12.6 if level == BETWEEN else 12, 9, "url(#hatch)")
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><defs>{HATCH}</defs>{mark}</svg>'
-    return svg_image(svg, "", "level-icon")
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><defs>{HATCH}</defs>{mark}</svg>'
+
+
+def level_icon(level: Level, certain: bool = True) -> html.Img:
+    """The small mark of a level (`draw_icon`)."""
+    return svg_image(draw_icon(level, certain), "", "level-icon")
 
 
 def level_badge(level: Level, certain: bool = True) -> html.Span:
@@ -94,7 +101,7 @@ def verdict_badge(verdict: str) -> html.Span:
 def level_legend() -> html.Ul:
     """What the marks mean; belongs beside every picture that uses them."""
     items = [html.Li(level_badge(level)) for level in LEVELS]
-    striped = html.Span([level_icon(BETWEEN, certain=False), "striped: the interval reaches further"])
+    striped = html.Span([level_icon(BETWEEN, certain=False), STRIPED])
     return html.Ul([*items, html.Li(striped, className="level-badge")], className="level-legend")
 
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import dash
 from dash import dcc, html
 
 from components import routes
-from components.hand_map import CAPTION, hand_image, say_worst
-from components.headlines import say_headline_reference, say_interval, say_value
-from components.playing import list_print_rows, say_timing
-from components.report import LIMITS, name_recording, who_and_when
+from components.attributes import Written, as_written
+from components.sheet import HandPart, Number, Sheet, compose, require_summary
 from components.states import failed
-from components.status import level_icon, level_legend, simulated_note
+from components.status import level_icon, level_legend, simulated_note, svg_image
 from pipeline.errors import RedysError
-from pipeline.hand.joints import Side
-from pipeline.measures.levels import BETWEEN, BEYOND, WITHIN
-from pipeline.measures.summary import SIMULATED_NOTE, Headline, SideSummary, Summary
-from records import RecordingRow, get_records
+from records import get_records
 
 dash.register_page(__name__, path_template=routes.PRINT, title="Report to print - ReDys")
 
@@ -29,123 +23,101 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
     records = get_records()
     try:
         recording = records.get_recording(recording_id or "")
-        summary = records.read_summary(recording.report_run_id) if recording.report_run_id else None
-        if summary is None:
-            raise RedysError("There is no report of this recording yet.", "Run the pipeline on it first.")
+        found = records.read_summary(recording.report_run_id) if recording.report_run_id else None
+        sheets = compose(recording, require_summary(recording, found))
     except RedysError as error:
         return [html.H1("Report to print"), failed(error), dcc.Link("All recordings", href=routes.WORKLIST)]
     return [
-        html.P(
+        html.Div(
             [
                 dcc.Link("Back to the report", href=routes.recording_url(recording.id)),
-                html.Span(f" Print with Ctrl+P; it fits {_say_pages(summary)}.", className="quiet"),
+                html.A(
+                    "PDF file",
+                    href=routes.pdf_url(recording.id),
+                    download="",
+                    className="btn btn-primary",
+                ),
+                html.Span(f"Or print with Ctrl+P; it fits {_say_pages(sheets)}.", className="quiet"),
             ],
-            className="screen-only",
+            className="screen-only print-actions",
         ),
-        *draw_sheets(recording, summary),
+        *(_draw(sheet) for sheet in sheets),
     ]
 
 
-def _list_sheets(summary: Summary) -> list[Side | None]:
-    """The hand of each page; of a recording that failed its checks there is one page without."""
-    return [None] if summary.quality.verdict == "failed" else [*summary.sides] or [None]
+def _say_pages(sheets: tuple[Sheet, ...]) -> str:
+    return "one A4 page" if len(sheets) == 1 else f"{len(sheets)} A4 pages, one for each hand"
 
 
-def _say_pages(summary: Summary) -> str:
-    pages = len(_list_sheets(summary))
-    return "one A4 page" if pages == 1 else f"{pages} A4 pages, one for each hand"
+def _draw(sheet: Sheet) -> html.Article:
+    name = html.H1([as_written(sheet.subject), f", {sheet.visit}, ", as_written(sheet.task)])
+    who = [html.Div([html.Dt(term), html.Dd(_own(words))]) for term, words in sheet.who]
+    return html.Article(
+        [
+            html.Header([name, html.Dl(who, className="figures who")]),
+            _quality(sheet),
+            *(_hand(sheet.hand) if sheet.hand else ()),
+            _footer(sheet),
+        ],
+        className="sheet",
+    )
 
 
-def draw_sheets(recording: RecordingRow, summary: Summary) -> list[html.Article]:
-    """The pages, one for each hand, each whole by itself: they come apart on a desk."""
-    sides = _list_sheets(summary)
-    return [
-        html.Article(
-            [
-                html.Header([html.H1(name_recording(recording)), who_and_when(recording, summary)]),
-                _quality(summary),
-                *(_hand(summary, side) if side else ()),
-                _footer(recording, summary, f"Page {number} of {len(sides)}."),
-            ],
-            className="sheet",
-        )
-        for number, side in enumerate(sides, start=1)
+def _own(words: str) -> Any:
+    return as_written(words) if isinstance(words, Written) else words
+
+
+def _quality(sheet: Sheet) -> html.Section:
+    reasons = html.Ul([html.Li(reason) for reason in sheet.reasons]) if sheet.reasons else None
+    verdict = html.P([level_icon(sheet.level), html.Strong(f"{sheet.verdict}. "), sheet.figures])
+    kind = sheet.verdict.rpartition(" ")[2]
+    return html.Section([verdict, reasons], className=f"sheet-quality quality-{kind}")
+
+
+def _hand(hand: HandPart) -> list[Any]:
+    more = [
+        html.P([html.Strong(f"{label}: "), f"{words}."], className="sheet-more") for label, words in hand.more
     ]
-
-
-def _hand(summary: Summary, side: Side) -> list[Any]:
-    simulated = summary.provenance.baseline_simulated
+    # What else is told goes below the map, which is the shorter of both columns.
+    left = html.Div([svg_image(hand.map_svg, hand.map_words, "hand-map-image"), *more])
     return [
         html.Section(
             [
-                html.H2(f"Hand map, {side} hand (standard deviations from the reference)"),
-                html.P(say_worst(summary.sides[side]), className="worst"),
-                simulated_note(SIMULATED_NOTE) if simulated else None,
-                _columns(summary, side),
+                html.H2(hand.title),
+                html.P(hand.worst, className="worst"),
+                simulated_note(hand.simulated) if hand.simulated else None,
+                html.Div([left, _numbers(hand.numbers)], className="sheet-columns"),
             ]
         ),
-        html.P(CAPTION, className="plot-note"),
+        html.P(hand.caption, className="plot-note"),
         level_legend(),
     ]
 
 
-def _footer(recording: RecordingRow, summary: Summary, page: str) -> html.Footer:
-    provenance = summary.provenance
+def _numbers(numbers: tuple[Number, ...]) -> html.Table:
+    rows = [
+        html.Tr(
+            [
+                html.Th(number.label, scope="row"),
+                html.Td([html.Strong(number.value) if number.value else None, html.Span(number.details)]),
+            ]
+        )
+        for number in numbers
+    ]
+    return html.Table(html.Tbody(rows), className="numbers")
+
+
+def _footer(sheet: Sheet) -> html.Footer:
     return html.Footer(
         [
-            html.P(" ".join((*summary.notes, *LIMITS))),
+            html.P(" ".join(sheet.notes)),
             html.P(
-                f"Reference: {provenance.baseline}, n = {provenance.baseline_n_people}"
-                f"{', simulated' if provenance.baseline_simulated else ''}. "
-                f"{provenance.hand_model}; {provenance.detector}, {provenance.estimator}; "
-                f"{provenance.filter}. "
-                f"ReDys {provenance.program_version}. Report {recording.report_run_id}. {page}"
+                [
+                    html.Span(sheet.origin),
+                    html.Span(f" ReDys {sheet.version}. Report {sheet.report_id}. "),
+                    html.Span(f"Page {sheet.number} of {sheet.count}."),
+                ]
             ),
             html.P(["Examiner and date: ", html.Span(className="signature")]),
         ]
     )
-
-
-def _columns(summary: Summary, side: Side) -> html.Div:
-    """Map and numbers; what else is told goes below the map, which is the shorter of both."""
-    found = summary.sides[side]
-    left = html.Div([hand_image(found, side), *_more(summary, side)])
-    return html.Div([left, _numbers(found)], className="sheet-columns")
-
-
-def _more(summary: Summary, side: Side) -> list[html.P]:
-    """Tremor and strokes of a hand, below its map; the sound's, which are both hands', on each page."""
-    rows = list_print_rows(summary.sides[side])
-    if summary.timing is not None:
-        rows.append(("Evenness of the strokes, by sound", say_timing(summary.timing)))
-    return [html.P([html.Strong(f"{label}: "), f"{words}."], className="sheet-more") for label, words in rows]
-
-
-def _quality(summary: Summary) -> html.Section:
-    quality = summary.quality
-    level = {"passed": WITHIN, "limited": BETWEEN}.get(quality.verdict, BEYOND)
-    figures = [f"{len(summary.recording.cameras)} cameras at {summary.recording.fps:.2f} frames/s"]
-    for side, hand in quality.hands.items():
-        figures.append(f"{side} hand measured in {100 * hand.valid_share:.0f} %")
-        if math.isfinite(hand.stated_sigma_mm):
-            figures.append(f"joint position error {hand.stated_sigma_mm:.1f} mm")
-    words = "; ".join(figures) + "."
-    return html.Section(
-        [
-            html.P([level_icon(level), html.Strong(f"Recording quality: {quality.verdict}. "), words]),
-            html.Ul([html.Li(reason) for reason in quality.reasons[:5]]) if quality.reasons else None,
-        ],
-        className=f"sheet-quality quality-{quality.verdict}",
-    )
-
-
-def _numbers(summary: SideSummary) -> html.Table:
-    return html.Table(html.Tbody([_row(headline) for headline in summary.headlines]), className="numbers")
-
-
-def _row(headline: Headline) -> html.Tr:
-    if not math.isfinite(headline.value):
-        return html.Tr([html.Th(headline.label, scope="row"), html.Td(f"withheld: {headline.note}")])
-    lines = [say_interval(headline), say_headline_reference(headline)]
-    value = [html.Strong(say_value(headline)), html.Span("; ".join(line for line in lines if line))]
-    return html.Tr([html.Th(headline.label, scope="row"), html.Td(value)])

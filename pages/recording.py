@@ -45,6 +45,11 @@ def _head(recording: RecordingRow) -> html.Header:
         actions.append(
             html.A("Print", href=routes.print_url(recording.id), className="btn btn-outline-secondary")
         )
+        actions.append(
+            html.A(
+                "PDF", href=routes.pdf_url(recording.id), download="", className="btn btn-outline-secondary"
+            )
+        )
         earlier = _earlier(recording)
         if earlier is not None:
             actions.append(
