@@ -67,7 +67,6 @@ def make_app(settings: Settings | None = None, records: Records | None = None) -
     media.add_routes(app.server, records, settings)
     exports.add_routes(app.server, records)
     pdf.add_routes(app.server, records)
-    pdf.add_routes(app.server, records)
     upload.add_routes(app.server, records, settings)
     cache.attach(app.server, settings)
     jobs.register_callbacks(app)
