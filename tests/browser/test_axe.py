@@ -1,4 +1,4 @@
-"""Every page against axe-core: no violation of WCAG or of good practice."""
+"""Every page against axe-core (no violation of WCAG or of good practice), and by keyboard alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from settings import get_settings
+from tests.browser.keyboard import walk
 
 pytestmark = pytest.mark.browser
 
@@ -29,7 +30,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("name", list(PAGES))
-def test_axe_finds_no_fault_on_the_page(page: Page, site: Any, name: str) -> None:
+def test_axe_finds_no_fault_and_the_keyboard_reaches_everything(page: Page, site: Any, name: str) -> None:
     page.add_init_script(path=get_settings().node_modules / "axe-core" / "axe.min.js")
     subject = ""
     if name == "subject":
@@ -43,3 +44,5 @@ def test_axe_finds_no_fault_on_the_page(page: Page, site: Any, name: str) -> Non
     page.wait_for_timeout(1500)
     found = page.evaluate(RUN)
     assert found == [], "\n".join(map(str, found))
+    faults = walk(page)
+    assert not faults, "\n".join(faults)
