@@ -126,7 +126,9 @@ _PAGE = """<!DOCTYPE html>
 <link rel="stylesheet" href="/assets/css/theme.css"><link rel="stylesheet" href="/assets/css/app.css"></head>
 <body><main class="sign-in"><h1>{{ t(found.title) }}</h1>
 {% if found.state == "working" %}
-<p role="status">{{ t("The file is being written. This takes some seconds; the page goes on by itself.") }}</p>
+<p role="status">
+{{ t("The file is being written. This takes some seconds; the page goes on by itself.") }}
+</p>
 {% elif found.state == "ready" %}
 <p role="status">{{ t("The file is ready, and its download begins by itself.") }}</p>
 <p><a href="{{ address }}">{{ t("Download it again") }}</a></p>

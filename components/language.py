@@ -28,7 +28,6 @@ import dash
 import flask
 from dash.development.base_component import Component
 
-from components import catalogue as catalogues
 from components import routes
 from components.attributes import NOT_TRANSLATED, Written
 from components.catalogue import SOURCE, Catalogue, list_languages, read_catalogue
@@ -116,12 +115,12 @@ def _translate_component(component: Component, words: Catalogue) -> dict[str, An
     properties = written["props"]
     is_own = NOT_TRANSLATED in str(properties.get("className", "")).split()
     if is_own or written["type"] in _AS_IS:
-        return written  # type: ignore[no-any-return]
+        return written
     written["props"] = {name: translate_property(name, value, words) for name, value in properties.items()}
     if written["type"] == "Graph":
         config = properties.get("config") or {}
         written["props"]["config"] = config | _plot_locale(words)
-    return written  # type: ignore[no-any-return]
+    return written
 
 
 def translate_property(name: str, value: Any, words: Catalogue) -> Any:
@@ -212,7 +211,7 @@ def _plot_locale(words: Catalogue) -> dict[str, Any]:
 
 
 def translate_answer(answer: Any, words: Catalogue) -> Any:
-    """What Dash is about to write down: a layout, or a callback's answer with what it sets and how far it is."""
+    """What Dash is about to write down: a layout, or what a callback answers, sets, or has come to."""
     if not isinstance(answer, dict):
         return translate_tree(answer, words)
     found = dict(answer)
@@ -262,12 +261,12 @@ def attach(app: dash.Dash) -> None:
     _teach_dash()
     index = app.interpolate_index
 
-    def interpolate(**parts: str) -> str:
+    def interpolate(**parts: Any) -> str:
         parts["title"] = translate(parts.get("title", ""))
         parts["app_entry"] = parts.get("app_entry", "").replace("Loading...", translate("Loading..."))
-        return translate_page(index(**parts))
+        return translate_page(str(index(**parts)))
 
-    app.interpolate_index = interpolate  # type: ignore[method-assign]
+    setattr(app, "interpolate_index", interpolate)  # noqa: B010 (as Dash says, a subclass would override it)
     server = app.server
 
     @server.route(routes.WORDS)
@@ -301,7 +300,8 @@ def translate_page(page: str) -> str:
 
 def _teach_dash() -> None:
     """Dash has no hook between a callback's value and its JSON, so its writer is wrapped where it is used."""
-    for module in (dash.dash, dash._callback):
+    modules: tuple[Any, ...] = (sys.modules["dash.dash"], sys.modules["dash._callback"])
+    for module in modules:
         if not hasattr(module.to_json, "__wrapped__"):
             module.to_json = _speaking(module.to_json)
 
@@ -310,5 +310,3 @@ if __name__ == "__main__":
     from components import messages
 
     sys.exit(messages.main())
-
-__all__ = ["attach", "catalogues", "current_language", "current_theme", "translate"]

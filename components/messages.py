@@ -25,25 +25,43 @@ from settings import ROOT
 
 ROOMS: Final = ("components", "pages", "records", "pipeline")
 SILENT: Final = (
-    "components/catalogue.py", "components/messages.py", "records/__main__.py", "records/demo.py",
-    "pipeline/commands/", "pipeline/datasets/", "pipeline/evaluation/", "pipeline/synth/",
-    "pipeline/measures/baseline_build", "pipeline/measures/null_rates",
+    "components/catalogue.py", "components/language.py", "components/messages.py", "components/signals.py",
+    "records/__main__.py", "records/demo.py", "records/models.py", "records/migrations/",
+    "records/database.py", "pipeline/commands/", "pipeline/datasets/", "pipeline/evaluation/",
+    "pipeline/synth/", "pipeline/measures/baseline_build", "pipeline/measures/null_rates",
+    "pipeline/calibration/describe.py", "pipeline/export/tables.py", "pipeline/export/bids.py",
+    "pipeline/export/nwb.py", "pipeline/export/fhir.py", "pipeline/export/opensim.py",
+    "pipeline/export/c3d.py", "pipeline/export/glb.py", "pipeline/pose/overlay.py",
+    "pipeline/pose/networks/yolo.py",
 )  # fmt: skip
-"""What speaks only at the command line, where the program's language is English."""
+"""What speaks only at the command line or in files for other programs, and there in English."""
 
 BY_HAND: Final = "kept by hand"
 """Comment of an entry whose message no single string of the source is: it stays when the source changes."""
 
-_NOT_TEXT: Final = frozenset(
-    ["className", "class_name", "id", "type", "href", "key", "role", "method", "action", "name", "scope", "style", "path", "download", "mimetype", "endpoint", "encoding", "mode", "value", "target", "htmlFor", "active", "persistence_type", "storage_type", "mode", "color", "dtype", "engine", "side", "dash", "symbol", "fill", "font_family", "family", "server_default", "ondelete", "back_populates", "pattern", "help", "metavar", "prog", "usage", "autoComplete", "inputMode", "rel", "lang", "format", "event", "module", "kind", "state", "orient", "orientation", "xref", "yref", "anchor", "xanchor", "yanchor", "hash", "cls", "code", "family", "salt", "description", "path_template", "colorscale"]
-)  # fmt: skip
-_NOT_SPOKEN: Final = frozenset(
-    ["ValueError", "TypeError", "KeyError", "RuntimeError", "AssertionError", "NotImplementedError", "AttributeError", "LookupError", "PreventUpdate", "TypeVar", "getattr", "setattr", "hasattr", "print", "add_argument", "add_parser", "compile", "split", "rsplit", "strip", "rstrip", "lstrip", "replace", "partition", "rpartition", "removeprefix", "removesuffix", "startswith", "endswith", "encode", "decode", "debug", "info", "warning", "error", "exception", "getLogger", "register_page_module", "Column", "mapped_column", "ForeignKey", "text", "execute", "glob", "with_name", "with_suffix", "is_file", "strftime", "strptime", "field", "NewType", "Literal", "import_module", "Path"]
-)  # fmt: skip
+_NAMES_OF_KEYS: Final = """
+className class_name id type href key role method action name scope style path download mimetype endpoint
+encoding mode value target htmlFor active persistence_type storage_type color dtype engine side dash
+symbol fill font_family family server_default ondelete back_populates pattern metavar prog usage
+autoComplete inputMode rel lang format event module kind state orient orientation xref yref anchor
+xanchor yanchor hash cls code salt path_template colorscale refresh
+"""
+_NOT_TEXT: Final = frozenset(_NAMES_OF_KEYS.split())
+
+_NAMES_OF_CALLS: Final = """
+ValueError TypeError KeyError RuntimeError AssertionError NotImplementedError AttributeError LookupError
+PreventUpdate TypeVar getattr setattr hasattr print add_argument add_parser compile split rsplit strip
+rstrip lstrip replace partition rpartition removeprefix removesuffix startswith endswith encode decode
+debug info warning error exception getLogger Column mapped_column ForeignKey text execute glob
+with_name with_suffix is_file strftime strptime NewType Literal import_module Path
+"""
+_NOT_SPOKEN: Final = frozenset(_NAMES_OF_CALLS.split())
+
 _TEMPLATE_CALL: Final = re.compile(r"""\bt\(\s*("(?:[^"\\]|\\.)+")""")
 _WORDS: Final = re.compile(r"[A-Za-z]{2,}.*\s|^[A-Z][a-z]+[.…]?$|\s.*[A-Za-z]{2,}")
 _NO_SENTENCE: Final = re.compile(
-    r"^\s*<|</|[{};]\s*$|^[\w./-]*[_/][\w./-]*$|^--?\w|\bSELECT\b|^#|%\(|^\W*$|\\[wsd]"
+    r"^\s*<|</|[{};]\s*$|^[\w./-]*[_/][\w./-]*$|^--?\w|^#|^\W*$|\\[wsd]|^\w+ = "
+    r"|^\w+: [{\[!]|^[a-z]+: \{\w+\}$|filename=|stroke=|url=|font|^private, "
 )
 
 
