@@ -362,11 +362,12 @@ class Records:
         recording = self.get_recording(recording_id)
         if recording.run is not None and recording.run.is_live:
             return recording.run
-        settings_hash = hash_json(read_session(recording.folder).settings.model_dump(mode="json"))
+        session = read_session(recording.folder)
+        settings_hash = hash_json(session.settings.model_dump(mode="json"))
         run_id = new_id()
         folder = self.settings.data_dir.resolve() / "runs" / run_id
         if recording.run is not None:
-            take_over(recording.run.folder, folder)
+            take_over(recording.run.folder, folder, session)
         try:
             with self.writing() as database:
                 run = models.Run(

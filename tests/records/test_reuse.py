@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import numpy as np
 import pytest
 
 from pipeline.errors import Cancelled, RedysError
-from pipeline.files import write_json
+from pipeline.files import hash_file, write_json
 from pipeline.results import SCHEMA_VERSION
-from pipeline.run import RunProgress, run_session
+from pipeline.run import RunProgress, _make_key, run_session
+from pipeline.session import SessionSettings, read_session
+from pipeline.stages import list_stages
+from pipeline.version import PROGRAM_VERSION
 from records import RecordingRow, Records
 from records.reuse import take_over
+from tests.records.site import make_session
 
 Add = Callable[..., RecordingRow]
 
@@ -139,3 +144,82 @@ def test_with_another_offset_the_views_are_not_worked_again(tmp_path: Path) -> N
     assert kept == {"calibration", "pose:front", "pose:left"}
     assert {"check", "sound", "sync"} <= second.keys()
     assert json.loads((tmp_path / "b" / "sound.json").read_text())["cameras"]["left"]["offset_s"] == 0.06
+
+
+def settings_of(toml: str = "") -> dict[str, object]:
+    return SessionSettings.model_validate(tomllib.loads(toml)).model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "more"),
+    [
+        ("", "[[exclude]]\nstart_s = 1\nend_s = 2\nreason = 'x'", {"sound", "fusion"}),
+        ("", "task = 'banjo'", {"sound", "fusion"}),
+        ("", "side = 'both'", {"sound"}),
+        ("", "[offset_s]\nleft = 0.1", set()),
+        ("", "[cameras]\nleft = 'right'\nright = 'left'", set()),
+    ],
+)
+def test_more_is_taken_where_the_settings_before_it_are_the_same(
+    tmp_path: Path, before: str, after: str, more: set[str]
+) -> None:
+    versions = {"redys": PROGRAM_VERSION}
+    earlier = make_run(tmp_path / "a", settings=settings_of(before), versions=versions)
+    session = read_session(make_session(tmp_path / "session", after))
+    taken = set(take_over(earlier, tmp_path / "b", session))
+    assert taken - {"calibration", "pose:left", "pose:right"} == more
+    for name in ("sound.json", "web/sound.json", "hand_right.npz"):
+        assert (tmp_path / "b" / name).is_file() == any(name in STAGES[each]["outputs"] for each in more)
+
+
+def test_of_another_program_only_what_takes_long_is_taken(tmp_path: Path) -> None:
+    earlier = make_run(tmp_path / "a", settings=settings_of(), versions={"redys": "0.0.0"})
+    session = read_session(make_session(tmp_path / "session"))
+    assert set(take_over(earlier, tmp_path / "b", session)) == {"calibration", "pose:left"}
+
+
+def test_a_camera_that_is_called_otherwise_keeps_its_view_and_gets_it_back(tmp_path: Path) -> None:
+    """Left and right exchanged, then back again: each view follows its file."""
+    stages = {
+        f"pose:{name}": {"key": name, "outputs": [f"views/{name}.npz"], "warnings": [f"Camera {name}: dark"]}
+        for name in ("front", "left", "right")
+    }
+    earlier = tmp_path / "a"
+    for name in ("front", "left", "right"):
+        (earlier / "views").mkdir(parents=True, exist_ok=True)
+        (earlier / "views" / f"{name}.npz").write_text(f"points of {name}.mp4")
+    record = {"schema_version": SCHEMA_VERSION, "stages": stages, "settings": settings_of()}
+    (earlier / "run.json").write_text(json.dumps(record))
+    folder = make_session(tmp_path / "session", "[cameras]\nleft = 'right'\nright = 'left'\n")
+    swapped = tmp_path / "b"
+    assert set(take_over(earlier, swapped, read_session(folder))) == set(stages)
+    assert (swapped / "views" / "left.npz").read_text() == "points of right.mp4"
+    assert (swapped / "views" / "front.npz").read_text() == "points of front.mp4"
+    entry = json.loads((swapped / "run.json").read_text())["stages"]["pose:left"]
+    assert entry == {"key": "right", "outputs": ["views/left.npz"], "warnings": ["Camera left: dark"]}
+    write_json(swapped / "run.json", {**json.loads((swapped / "run.json").read_text()),
+               "settings": settings_of((folder / "session.toml").read_text())})  # fmt: skip
+    (folder / "session.toml").unlink()
+    back = tmp_path / "c"
+    take_over(swapped, back, read_session(folder))
+    for name in ("front", "left", "right"):
+        assert (back / "views" / f"{name}.npz").read_text() == f"points of {name}.mp4"
+    assert json.loads((back / "run.json").read_text())["stages"] == stages
+
+
+@pytest.mark.pipeline
+def test_the_run_itself_keeps_the_views_of_cameras_that_were_exchanged(tmp_path: Path) -> None:
+    """What a view is found from is its file's content: under another name its key is the same."""
+    folder = make_session(tmp_path / "session")
+    for name in ("front", "left", "right"):
+        (folder / f"{name}.mp4").write_bytes(name.encode())
+    before = {stage.name: stage for stage in list_stages(read_session(folder))}
+    (folder / "session.toml").write_text("[cameras]\nleft = 'right'\nright = 'left'\n")
+    session = read_session(folder)
+    after = {stage.name: stage for stage in list_stages(session)}
+    hashes = {name: hash_file(path) for name, path in session.inputs.items()}
+    key = {name: _make_key(stage, hashes, {}) for name, stage in after.items() if name.startswith("pose:")}
+    assert key["pose:left"] == _make_key(before["pose:right"], hashes, {})
+    assert key["pose:front"] == _make_key(before["pose:front"], hashes, {})
+    assert key["pose:left"] != key["pose:right"]
+    assert _make_key(after["sound"], hashes, {}) != _make_key(before["sound"], hashes, {})
