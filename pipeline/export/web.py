@@ -553,24 +553,20 @@ def _write_reference(
 ) -> dict[str, Any]:
     """Write this person's hand in the reference's mean posture; returns what the page says of it.
 
-    ``missing`` says in words why there is none.
+    ``missing`` says why there is none: no "reference", not all of its "angles", or this hand cannot take
+    its "posture".
     """
     from pipeline.hand.posture import pose_by_angles
     from pipeline.hand.rotations import mirror_points
 
     if baseline is None:
-        return {"missing": "This recording was not held against a reference."}
+        return {"missing": "reference"}
     mean_deg, _ = baseline.frame_level()
-    unknown = [
-        ANGLE_INFO[angle].label
-        for angle, mean in zip(ANGLES, mean_deg, strict=True)
-        if not math.isfinite(mean)
-    ]
-    if unknown:
-        return {"missing": f"The reference does not know every angle: {', '.join(unknown)}."}
+    if not np.isfinite(mean_deg).all():
+        return {"missing": "angles"}
     posture = pose_by_angles(model, hand.betas, mean_deg)
     if not posture.largest_error_deg <= LARGEST_POSTURE_ERROR_DEG:
-        return {"missing": "This hand's model cannot take the reference's mean posture."}
+        return {"missing": "posture"}
     vertices, joints = posture.vertices_mm, posture.joints_mm
     if side == "left":
         vertices, joints = mirror_points(vertices), mirror_points(joints)

@@ -365,11 +365,11 @@ def test_without_a_reference_its_posture_is_said_to_be_missing(tmp_path: Path) -
     partial = replace(
         inputs["baseline"], angles={"index_pip_flexion": inputs["baseline"].angles["index_pip_flexion"]}
     )
-    for baseline, words in ((None, "not held against"), (partial, "does not know every angle: thumb")):
-        run = RunFolder(tmp_path / words)
+    for baseline, why in ((None, "reference"), (partial, "angles")):
+        run = RunFolder(tmp_path / why)
         write_web(run, **(inputs | {"baseline": baseline}), report=Reporter("web"))
         index = json.loads((run.web / "index.json").read_text())
-        assert words in index["reference_posture"]["right"]["missing"]
+        assert index["reference_posture"]["right"] == {"missing": why}
         assert "reference_joints_right.f32" not in index["files"]
 
 
