@@ -19,6 +19,7 @@ import flask
 
 from components import routes
 from components.attributes import Written
+from components.language import current_language, translate
 from components.security import current_actor
 from components.sheet import Sheet, compose, require_summary
 from components.status import STRIPED, draw_icon
@@ -48,10 +49,12 @@ def add_routes(server: flask.Flask, records: Records) -> None:
             run_id = recording.report_run_id
             summary = require_summary(recording, records.read_summary(run_id) if run_id else None)
             run = records.get_run(run_id or "")
-            data = make_pdf(compose(recording, summary), run.finished or run.created)
+            sheets = compose(recording, summary)
+            data = make_pdf(sheets, run.finished or run.created, current_language(), translate)
         except RedysError as error:
             status = 404 if isinstance(error, NotFound) else 500
-            return flask.Response(f"{error}\n", status, mimetype="text/plain")
+            words = f"{translate(error.what)} {translate(error.advice)}\n"
+            return flask.Response(words, status, mimetype="text/plain")
         records.note(current_actor(), "report.pdf", run_id or "")
         response = flask.Response(data, mimetype="application/pdf")
         name = _file_name(recording.subject, recording.visit)
@@ -69,7 +72,7 @@ def make_pdf(
     sheets: tuple[Sheet, ...],
     finished: datetime.datetime,
     language: str = "en",
-    translate: Translate = lambda text: text,
+    speak: Translate = lambda text: text,
 ) -> bytes:
     """Set sheets as a PDF file.
 
@@ -81,7 +84,7 @@ def make_pdf(
         When the report was made: the file's own date.
     language : str
         As in BCP 47.
-    translate : callable
+    speak : callable
         Gives a text in that language; what a person wrote is not put through it.
 
     Raises
@@ -89,16 +92,16 @@ def make_pdf(
     RedysError
         The fonts are missing, or the page cannot be set.
     """
-    plain = json.dumps(_describe(sheets, language, translate), ensure_ascii=False, sort_keys=True)
+    plain = json.dumps(_describe(sheets, language, speak), ensure_ascii=False, sort_keys=True)
     return _set(plain, int(finished.timestamp()), get_settings().node_modules)
 
 
-def _describe(sheets: tuple[Sheet, ...], language: str, translate: Translate) -> dict[str, Any]:
+def _describe(sheets: tuple[Sheet, ...], language: str, speak: Translate) -> dict[str, Any]:
     """Everything that `print.typ` draws, in the language of the file."""
 
     def said(value: Any) -> Any:
         if isinstance(value, str):
-            return str(value) if isinstance(value, Written) else translate(value)
+            return str(value) if isinstance(value, Written) else speak(value)
         if isinstance(value, dict):
             return {key: entry if key in _UNSAID else said(entry) for key, entry in value.items()}
         return [said(entry) for entry in value] if isinstance(value, (list, tuple)) else value
@@ -126,15 +129,15 @@ def _describe(sheets: tuple[Sheet, ...], language: str, translate: Translate) ->
         "marks": {level: draw_icon(level) for level in LEVELS}
         | {_STRIPED_MARK: draw_icon(BETWEEN, certain=False)},
         "legend": [[level, said(level)] for level in LEVELS] + [[_STRIPED_MARK, said(STRIPED)]],
-        "sheets": [said(_redraw(sheet, translate)) | {"name": title} for sheet in sheets],
+        "sheets": [said(_redraw(sheet, speak)) | {"name": title} for sheet in sheets],
     }
 
 
-def _redraw(sheet: Sheet, translate: Translate) -> dict[str, Any]:
+def _redraw(sheet: Sheet, speak: Translate) -> dict[str, Any]:
     """A sheet as plain values, the words in its drawing in the language of the file."""
     plain = asdict(sheet)
     if sheet.hand is not None:
-        words = _DRAWN_WORDS.sub(lambda word: escape(translate(unescape(word[0]))), sheet.hand.map_svg)
+        words = _DRAWN_WORDS.sub(lambda word: escape(speak(unescape(word[0]))), sheet.hand.map_svg)
         plain["hand"]["map_svg"] = words
     return plain
 

@@ -15,11 +15,10 @@ from components.headlines import say_headline_reference, say_interval, say_value
 from components.playing import list_print_rows, say_timing
 from components.report import LIMITS
 from components.shell import INTENDED_USE
-from pipeline.errors import RedysError
 from pipeline.hand.joints import Side
 from pipeline.measures.levels import BETWEEN, BEYOND, WITHIN, Level
 from pipeline.measures.summary import SIMULATED_NOTE, Headline, SideSummary, Summary
-from records import RecordingRow
+from records import NotFound, RecordingRow
 
 MOST_REASONS: Final = 6
 """Of the quality verdict; what is left out is counted, and stands on the report's page."""
@@ -147,11 +146,11 @@ def require_summary(recording: RecordingRow, summary: Summary | None) -> Summary
 
     Raises
     ------
-    RedysError
+    NotFound
         There is none.
     """
     if recording.report_run_id is None or summary is None:
-        raise RedysError("There is no report of this recording yet.", "Run the pipeline on it first.")
+        raise NotFound("There is no report of this recording yet.", "Run the pipeline on it first.")
     return summary
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from components import pdf
 from components.attributes import Written
+from components.language import LANGUAGE_COOKIE
 from components.sheet import MOST_REASONS, Sheet, compose
 from pipeline.files import write_json
 from pipeline.measures.summary import Summary, write_summary
@@ -182,11 +183,21 @@ def test_words_are_said_in_the_readers_language_but_for_what_a_person_wrote(
     assert "‹spread›" in said
 
 
+def test_a_reader_gets_the_file_in_the_language_chosen(summary: Summary, site: Site, tmp_path: Path) -> None:
+    row = add_report(site, summary, tmp_path)
+    client = site.browser()
+    client.set_cookie(LANGUAGE_COOKIE, "de")
+    reader = pypdf.PdfReader(io.BytesIO(client.get(f"/recording/{row.id}/report.pdf").data))
+    root: Any = reader.trailer["/Root"]
+    assert root["/Lang"] == "de"
+    assert "8,0 s" in " ".join(page.extract_text() for page in reader.pages)
+
+
 def test_who_has_no_report_gets_no_file_but_a_reason(site: Site, tmp_path: Path) -> None:
     row = site.records.add_recording(make_session(tmp_path / "s", 'subject = "P-2"'))
     client = site.browser()
     answer = client.get(f"/recording/{row.id}/report.pdf")
-    assert answer.status_code == 500
+    assert answer.status_code == 404
     assert "no report of this recording yet" in answer.get_data(as_text=True)
     assert client.get(f"/recording/{'0' * 32}/report.pdf").status_code == 404
 
