@@ -41,7 +41,7 @@ YEAR_S: Final = 365 * 86_400
 
 _TEXT: Final = frozenset(
     {"children", "title", "label", "placeholder", "alt", "header", "summary", "aria-label"}
-    | {"aria-description", "aria-valuetext", "aria-roledescription", "data-label", "data-title"}
+    | {"aria-description", "aria-valuetext", "aria-roledescription", "data-label"}
 )
 """Properties of components that a person reads or hears."""
 

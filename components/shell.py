@@ -9,7 +9,9 @@ import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from components import ids, jobs, routes, security
-from components.attributes import aria
+from components.attributes import NOT_TRANSLATED, aria, as_written, data
+from components.catalogue import list_languages
+from components.language import current_language, current_theme
 from pipeline.version import PROGRAM_VERSION
 
 INTENDED_USE = "Research use: a measurement aid, not a diagnosis."
@@ -71,7 +73,7 @@ def _header() -> html.Header:
             html.Form(
                 [
                     dcc.Input(type="hidden", name="csrf_token", value=security.csrf_token()),
-                    html.Span(name, className="who"),
+                    html.Span(as_written(name), className="who"),
                     html.Button("Sign out", type="submit", className="btn btn-sm btn-outline-light"),
                 ],
                 action=routes.SIGN_OUT,
@@ -79,7 +81,55 @@ def _header() -> html.Header:
                 className="sign-out",
             )
         )
+    parts.append(_display())
     return html.Header(parts, className="site-header")
+
+
+THEMES = {"dark-video": "Dark around video", "light": "Light"}
+
+
+def _display() -> html.Details:
+    """Language and theme: buttons, so that nothing changes before it is asked for."""
+    languages = [
+        html.Button(
+            name,
+            type="button",
+            lang=code,
+            className=f"choice-button {NOT_TRANSLATED}",
+            **data(language=code),
+            **aria(pressed=str(code == current_language()).lower()),
+        )
+        for code, name in list_languages().items()
+    ]
+    themes = [
+        html.Button(
+            word,
+            type="button",
+            className="choice-button",
+            **data(theme=theme),
+            **aria(pressed=str(theme == current_theme()).lower()),
+        )
+        for theme, word in THEMES.items()
+    ]
+    return html.Details(
+        [
+            html.Summary("Display"),
+            html.Div(
+                [_choices("Language", languages), _choices("Theme", themes)],
+                className="display-choices",
+            ),
+        ],
+        className="display",
+        **data(module="display"),
+    )
+
+
+def _choices(name: str, buttons: list[html.Button]) -> html.Div:
+    return html.Div(
+        [html.Span(name, className="choice-name", **aria(hidden="true")), *buttons],
+        role="group",
+        **aria(label=name),
+    )
 
 
 def _banner() -> html.Aside | None:
