@@ -14,6 +14,8 @@ from pathlib import Path
 
 from pipeline.errors import RedysError
 from records import get_records
+from records.audit import read_head
+from records.users import ROLES
 
 EXIT_ERROR = 2
 
@@ -43,7 +45,15 @@ def _make_parser() -> argparse.ArgumentParser:
 
     user = commands.add_parser("add-user", help="let somebody sign in, or give them a new password")
     user.add_argument("name")
+    user.add_argument("--role", choices=ROLES, help="by default clinician, or as it was")
     user.set_defaults(work=_add_user)
+
+    verify = commands.add_parser("audit-verify", help="walk the audit and say whether it is what was written")
+    verify.add_argument("--head", metavar="COUNT:DIGEST", help="a head noted earlier, which must still stand")
+    verify.set_defaults(work=_verify_audit)
+
+    head = commands.add_parser("audit-head", help="print the audit's end, to be noted away from this machine")
+    head.set_defaults(work=lambda options: print(get_records().audit.head()))
 
     supervise = commands.add_parser("supervise", help="see a run through, and then those that wait")
     supervise.add_argument("run_id")
@@ -89,8 +99,14 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _add_user(options: argparse.Namespace) -> None:
     password = os.environ.get("REDYS_PASSWORD") or getpass.getpass(f"Password for {options.name}: ")
-    user = get_records().users.add(options.name, password)
-    print(f"{user.name} may sign in.")
+    user = get_records().users.add(options.name, password, options.role)
+    print(f"{user.name} may sign in as {user.role}.")
+
+
+def _verify_audit(options: argparse.Namespace) -> None:
+    expected = read_head(options.head) if options.head else None
+    head = get_records().audit.verify(expected)
+    print(f"The audit is whole: {head.count} events.\n{head}")
 
 
 def _supervise(options: argparse.Namespace) -> None:

@@ -17,6 +17,10 @@ class UserError(RedysError):
     """A user cannot be added as asked."""
 
 
+class AuditError(RedysError):
+    """The audit is not what was written, or cannot be compared as asked."""
+
+
 class RigError(RedysError):
     """A rig cannot be kept, named or used as asked."""
 

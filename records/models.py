@@ -300,17 +300,24 @@ class User(Base):
     """Someone who may sign in. ``epoch`` is part of the session cookie: raising it ends all sessions."""
 
     __tablename__ = "user_account"
+    __table_args__ = (
+        CheckConstraint("role IN ('administrator', 'clinician', 'researcher', 'viewer')", name="role"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(unique=True)
     password_hash: Mapped[str]
     epoch: Mapped[int] = mapped_column(default=0)
     disabled: Mapped[bool] = mapped_column(default=False)
+    role: Mapped[str] = mapped_column(default="clinician", server_default="clinician")
     created: Mapped[datetime.datetime] = mapped_column(default=now)
 
 
 class AuditEvent(Base):
-    """Who did what to which object, and whether it was let; never any content."""
+    """Who did what to which object, and whether it was let; never any content.
+
+    ``previous`` and ``digest`` chain the events (`records.audit`), which fills both and the role.
+    """
 
     __tablename__ = "audit_event"
 
@@ -320,3 +327,6 @@ class AuditEvent(Base):
     action: Mapped[str]
     object: Mapped[str] = mapped_column(default="")
     result: Mapped[str] = mapped_column(default="ok")
+    role: Mapped[str] = mapped_column(default="", server_default="")
+    previous: Mapped[str] = mapped_column(default="", server_default="")
+    digest: Mapped[str] = mapped_column(default="", server_default="")

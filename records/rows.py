@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypeVar
 Row = TypeVar("Row")
 
 CheckVerdict = Literal["good", "doubtful", "moved", "unknown"]
+Role = Literal["administrator", "clinician", "researcher", "viewer"]
 RunState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 
 
@@ -242,6 +243,34 @@ class UserRow:
     name: str
     epoch: int
     disabled: bool
+    role: Role
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One event of the audit.
+
+    Attributes
+    ----------
+    at : datetime
+        UTC.
+    actor : str
+        The user's name, "local" (no sign-in), "command", "system", or "nobody".
+    role : str
+        The user's role at that moment; empty for what is no user.
+    action : str
+    object : str
+        Identifier of what it was done to; never content.
+    result : str
+        "ok" or "refused".
+    """
+
+    at: datetime.datetime
+    actor: str
+    role: str
+    action: str
+    object: str
+    result: str
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from sqlalchemy.orm import aliased, joinedload
 from pipeline.files import hash_json
 from pipeline.session import Session, read_session
 from records import models
+from records.audit import Audit
 from records.database import migrate, open_engine
 from records.drafts import Drafts
 from records.errors import NotFound
@@ -92,6 +93,11 @@ class Records:
     def users(self) -> Users:
         """Those who may sign in."""
         return Users(self)
+
+    @functools.cached_property
+    def audit(self) -> Audit:
+        """Who did what."""
+        return Audit(self)
 
     @functools.cached_property
     def rigs(self) -> Rigs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -13,10 +13,12 @@ from sqlalchemy.exc import IntegrityError
 
 from records import models
 from records.errors import UserError
-from records.rows import UserRow
+from records.rows import Role, UserRow
 
 if TYPE_CHECKING:
     from records.service import Records
+
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 MINIMUM_PASSWORD = 12
 MAXIMUM_PASSWORD = 1024
@@ -35,13 +37,23 @@ class Users:
         # argon2id with OWASP's figures: 19 MiB, 2 passes, 1 lane.
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
-    def add(self, name: str, password: str) -> UserRow:
-        """Add someone, or give them a new password, which ends all their sessions.
+    def add(self, name: str, password: str, role: Role | None = None) -> UserRow:
+        """Add someone, or give them a new password or role, which ends all their sessions.
+
+        Parameters
+        ----------
+        name : str
+            At most 200 characters.
+        password : str
+            12 to 1024 characters.
+        role : str, optional
+            "administrator", "clinician", "researcher" or "viewer". By default "clinician" for who is new,
+            and as it was for who is there.
 
         Raises
         ------
         UserError
-            The name is empty or the password is shorter than 12 characters.
+            The name is empty, the password is shorter than 12 characters, or there is no such role.
         """
         name = name.strip()
         if not name or len(name) > 200:
@@ -51,6 +63,8 @@ class Users:
                 f"The password has {len(password)} characters.",
                 f"Take {MINIMUM_PASSWORD} to {MAXIMUM_PASSWORD}; a sentence is easy to keep in mind.",
             )
+        if role is not None and role not in ROLES:
+            raise UserError(f"There is no role {role}.", f"The roles are {', '.join(ROLES)}.")
         hashed = self._hasher.hash(password)
         try:
             with self._records.writing() as database:
@@ -60,6 +74,7 @@ class Users:
                 else:
                     user.epoch += 1
                 user.password_hash = hashed
+                user.role = role or user.role or "clinician"
                 database.add(user)
                 database.add(models.AuditEvent(actor="command", action="user.set", object=user.id))
         except IntegrityError as error:
@@ -95,7 +110,7 @@ class Users:
 
 
 def _row(user: models.User) -> UserRow:
-    return UserRow(user.id, user.name, user.epoch, user.disabled)
+    return UserRow(user.id, user.name, user.epoch, user.disabled, cast("Role", user.role))
 
 
 class Backoff:
