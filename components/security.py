@@ -22,7 +22,7 @@ import flask
 import flask_login
 from itsdangerous import BadSignature, Signer
 
-from components import routes
+from components import policy, routes
 from components.language import (
     LANGUAGE_COOKIE,
     YEAR_S,
@@ -41,9 +41,6 @@ CSRF_COOKIE = "_csrf_token"
 CSRF_HEADER = "X-CSRFToken"
 SESSION_HOURS = 12
 """A sign-in lasts a working day; the person signs in again after it."""
-
-PUBLIC_ENDPOINTS = frozenset({"sign_in", "health", "vendor", "words"})
-"""What is answered without sign-in on any address; everything else is refused first."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -120,6 +117,7 @@ def protect(app: dash.Dash, records: Records, settings: Settings) -> None:
         MAX_CONTENT_LENGTH=4 * 2**20,
     )
     server.extensions["redys_local"] = local
+    policy.guard_pages(current_actor)
     signer = Signer(server.secret_key, salt="csrf")
     _add_sign_in(server, records, signer)
     hashes = _hash_of(IMPORT_MAP)
@@ -129,7 +127,7 @@ def protect(app: dash.Dash, records: Records, settings: Settings) -> None:
         return (
             (_refuse_strangers(settings) if local else _refuse_unknown())
             or _refuse_foreign_posts(signer)
-            or None
+            or (None if local else _refuse_role(app, records))
         )
 
     @server.after_request
@@ -163,7 +161,7 @@ def _refuse_strangers(settings: Settings) -> flask.typing.ResponseReturnValue | 
 def _refuse_unknown() -> flask.typing.ResponseReturnValue | None:
     """With sign-in: only those who did, but for the few public routes."""
     request = flask.request
-    if request.endpoint in PUBLIC_ENDPOINTS:
+    if request.endpoint in policy.PUBLIC:
         return None
     if request.path.startswith("/assets/css/") and request.method in _SAFE_METHODS:
         return None
@@ -189,6 +187,15 @@ def _refuse_foreign_posts(signer: Signer) -> flask.typing.ResponseReturnValue | 
     if not cookie or not same or not _is_signed(cookie, signer):
         return _refuse(403, "The page is out of date. Reload it and try again.")
     return None
+
+
+def _refuse_role(app: dash.Dash, records: Records) -> flask.typing.ResponseReturnValue | None:
+    """What the role of who signed in does not allow, and what nobody classified."""
+    request = flask.request
+    if request.endpoint in policy.PUBLIC or policy.may_request(app):
+        return None
+    records.note(current_actor(), f"request.{request.endpoint}", result="refused")
+    return _refuse(403, f"{policy.REFUSED} {policy.ASK}")
 
 
 def _is_same_origin(origin: str | None, fetch_site: str | None) -> bool:

@@ -1,0 +1,175 @@
+"""What each role may do, and what each route, page and callback asks for: the one place that says so.
+
+What is not named here is refused to everybody who has to sign in. Without sign-in (loopback) there are no
+roles, and `components.security` alone decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+import dash
+import flask
+import flask_login
+from dash import html
+
+from components.states import failed
+from pipeline.errors import RedysError
+from records import get_records
+from records.rows import Role
+
+Permission = Literal["self", "see", "export", "work", "administer"]
+"""self: one's own sign-in and the pages about the program. see: recordings and their reports. export: take
+numbers away. work: add, correct, score, start and stop. administer: users, audit."""
+
+GRANTS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
+    {
+        "administrator": frozenset({"self", "administer"}),
+        "clinician": frozenset({"self", "see", "export", "work"}),
+        "researcher": frozenset({"self", "see", "export"}),
+        "viewer": frozenset({"self", "see"}),
+    }
+)
+"""An administrator keeps the house and sees no patient; who needs both has two names."""
+
+PUBLIC: Final = frozenset({"sign_in", "health", "vendor", "words"})
+"""Endpoints that are answered without sign-in on any address."""
+
+ENDPOINTS: Final[Mapping[str, Permission]] = MappingProxyType(
+    {
+        "/": "self",  # the shell; what stands in it are pages and callbacks
+        "/<path:path>": "self",
+        "/_dash-component-suites/<string:package_name>/<path:fingerprinted_path>": "self",
+        "/_dash-dependencies": "self",
+        "/_dash-layout": "self",
+        "/_dash-update-component": "self",  # each callback by its own, below
+        "/_favicon.ico": "self",
+        "/_reload-hash": "self",
+        "_dash_assets.static": "self",
+        "static": "self",
+        "sign_out": "self",
+        "media": "see",
+        "report_pdf": "export",
+        "export": "export",
+        "rig_file": "export",
+        "upload_draft": "work",
+        "upload_files": "work",
+        "upload_file": "work",
+    }
+)
+
+PAGES: Final[Mapping[str, Permission]] = MappingProxyType(
+    {
+        "pages.worklist": "see",
+        "pages.about": "self",
+        "pages.clocks": "work",
+        "pages.compare": "see",
+        "pages.new": "work",
+        "pages.not_found_404": "self",
+        "pages.print": "see",
+        "pages.recording": "see",
+        "pages.rig": "see",
+        "pages.rigs": "see",
+        "pages.subject": "see",
+    }
+)
+
+CALLBACKS: Final[Mapping[str, Permission]] = MappingProxyType(
+    {
+        "dash.dash": "self",  # shows a page, which asks for itself
+        "components.jobs:run_job": "work",
+        "components.jobs:update_tray": "self",
+        "components.jobs:update_panel": "see",
+        "components.jobs:cancel": "work",
+        "components.jobs:retry": "work",
+        "components.jobs:start": "work",
+        "components.curves:show_finger": "see",
+        "components.rigs:keep_rig": "work",
+        "components.trend:show_finger": "see",
+        "pages.rig:rename": "work",
+        "pages.rig:retire": "work",
+        "pages.rigs:add_rig": "work",
+        "pages.worklist:find": "see",
+        "pages.new": "work",
+        "pages.clocks:use": "work",
+    }
+)
+"""By "module:function", or a module for all of its callbacks."""
+
+REFUSED: Final = "Your sign-in does not allow this."
+ASK: Final = "Ask an administrator, if you need it."
+
+_GUARDED: Final = "redys_guarded"
+_OBJECTS: Final = ("recording_id", "recording_a", "recording_b", "subject_id", "rig_id")
+"""Parts of addresses that name what is looked at."""
+
+
+def current_role() -> Role | None:
+    """The role of who asks; None where there is no sign-in."""
+    if not flask.has_request_context() or flask.current_app.extensions.get("redys_local", False):
+        return None
+    user = flask_login.current_user
+    return user.user.role if user.is_authenticated else "viewer"
+
+
+def may(permission: Permission) -> bool:
+    """Whether who asks may; for what a page offers. What they ask for all the same is refused elsewhere."""
+    return allows(current_role(), permission)
+
+
+def allows(role: Role | None, permission: Permission | None) -> bool:
+    """Whether a role may; without sign-in (None) there are no roles. What nobody classified is refused."""
+    if role is None:
+        return True
+    return permission is not None and permission in GRANTS[role]
+
+
+def may_request(app: dash.Dash) -> bool:
+    """Whether who asks may have the request in hand answered."""
+    return allows(current_role(), request_permission(app))
+
+
+def callback_permission(function: Callable[..., Any] | None) -> Permission | None:
+    """What a callback asks for; None if nobody said."""
+    if function is None:
+        return None
+    name = function.__qualname__.rpartition(".")[2]
+    return CALLBACKS.get(f"{function.__module__}:{name}", CALLBACKS.get(function.__module__))
+
+
+def request_permission(app: dash.Dash) -> Permission | None:
+    """What the request in hand asks for; None if nobody said."""
+    endpoint = flask.request.endpoint
+    if endpoint is None:
+        return "self"  # there is no such route: the answer says so
+    if endpoint != "/_dash-update-component":
+        return ENDPOINTS.get(endpoint)
+    asked = flask.request.get_json(silent=True)
+    output = asked.get("output") if isinstance(asked, dict) else None
+    entry = app.callback_map.get(output) if isinstance(output, str) else None
+    return callback_permission(entry.get("callback")) if entry else None
+
+
+def guard_pages(current_actor: Callable[[], str]) -> None:
+    """Let every page ask before it is drawn, and write down who looked at what."""
+    for module, page in dash.page_registry.items():
+        layout = page["layout"]
+        if not hasattr(layout, _GUARDED):
+            page["layout"] = _guard(module, layout, current_actor)
+
+
+def _guard(module: str, layout: Callable[..., Any], current_actor: Callable[[], str]) -> Callable[..., Any]:
+    def shown(**values: Any) -> Any:
+        about = " ".join(str(values[name]) for name in _OBJECTS if values.get(name))
+        action = f"view.{module.rpartition('.')[2]}"
+        if not allows(current_role(), PAGES.get(module)):
+            get_records().note(current_actor(), action, about[:200], "refused")
+            return [html.H1("Not allowed"), failed(RedysError(REFUSED, ASK))]
+        if about:
+            get_records().note(current_actor(), action, about[:200])
+        return layout(**values)
+
+    setattr(shown, _GUARDED, True)
+    return shown
