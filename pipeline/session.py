@@ -137,8 +137,15 @@ class Session:
         return {path.relative_to(self.path).as_posix(): path for path in sorted(files)}
 
 
-def read_session(path: Path) -> Session:
+def read_session(path: Path, settings: SessionSettings | None = None) -> Session:
     """Read a session folder.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    settings : SessionSettings, optional
+        In place of those of its ``session.toml``: what it would be with them.
 
     Raises
     ------
@@ -149,7 +156,7 @@ def read_session(path: Path) -> Session:
     path = Path(path)
     if not path.is_dir():
         raise SessionError(f"{path} is not a folder.", "Give the folder that holds the cameras' videos.")
-    settings = _read_settings(path / "session.toml")
+    settings = _read_settings(path / "session.toml") if settings is None else settings
     videos = _find_videos(path)
     files = sorted((path / "keypoints").glob("*.npz"))
     keypoints = {file.stem: file for file in files if not file.name.startswith(".")}
@@ -253,8 +260,23 @@ def _read_settings(path: Path) -> SessionSettings:
     if not path.is_file():
         return SessionSettings()
     try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows adds a mark
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")  # Windows adds a mark
+    except UnicodeDecodeError as error:
+        raise SessionError(f"{path} is not TOML: {error}.", "Mend that line.") from error
+    return parse_settings(text, path)
+
+
+def parse_settings(text: str, path: Path) -> SessionSettings:
+    """Settings from the text of a ``session.toml``.
+
+    Raises
+    ------
+    SessionError
+        It is not TOML, or not what it should be; names ``path``.
+    """
+    try:
+        raw: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise SessionError(f"{path} is not TOML: {error}.", "Mend that line.") from error
     try:
         return SessionSettings.model_validate(raw)

@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from records.errors import NotFound
 from records.exports import Export, name_export
-from records.rows import Page, RecordingRow, RigRow, RigUse, RunRow, RunState, ScoreRow, SubjectRow, UserRow
+from records.rows import (
+    CorrectionRow,
+    MarkRow,
+    Page,
+    RecordingRow,
+    RigRow,
+    RigUse,
+    RunRow,
+    RunState,
+    ScoreRow,
+    SubjectRow,
+    UserRow,
+)
 from records.service import Records, get_records
 
 __all__ = [
+    "CorrectionRow",
     "Export",
+    "MarkRow",
     "NotFound",
     "Page",
     "RecordingRow",

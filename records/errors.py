@@ -29,6 +29,10 @@ class ScoreError(RedysError):
     """A clinical score cannot be kept as entered."""
 
 
+class MarkError(RedysError):
+    """A mark cannot be set as asked."""
+
+
 class UploadError(RedysError):
     """A file cannot be taken; ``status`` is the HTTP answer that says so."""
 

@@ -6,12 +6,14 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 Row = TypeVar("Row")
 
 CheckVerdict = Literal["good", "doubtful", "moved", "unknown"]
 Role = Literal["administrator", "clinician", "researcher", "viewer"]
+CorrectionKind = Literal["offset", "cameras", "side", "exclusions"]
+MarkKind = Literal["note", "tag", "abnormal movement"]
 RunState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 
 
@@ -220,6 +222,84 @@ class ScoreRow:
     version: str
     blinded: bool | None
     note: str
+    author: str
+    created: datetime.datetime
+    withdrawn: datetime.datetime | None
+    withdrawn_by: str | None
+
+
+@dataclass(frozen=True)
+class CorrectionRow:
+    """A correction by a person.
+
+    Attributes
+    ----------
+    id, recording_id : str
+    kind : "offset" | "cameras" | "side" | "exclusions"
+    before, after : Any
+        What it was and became: an offset in s by camera (None = from the sound), a side, the tables of
+        ``session.toml`` that name cameras, or an excluded section (None = there was or is none).
+    reason, author : str
+        As typed; who did it.
+    created : datetime
+    undone, undone_by : datetime or None, str or None
+        When and by whom it was undone.
+    in_force : bool
+        ``session.toml`` says so now. One that is neither undone nor in force was overruled since.
+    in_report : bool
+        The run of the report was worked with it.
+    """
+
+    id: str
+    recording_id: str
+    kind: CorrectionKind
+    before: Any
+    after: Any
+    reason: str
+    author: str
+    created: datetime.datetime
+    undone: datetime.datetime | None
+    undone_by: str | None
+    in_force: bool
+    in_report: bool
+
+
+@dataclass(frozen=True)
+class MarkRow:
+    """What a person set on a recording's timeline.
+
+    Attributes
+    ----------
+    id, recording_id : str
+    kind : "note" | "tag" | "abnormal movement"
+    start_s : float
+        On the reference camera's clock.
+    end_s : float or None
+        None for a moment.
+    side, joint : str or None
+        Of which hand and joint; None where that was not said.
+    text : str
+        As typed.
+    rater : str
+        Who judged, where that is not the author.
+    blinded : bool or None
+        Whether the rater saw neither the numbers nor which visit it was; None = not known.
+    author, created : str, datetime
+        Who entered it, and when.
+    withdrawn, withdrawn_by : datetime or None, str or None
+        When and by whom it was taken back; None = it holds.
+    """
+
+    id: str
+    recording_id: str
+    kind: MarkKind
+    start_s: float
+    end_s: float | None
+    side: str | None
+    joint: str | None
+    text: str
+    rater: str
+    blinded: bool | None
     author: str
     created: datetime.datetime
     withdrawn: datetime.datetime | None

@@ -23,10 +23,12 @@ from pipeline.files import hash_json
 from pipeline.session import Session, read_session
 from records import models
 from records.audit import Audit
+from records.corrections import Corrections
 from records.database import migrate, open_engine
 from records.drafts import Drafts
 from records.errors import NotFound
 from records.exports import Exports
+from records.marks import Marks
 from records.models import LIVE_STATES, new_id, now
 from records.reuse import take_over
 from records.rigs import Rigs
@@ -113,6 +115,16 @@ class Records:
     def verdicts(self) -> Verdicts:
         """Reports' verdicts on their recordings."""
         return Verdicts(self)
+
+    @functools.cached_property
+    def corrections(self) -> Corrections:
+        """What people told the pipeline otherwise."""
+        return Corrections(self)
+
+    @functools.cached_property
+    def marks(self) -> Marks:
+        """What people set on recordings' timelines."""
+        return Marks(self)
 
     @functools.cached_property
     def exports(self) -> Exports:
@@ -368,6 +380,7 @@ class Records:
         recording = self.get_recording(recording_id)
         if recording.run is not None and recording.run.is_live:
             return recording.run
+        self.corrections.settle(recording)
         session = read_session(recording.folder)
         settings_hash = hash_json(session.settings.model_dump(mode="json"))
         run_id = new_id()
