@@ -14,6 +14,7 @@ import pytest
 from components import policy
 from components.policy import CALLBACKS, ENDPOINTS, GRANTS, PAGES, PUBLIC, Permission, callback_permission
 from records import get_records
+from records.rows import Role
 from records.users import ROLES
 from tests.components.test_security import come_in
 from tests.records.site import Site, open_site, surroundings
@@ -35,7 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module", params=ROLES)
-def someone(request: pytest.FixtureRequest, site: Site) -> tuple[str, flask.testing.FlaskClient]:
+def someone(request: pytest.FixtureRequest, site: Site) -> tuple[Role, flask.testing.FlaskClient]:
     """A role, and who has signed in with it."""
     client = site.browser("https", "redys.example")
     come_in(client, request.param)
@@ -79,7 +80,7 @@ def address(rule: str) -> str:
 
 
 def test_every_route_answers_each_role_as_the_table_says(
-    site: Site, someone: tuple[str, flask.testing.FlaskClient]
+    site: Site, someone: tuple[Role, flask.testing.FlaskClient]
 ) -> None:
     role, client = someone
     wrong = []
@@ -102,7 +103,7 @@ def ask(client: flask.testing.FlaskClient, output: str, entry: dict[str, Any]) -
 
 
 def test_every_callback_answers_each_role_as_the_table_says(
-    site: Site, someone: tuple[str, flask.testing.FlaskClient], monkeypatch: pytest.MonkeyPatch
+    site: Site, someone: tuple[Role, flask.testing.FlaskClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     role, client = someone
     wrong = []
@@ -151,7 +152,7 @@ def show(client: flask.testing.FlaskClient, path: str) -> str:
 
 
 def test_every_page_is_drawn_for_each_role_as_the_table_says(
-    site: Site, someone: tuple[str, flask.testing.FlaskClient]
+    site: Site, someone: tuple[Role, flask.testing.FlaskClient]
 ) -> None:
     role, client = someone
     for module, page in dash.page_registry.items():
