@@ -113,6 +113,16 @@ CURVES_FINGER: Final = "curves-finger"
 CURVES_RUNS: Final = "curves-runs"
 
 
+ALIGNMENT: Final = "alignment"
+ALIGNMENT_RUNS: Final = "alignment-runs"
+ALIGNMENT_EVENTS: Final = "alignment-events"
+ALIGNMENT_CHOSEN: Final = "alignment-chosen"
+DIFFERENCE_VIEW: Final = "difference-view"
+DIFFERENCE_MEASURE: Final = "difference-measure"
+DIFFERENCE_SIDE: Final = "difference-side"
+DIFFERENCE_MAP: Final = "difference-map"
+
+
 def heat_map(kind: str | Any, side: str | Any) -> dict[str, Any]:
     """A heat map: ``kind`` is jerk, acceleration or z."""
     return {"type": "heat-map", "kind": kind, "side": side}
@@ -156,3 +166,58 @@ RIG_RENAME: Final = "rig-rename"
 RIG_RETIRE: Final = "rig-retire"
 RIG_RESULT: Final = "rig-result"
 RIG_HEADING: Final = "rig-heading"
+
+# --- marks on the timeline -----------------------------------------------------------------------
+
+MARKS: Final = "marks"
+MARKS_LANE: Final = "marks-lane"
+MARKS_LIST: Final = "marks-list"
+MARKS_OF: Final = "marks-of"
+MARKS_ANSWER: Final = "marks-answer"
+MARK_KIND: Final = "mark-kind"
+MARK_START: Final = "mark-start"
+MARK_END: Final = "mark-end"
+MARK_SIDE: Final = "mark-side"
+MARK_JOINT: Final = "mark-joint"
+MARK_TEXT: Final = "mark-text"
+MARK_RATER: Final = "mark-rater"
+MARK_BLINDED: Final = "mark-blinded"
+MARK_ADD: Final = "mark-add"
+
+
+def mark_withdraw(mark_id: str | Any) -> dict[str, Any]:
+    """Button that takes a mark off the timeline."""
+    return {"type": "mark-withdraw", "mark": mark_id}
+
+
+def mark_back(mark_id: str | Any) -> dict[str, Any]:
+    """Button that brings a withdrawn mark back."""
+    return {"type": "mark-back", "mark": mark_id}
+
+
+# --- corrections ---------------------------------------------------------------------------------
+
+CORRECTIONS_OF: Final = "corrections-of"
+CORRECTIONS_ANSWER: Final = "corrections-answer"
+CORRECT_SIDE: Final = "correct-side"
+CORRECT_SIDE_REASON: Final = "correct-side-reason"
+CORRECT_SIDE_GO: Final = "correct-side-go"
+CORRECT_CAMERAS_TAKES: Final = "correct-cameras-takes"
+CORRECT_CAMERAS_REASON: Final = "correct-cameras-reason"
+CORRECT_CAMERAS_GO: Final = "correct-cameras-go"
+EXCLUDE_START: Final = "exclude-start"
+EXCLUDE_END: Final = "exclude-end"
+EXCLUDE_SIDE: Final = "exclude-side"
+EXCLUDE_REASON: Final = "exclude-reason"
+EXCLUDE_GO: Final = "exclude-go"
+CORRECTIONS_RUN: Final = "corrections-run"
+
+
+def correct_camera(camera: str | Any) -> dict[str, Any]:
+    """Field for what a camera should be called."""
+    return {"type": "correct-camera", "camera": camera}
+
+
+def correction_undo(correction_id: str | Any) -> dict[str, Any]:
+    """Button that puts back what a correction changed."""
+    return {"type": "correction-undo", "correction": correction_id}
