@@ -18,6 +18,7 @@ from pipeline.commands import (
     hand_model,
     models,
     overlay,
+    photos,
     reliability,
     rig,
     run,
@@ -27,7 +28,7 @@ from pipeline.commands import (
 from pipeline.commands.terminal import print_json
 from pipeline.errors import Cancelled, RedysError
 
-COMMANDS = (run, synth, evaluate, score, overlay, export, baseline, reliability, rig, models, hand_model)
+COMMANDS = (run, photos, synth, evaluate, score, overlay, export, baseline, reliability, rig, models, hand_model)
 """In the order of the help."""
 
 EXIT_ERROR = 2

@@ -54,6 +54,10 @@ class ModelError(RedysError):
     """A hand model or a network's weights are missing or not what they should be."""
 
 
+class PhotoError(RedysError):
+    """A picture, or a set of pictures, cannot be worked as it is."""
+
+
 class DatasetError(RedysError):
     """A data set, or predictions for it, is not laid out as its makers say."""
 

@@ -85,7 +85,7 @@ class _Record:
         write_json(self.path, self.values)
 
     def log(self, event: str, **fields: Any) -> None:
-        line = {"time": _now(), "event": event, **fields}
+        line = {"time": say_now(), "event": event, **fields}
         with open(self.log_path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -127,7 +127,7 @@ def run_session(
         session = replace(session, settings=session.settings.model_copy(update=dict(networks)))
     folder = RunFolder(Path(out))
     _require_apart(session, folder)
-    with _lock(folder):
+    with lock_folder(folder):
         remove_unfinished(folder.path)
         stages = list_stages(session)
         record = _open_record(folder, session, stages)
@@ -135,18 +135,18 @@ def run_session(
         try:
             _run_stages(session, folder, stages, record, meter, is_cancelled, workers)
         except Cancelled:
-            record.save(state="cancelled", finished=_now())
+            record.save(state="cancelled", finished=say_now())
             record.log("cancelled")
             raise
         except RedysError as error:
-            record.save(state="failed", finished=_now(), error={"what": error.what, "advice": error.advice})
+            record.save(state="failed", finished=say_now(), error={"what": error.what, "advice": error.advice})
             record.log("failed", what=error.what, advice=error.advice)
             raise
         except Exception as error:
             what = f"The program failed in a way it should not ({type(error).__name__}: {error})."
             record.save(
                 state="failed",
-                finished=_now(),
+                finished=say_now(),
                 error={"what": what, "advice": "Please report it with log.jsonl of this run."},
             )
             record.log("crashed", traceback=traceback.format_exc())
@@ -183,7 +183,7 @@ def _run_stages(
             continue
         _run_stage(session, folder, stage, keys[stage.name], record, meter, is_cancelled, workers)
     warnings = [warning for stage in stages for warning in record.values["stages"][stage.name]["warnings"]]
-    record.save(state="done", finished=_now(), warnings=warnings, error=None)
+    record.save(state="done", finished=say_now(), warnings=warnings, error=None)
     record.log("done")
 
 
@@ -226,8 +226,8 @@ def _run_stage(
     record.values["stages"][stage.name] = {
         "key": key,
         "seconds": round(seconds, 3),
-        "peak_memory_mb": round(_peak_memory_mb(), 1),
-        "finished": _now(),
+        "peak_memory_mb": round(measure_peak_memory_mb(), 1),
+        "finished": say_now(),
         "outputs": sorted(path.relative_to(folder.path).as_posix() for path in written),
         "warnings": list(dict.fromkeys(reporter.warnings)),
     }
@@ -277,7 +277,7 @@ class _Meter:
 
 
 @contextlib.contextmanager
-def _lock(folder: RunFolder) -> Iterator[IO[str]]:
+def lock_folder(folder: RunFolder) -> Iterator[IO[str]]:
     """Hold the run folder alone; the lock goes with the process, however it ends."""
     path = folder.path / ".lock"
     try:
@@ -340,13 +340,13 @@ def _open_record(folder: RunFolder, session: Session, stages: list[Stage]) -> _R
             "session": session.path.name,
             "settings": settings,
             "settings_hash": hash_json(settings),
-            "versions": _list_versions(),
+            "versions": list_versions(),
             "models": _list_models(session),
             "inputs": {},
             "stages": kept,
             "warnings": [],
             "error": None,
-            "started": _now(),
+            "started": say_now(),
             "finished": None,
         },
         folder.log_jsonl,
@@ -369,7 +369,8 @@ def _hash_inputs(session: Session) -> dict[str, str]:
     return hashes
 
 
-def _list_versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
+    """This program's, Python's and the packages' that results hang on."""
     versions = {"redys": PROGRAM_VERSION, "python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -410,7 +411,7 @@ def read_run(folder: RunFolder) -> dict[str, Any]:
     return dict(values)
 
 
-def _peak_memory_mb() -> float:
+def measure_peak_memory_mb() -> float:
     """Largest resident memory so far of this process or of one of its children, in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -418,5 +419,6 @@ def _peak_memory_mb() -> float:
     return max(own, children) * unit / 1e6
 
 
-def _now() -> str:
+def say_now() -> str:
+    """The moment in UTC, as records carry it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -38,18 +38,18 @@ def _run(options: argparse.Namespace) -> None:
     networks = {role: name for role, name in asked.items() if name}
     cancelled = listen_for_signals()
     if options.json_progress:
-        run_session(options.session, out, _print_progress, cancelled.is_set, options.workers, networks)
+        run_session(options.session, out, print_progress, cancelled.is_set, options.workers, networks)
         print_json(type="done", run=str(out))
         return
-    with _Bar() as bar:
+    with Bar() as bar:
         run_session(options.session, out, bar.show, cancelled.is_set, options.workers, networks)
     print(f"Done: {out}")
 
 
-class _Bar:
+class Bar:
     """A progress bar for the terminal; into a file or a pipe, a line a stage."""
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         from tqdm import tqdm
 
         self.stage = ""
@@ -61,6 +61,7 @@ class _Bar:
         self.bar.close()
 
     def show(self, progress: RunProgress) -> None:
+        """Hear of progress."""
         if progress.warning:
             self.bar.write(f"Note: {progress.message}")
         elif self.bar.disable:
@@ -74,7 +75,8 @@ class _Bar:
             self.bar.refresh()
 
 
-def _print_progress(progress: RunProgress) -> None:
+def print_progress(progress: RunProgress) -> None:
+    """Progress as one JSON object a line, for the program that watches."""
     if progress.warning:
         print_json(type="warning", stage=progress.stage, message=progress.message)
         return

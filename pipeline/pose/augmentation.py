@@ -70,6 +70,30 @@ class Measurement:
     guess: PoseGuess | None = None
 
 
+@dataclass(frozen=True)
+class Passes:
+    """What an estimator says of one hand in each of K passes.
+
+    Attributes
+    ----------
+    points_px : ndarray (K, 21, 2)
+        In full-image px.
+    score : ndarray (K,)
+    right : ndarray (K,)
+        Probability of a right hand; NaN where the network cannot tell.
+    guess : PoseGuess or None
+        The first pass's, without the axis of time.
+    relative_mm : ndarray (K, 21, 3) or None
+        As in `Estimates`, turned back to the picture's axes.
+    """
+
+    points_px: np.ndarray
+    score: np.ndarray
+    right: np.ndarray
+    guess: PoseGuess | None = None
+    relative_mm: np.ndarray | None = None
+
+
 def measure_hand(
     image_bgr: np.ndarray,
     region: Region,
@@ -97,19 +121,47 @@ def measure_hand(
     passes : sequence of (scale, degrees)
         Scale 1.3 is the nominal crop.
     """
+    found = run_passes(image_bgr, region, estimator, side, preset, passes)
+    mean_px, spread_px = aggregate(found.points_px)
+    return Measurement(
+        points_px=mean_px,
+        sigma_px=spread_px * estimator.sigma_scale,
+        score=float(found.score.mean()),
+        right=float(found.right.mean()),
+        guess=found.guess,
+    )
+
+
+def run_passes(
+    image_bgr: np.ndarray,
+    region: Region,
+    estimator: Estimator,
+    side: Side,
+    preset: str,
+    passes: Sequence[tuple[float, float]] = PASSES,
+) -> Passes:
+    """Each pass's own answer; the parameters are those of `measure_hand`."""
     regions = [region.vary(scale / NOMINAL_SCALE, math.radians(degrees)) for scale, degrees in passes]
     crops, image_from_crop = cut_enhanced(image_bgr, regions, estimator.input_px, preset)
     estimates = estimator.estimate(crops, side)
     pairs = zip(image_from_crop, estimates.points_px, strict=True)
-    points = np.stack([apply_affine(affine, found) for affine, found in pairs])
-    mean_px, spread_px = aggregate(points)
-    return Measurement(
-        points_px=mean_px,
-        sigma_px=spread_px * estimator.sigma_scale,
-        score=float(estimates.score.mean()),
-        right=float(estimates.right.mean()),
+    relative = estimates.relative_mm
+    if relative is not None:
+        angles = [each.angle_rad for each in regions]
+        relative = np.stack([_turn(joints, angle) for joints, angle in zip(relative, angles, strict=True)])
+    return Passes(
+        points_px=np.stack([apply_affine(affine, found) for affine, found in pairs]),
+        score=estimates.score,
+        right=estimates.right,
         guess=None if estimates.guess is None else estimates.guess.at(0),
+        relative_mm=relative,
     )
+
+
+def _turn(joints: np.ndarray, angle_rad: float) -> np.ndarray:
+    """Joints (21, 3) along a crop's axes, turned by ``angle_rad`` from the picture's, along the picture's."""
+    cosine, sine = math.cos(angle_rad), math.sin(angle_rad)
+    return joints @ np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]).T
 
 
 def measure_palm_px(keypoints_px: np.ndarray) -> float:

@@ -19,6 +19,7 @@ from pipeline.pose.regions import Region, apply_affine, bound_points
 
 INPUT_PX = 224
 MIN_PRESENCE = 0.5
+MM_PER_M = 1000.0
 SHIFT, SCALE = -0.1, 2.0
 """From the box of the palm's and the inner fingers' joints to the next frame's crop."""
 
@@ -36,12 +37,13 @@ class LandmarkNetwork:
         """Joints in crops (N, 224, 224, 3) uint8 BGR."""
         rows = cv2.cvtColor(crops_bgr.reshape(-1, INPUT_PX, 3), cv2.COLOR_BGR2RGB)
         pictures = np.multiply(rows, np.float32(1 / 255), dtype=np.float32).reshape(crops_bgr.shape)
-        points, presence, handedness, _ = self._network.run(pictures)
+        points, presence, handedness, world = self._network.run(pictures)
         return Estimates(
             points_px=points.reshape(-1, 21, 3)[..., :2].astype(float),
             score=presence[:, 0].astype(float),
             # Named for a mirrored (selfie) picture the output is that of "left": of "right" in ours.
             right=handedness[:, 0].astype(float),
+            relative_mm=world.reshape(-1, 21, 3).astype(float) * MM_PER_M,
         )
 
 

@@ -53,12 +53,16 @@ class Estimates:
     guess : PoseGuess or None
         Only from networks with a hand model: the pose of N hands, absolute, each in the frame of its own
         crop's camera; of a left hand the mirrored right hand's.
+    relative_mm : ndarray (N, 21, 3) or None
+        Only from networks that guess the joints in space: along the crop's own axes, +z away from the viewer,
+        of a hand of some canonical size. They tell directions and which joint lies in front, and no size.
     """
 
     points_px: np.ndarray
     score: np.ndarray
     right: np.ndarray
     guess: PoseGuess | None = None
+    relative_mm: np.ndarray | None = None
 
 
 class Detector(Protocol):
