@@ -13,6 +13,7 @@ from dash.exceptions import PreventUpdate
 from plotly.subplots import make_subplots
 
 from components import ids
+from components.alignment import read_alignment
 from components.graphs import GRID, QUIET, base_layout, make_graph, time_axis
 from components.heat_map import name_angle
 from components.signals import Signals, read_signals
@@ -57,7 +58,9 @@ def thin(time_s: np.ndarray, values: np.ndarray, most: int = MAX_POINTS) -> tupl
     return time_s[kept], values[kept]
 
 
-def draw_curves(shown: list[tuple[Signals, Side, dict[str, Any]]], finger: str) -> go.Figure:
+def draw_curves(
+    shown: list[tuple[Signals, Side, dict[str, Any]]], finger: str, ahead_s: tuple[float, ...] = ()
+) -> go.Figure:
     """The four angles of a finger, one below the other on one time axis.
 
     Parameters
@@ -66,17 +69,21 @@ def draw_curves(shown: list[tuple[Signals, Side, dict[str, Any]]], finger: str) 
         What to draw: a hand of a run, and its line. The first one's reference is the band.
     finger : str
         One of `pipeline.hand.joints.FINGERS`.
+    ahead_s : tuple of float
+        By what is shown: how far it is ahead of the axis's clock; 0 by default.
     """
+    ahead_s = ahead_s or (0.0,) * len(shown)
     angles = [angle for angle in ANGLES if ANGLE_INFO[angle].finger == finger]
     figure = make_subplots(rows=len(angles), cols=1, shared_xaxes=True, vertical_spacing=0.035)
-    duration_s = max(signals.duration_s for signals, _, _ in shown)
+    start_s = min(0.0, *(-ahead for ahead in ahead_s))
+    end_s = max(signals.duration_s - ahead for (signals, _, _), ahead in zip(shown, ahead_s, strict=True))
     for row, angle in enumerate(angles, start=1):
         column = ANGLES.index(angle)
         band = shown[0][0].sides[shown[0][1]].bands.get(angle)
         if band is not None and all(math.isfinite(value) for value in band):
             _add_band(figure, row, band)
-        for signals, side, line in shown:
-            time_s, degrees = thin(signals.time_s, signals.sides[side].degrees[:, column])
+        for (signals, side, line), ahead in zip(shown, ahead_s, strict=True):
+            time_s, degrees = thin(signals.time_s - ahead, signals.sides[side].degrees[:, column])
             figure.add_trace(
                 go.Scatter(
                     x=time_s.astype(np.float32), y=degrees.astype(np.float32), mode="lines", line=line,
@@ -96,8 +103,8 @@ def draw_curves(shown: list[tuple[Signals, Side, dict[str, Any]]], finger: str) 
             gridcolor=GRID, zeroline=True, zerolinecolor="#C3CAD1", tickfont={"size": 11, "color": QUIET},
             nticks=4, fixedrange=True,
         )  # fmt: skip
-    figure.update_xaxes(time_axis(duration_s, title=""))
-    figure.update_xaxes(title=time_axis(duration_s)["title"], row=len(angles), col=1)
+    figure.update_xaxes(time_axis(end_s, title="") | {"range": [start_s, end_s]})
+    figure.update_xaxes(title=time_axis(end_s)["title"], row=len(angles), col=1)
     figure.update_layout(**base_layout(ROW_PX * len(angles) + 60, top=8, bottom=44))
     return figure
 
@@ -155,6 +162,7 @@ def curves(runs: list[tuple[str, Signals]], finger: str, visits: bool = False) -
     band = html.Li([html.Span(className="line-sample line-band"), "reference, mean ± 1 SD of its postures"])
     return html.Div(
         [
+            dcc.Store(id=ids.CURVES_SHIFT),
             dcc.Store(id=ids.CURVES_RUNS, data={"runs": [run_id for run_id, _ in runs], "visits": visits}),
             html.Div(
                 [html.Fieldset([html.Legend("Finger", className="visually-hidden"), choice]),
@@ -183,16 +191,24 @@ def _lines(all_signals: list[Signals], visits: bool) -> list[tuple[Signals, Side
     ]
 
 
+def _shift(shown: dict[str, Any], alignment: dict[str, Any] | None) -> tuple[float, ...]:
+    """Of two visits laid over each other the later by its offset; nothing else is shifted."""
+    return (0.0, read_alignment(alignment).offset_s) if shown.get("visits") else ()
+
+
 @callback(
     Output(ids.CURVES, "figure"),
     Input(ids.CURVES_FINGER, "value"),
+    Input(ids.CURVES_SHIFT, "data"),
     State(ids.CURVES_RUNS, "data"),
     prevent_initial_call=True,
 )
-def show_finger(finger: str, shown: dict[str, Any] | None) -> go.Figure:
-    """Draw the curves of the finger that was chosen."""
+def show_finger(finger: str, alignment: dict[str, Any] | None, shown: dict[str, Any] | None) -> go.Figure:
+    """Draw the curves of the finger that was chosen, two visits as they are laid over each other."""
     if not shown or finger not in FINGERS:
         raise PreventUpdate
     records = get_records()
     all_signals = [read_signals(records.open_run(run_id)) for run_id in shown["runs"][:2]]
-    return draw_curves(_lines(all_signals, bool(shown.get("visits"))), finger)
+    lines = _lines(all_signals, bool(shown.get("visits")))
+    shift = _shift(shown, alignment)
+    return draw_curves(lines, finger, shift if len(shift) == len(lines) else ())

@@ -8,6 +8,8 @@ import dash
 from dash import dcc, html
 
 from components import ids, routes
+from components.alignment import alignment_box
+from components.attributes import as_written
 from components.comparison import (
     INTERVAL_MEANING,
     angle_changes,
@@ -19,6 +21,7 @@ from components.comparison import (
     warnings,
 )
 from components.curves import curves
+from components.difference import difference_panel
 from components.hand_map import CAPTION, hand_image
 from components.player import player, playhead
 from components.report import name_recording
@@ -78,12 +81,17 @@ def _open(recording_id: str | None) -> tuple[RecordingRow, Summary]:
 def _head(earlier: RecordingRow, later: RecordingRow) -> html.Header:
     links = [
         html.Div(
-            [html.Dt(word), html.Dd(dcc.Link(name_recording(visit), href=routes.recording_url(visit.id)))]
+            [
+                html.Dt(word),
+                html.Dd(dcc.Link(as_written(name_recording(visit)), href=routes.recording_url(visit.id))),
+            ]
         )
         for word, visit in (("Earlier visit", earlier), ("Later visit", later))
     ]
-    person = earlier.subject if earlier.subject_id == later.subject_id else "Two people"
-    return html.Header([html.H1(f"{person}: two visits"), html.Dl(links, className="figures")])
+    one = earlier.subject_id == later.subject_id
+    person = earlier.subject if one else "Two people"
+    heading = html.H1([as_written(person) if one else person, ": two visits"])
+    return html.Header([heading, html.Dl(links, className="figures")])
 
 
 def _moving(earlier: RecordingRow, later: RecordingRow) -> list[Any]:
@@ -100,13 +108,13 @@ def _moving(earlier: RecordingRow, later: RecordingRow) -> list[Any]:
         [
             html.Div(
                 [
-                    html.H3(f"Earlier: {name_recording(earlier)}"),
+                    html.H3(["Earlier: ", as_written(name_recording(earlier))]),
                     player(runs[0][0], name_recording(earlier), links=False),
                 ]
             ),
             html.Div(
                 [
-                    html.H3(f"Later: {name_recording(later)}"),
+                    html.H3(["Later: ", as_written(name_recording(later))]),
                     player(
                         runs[1][0],
                         name_recording(later),
@@ -120,16 +128,30 @@ def _moving(earlier: RecordingRow, later: RecordingRow) -> list[Any]:
         className="visits",
     )
     common = [side for side in runs[0][1].sides if side in runs[1][1].sides]
-    over = curves(runs, "index", visits=True) if common else failed(RedysError("No hand is in both visits."))
+    if not common:
+        over = failed(RedysError("No hand is in both visits.", "There is nothing to lay over each other."))
+        return [panel("Both visits on one clock", players, playhead(), over)]
     return [
         panel(
             "Both visits on one clock",
+            alignment_box((earlier.id, later.id), common[0]),
             players,
             playhead(),
-            lead="The earlier visit's controls drive both, from their starts on. Hand colours are relative "
-            "to each recording: compare the numbers, not the colours.",
+            lead="The earlier visit's controls drive both. Hand colours are relative to each recording: "
+            "compare the numbers, not the colours.",
         ),
-        panel("Joint angles over each other", over, lead="From the start of each recording."),
+        panel(
+            "Joint angles over each other",
+            curves(runs, "index", visits=True),
+            lead="On the earlier visit's clock, as the visits are lined up above.",
+        ),
+        panel(
+            "Where the visits differ",
+            *difference_panel(common),
+            lead="The later visit held against the earlier. It tells how these two recordings differ, and "
+            "holds nothing of how a person differs from day to day: better or worse is said only in the "
+            "tables.",
+        ),
     ]
 
 
