@@ -9,19 +9,22 @@ import dash_bootstrap_components as dbc
 import flask
 from dash import html
 
-from components import ids
+from components import ids, routes
+from components.attributes import as_written, data
 from components.models import missing_models, model_select
 from components.rigs import say_rig
 from components.states import notice
 from pipeline.errors import RedysError, SessionError
-from pipeline.session import RIG_FILES, SessionSettings
+from pipeline.session import RIG_FILES, Checkerboard, SessionSettings
 from records import RigRow, get_records
-from records.checking import Finding, check_folder
+from records.checking import Finding, Look, check_folder, keep_look
+from records.checking import look_into as look_file
 from records.drafts import (
     ALLOWED_SUFFIXES,
     Placed,
     is_from_form,
     list_server_folders,
+    list_session_files,
     looks_like_session,
     write_session_toml,
 )
@@ -36,6 +39,9 @@ OWN_SETTINGS = "This folder has a session.toml; it is used as it is, and the set
 
 FROM_FILES, SAVED_RIG, FROM_HAND = "files", "rig", "hand"
 """Where the cameras' places come from."""
+
+CHECK_MARKS = {"note": ("●", "Note"), "warning": ("▲", "Mind"), "error": ("◆", "Problem")}
+"""Shape and word of what was found in a file."""
 
 _LEFT_OUT = {FROM_FILES: (), SAVED_RIG: ("rig", "calibration"), FROM_HAND: ("rig", "calibration")}
 """Kinds of sent files that a choice has no use for."""
@@ -189,6 +195,46 @@ def describe_folder(folder: str | None) -> str:
         return str(error)
 
 
+def folder_files(folder: str | None) -> html.Div | None:
+    """The files of a folder on the server, each to be looked into by the browser's asking for it."""
+    try:
+        path = _allowed(folder)
+        files = list_session_files(path)
+    except (RedysError, OSError):
+        return None  # `describe_folder` says what is wrong with it
+    rows = [
+        html.Li(
+            [
+                html.Div(as_written(name), className="name"),
+                html.Div(**data(url=routes.look_url(str(path), name), take=str("/" in name).lower())),
+            ],
+            className="folder-file",
+        )
+        for name in files
+    ]
+    return html.Div(
+        html.Ul(rows, className="upload-list"),
+        # A new folder is a new element: the browser's module looks into each once, when it appears.
+        key=str(path),
+        **data(module="looks", columns=ids.NEW_BOARD_COLUMNS, rows=ids.NEW_BOARD_ROWS),
+    )
+
+
+def look_into(folder: str, name: str, board: Checkerboard | None) -> Look:
+    """What a file of a folder on the server is, and what is wrong with it.
+
+    Raises
+    ------
+    SessionError
+        The folder is none of the server's, or has no such file.
+    """
+    path = _allowed(folder)
+    if name not in list_session_files(path):
+        raise SessionError(f"{name} is no file of this folder.", "Choose the folder again.")
+    kept = keep_look(get_settings().data_dir, path / name)
+    return look_file(path / name, name, kept, board)
+
+
 def _has_own_settings(folder: Path) -> bool:
     """Whether somebody wrote a ``session.toml`` there; what this form wrote at an earlier check is none."""
     path = folder / "session.toml"
@@ -326,13 +372,12 @@ def keep(checked: dict[str, Any], owner: str) -> Path:
 
 def findings(found: tuple[Finding, ...]) -> html.Div:
     """The checks as a list: shape, word, sentence."""
-    words = {"note": ("●", "Note"), "warning": ("▲", "Mind"), "error": ("◆", "Problem")}
     bad = sum(finding.level == "error" for finding in found)
     head = f"{bad} to mend before it can start." if bad else "Ready to start."
     items = [
         html.Li(
             [
-                html.Span(" ".join(words[finding.level]), className="check-word"),
+                html.Span(" ".join(CHECK_MARKS[finding.level]), className="check-word"),
                 html.Span(f"{finding.what} {finding.advice}".strip()),
             ],
             className=f"check-{finding.level}",

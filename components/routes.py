@@ -24,6 +24,7 @@ RIG_FILE: Final = "/rig-file/<rig_id>/<name>"
 EXPORT: Final = "/export/<run_id>/<name>"
 MEDIA: Final = "/media/<run_id>/<path:name>"
 UPLOAD: Final = "/upload"
+LOOK: Final = "/look"
 VENDOR: Final = "/vendor"
 WORDS: Final = "/words/<language>.json"
 
@@ -86,6 +87,11 @@ def export_url(run_id: str, name: str, waited: bool = False) -> str:
 def upload_url(draft_id: str) -> str:
     """Where the files of one new recording are sent."""
     return f"{UPLOAD}/{_part(draft_id)}"
+
+
+def look_url(folder: str, file: str) -> str:
+    """What a file of a folder on the server is."""
+    return f"{LOOK}?{urlencode({'folder': folder, 'file': file})}"
 
 
 def vendor_url(name: str) -> str:

@@ -13,11 +13,15 @@ from collections.abc import Iterator
 import flask
 from werkzeug.exceptions import ClientDisconnected
 
-from components import routes
+from components import intake, routes
+from components.intake import CHECK_MARKS
+from components.language import translate
 from components.security import current_actor
-from pipeline.errors import RedysError
+from pipeline.errors import RedysError, SessionError
+from pipeline.session import Checkerboard
 from records import NotFound, Records
-from records.drafts import Drafts, UploadedFile
+from records.checking import Look
+from records.drafts import DraftKind, Drafts, UploadedFile
 from records.errors import UploadError
 from settings import Settings
 
@@ -30,11 +34,13 @@ _MIME = "application/offset+octet-stream"
 def add_routes(server: flask.Flask, records: Records, settings: Settings) -> None:
     """Put the upload routes on the server; the gate of `components.security` stands before them."""
     drafts = records.drafts
+    _add_looks(server, drafts)
 
     @server.route(routes.UPLOAD, methods=["POST"])
     def upload_draft() -> flask.typing.ResponseReturnValue:
         """Begin a new recording."""
-        return flask.jsonify(draft=drafts.create(current_actor())), 201
+        kind: DraftKind = "photos" if flask.request.args.get("kind") == "photos" else "video"
+        return flask.jsonify(draft=drafts.create(current_actor(), kind)), 201
 
     @server.route(f"{routes.UPLOAD}/<draft_id>", methods=["GET", "POST", "OPTIONS"])
     def upload_files(draft_id: str) -> flask.typing.ResponseReturnValue:
@@ -64,6 +70,63 @@ def add_routes(server: flask.Flask, records: Records, settings: Settings) -> Non
     @server.errorhandler(NotFound)
     def miss(error: NotFound) -> flask.Response:
         return _words(error, 404)
+
+
+def _add_looks(server: flask.Flask, drafts: Drafts) -> None:
+    @server.route(f"{routes.UPLOAD}/<draft_id>/<file_id>/look")
+    def look_upload(draft_id: str, file_id: str) -> flask.typing.ResponseReturnValue:
+        """What a file that has arrived is, in words, with a picture of it."""
+        if foreign := _refuse_foreign():
+            return foreign
+        return _say_look(drafts.look_into(draft_id, current_actor(), file_id, _board()))
+
+    @server.route(routes.LOOK)
+    def look_folder() -> flask.typing.ResponseReturnValue:
+        """The same of a file in a folder on the server."""
+        if foreign := _refuse_foreign():
+            return foreign
+        folder, name = (flask.request.args.get(key, "") for key in ("folder", "file"))
+        try:
+            return _say_look(intake.look_into(folder, name, _board()))
+        except SessionError as error:
+            return _words(error, 404)
+
+
+def _refuse_foreign() -> flask.Response | None:
+    """Asking has an effect, a process, so no page but ours may ask; another port is another site here."""
+    if flask.request.headers.get("Sec-Fetch-Site") in (None, "same-origin", "none"):
+        return None
+    return flask.Response("The request comes from another site.\n", 403, mimetype="text/plain")
+
+
+def _board() -> Checkerboard | None:
+    """The board to look for, where one is asked for: ``columns`` and ``rows`` of inner corners."""
+    given = {key: flask.request.args.get(key, "") for key in ("columns", "rows")}
+    if not any(given.values()):
+        return None
+    try:
+        return Checkerboard.model_validate(given)
+    except ValueError as error:
+        raise UploadError(
+            "A checkerboard has 3 to 40 inner corners each way.", "Count where four squares meet."
+        ) from error
+
+
+def _say_look(look: Look) -> flask.Response:
+    """A look as the browser shows it, in the reader's language."""
+    return flask.jsonify(
+        findings=[
+            {
+                "level": finding.level,
+                "mark": CHECK_MARKS[finding.level][0],
+                "word": translate(CHECK_MARKS[finding.level][1]),
+                "text": f"{translate(finding.what)} {translate(finding.advice)}".strip(),
+            }
+            for finding in look.findings
+        ],
+        picture=f"data:image/jpeg;base64,{look.picture}" if look.picture else "",
+        board=look.board,
+    )
 
 
 def _look(drafts: Drafts, settings: Settings, draft_id: str, file_id: str) -> flask.Response:
@@ -115,7 +178,7 @@ def _answer(
 
 def _words(error: RedysError, status: int) -> flask.Response:
     response = _answer(status)
-    response.set_data(f"{error}\n")
+    response.set_data(f"{translate(error.what)} {translate(error.advice)}".strip() + "\n")
     response.mimetype = "text/plain"
     return response
 

@@ -85,6 +85,8 @@ def _source() -> html.Section:
                             store=ids.NEW_FILES,
                             tus=routes.vendor_url("tus.min.js"),
                             accept=intake.ACCEPT,
+                            columns=ids.NEW_BOARD_COLUMNS,
+                            rows=ids.NEW_BOARD_ROWS,
                         ),
                     ),
                     html.Datalist(
@@ -95,7 +97,11 @@ def _source() -> html.Section:
                 id=ids.NEW_UPLOAD_PANE,
             ),
             html.Div(
-                [intake.folder_choice(), html.P(id=ids.NEW_FOLDER_NOTE, className="hint")],
+                [
+                    intake.folder_choice(),
+                    html.P(id=ids.NEW_FOLDER_NOTE, className="hint", role="status"),
+                    html.Div(id=ids.NEW_FOLDER_FILES),
+                ],
                 id=ids.NEW_FOLDER_PANE,
                 hidden=True,
             ),
@@ -127,15 +133,16 @@ _FORM = {
     Output(ids.NEW_FOLDER_PANE, "hidden"),
     Output(ids.NEW_FORM, "disabled"),
     Output(ids.NEW_FOLDER_NOTE, "children"),
+    Output(ids.NEW_FOLDER_FILES, "children"),
     Input(ids.NEW_SOURCE, "value"),
     Input(ids.NEW_FOLDER, "value"),
 )
-def choose_source(source: str, folder: str | None) -> tuple[bool, bool, bool, str]:
-    """Show the pane of the source; a folder with settings of its own keeps them."""
+def choose_source(source: str, folder: str | None) -> tuple[bool, bool, bool, str, Any]:
+    """Show the pane of the source and what is in a folder; one with settings of its own keeps them."""
     if source != "folder":
-        return False, True, False, ""
+        return False, True, False, "", None
     note = intake.describe_folder(folder)
-    return True, False, note == intake.OWN_SETTINGS, note
+    return True, False, note == intake.OWN_SETTINGS, note, intake.folder_files(folder)
 
 
 @callback(

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.calibration.formats import read_rig_file
 from pipeline.calibration.rig import read_session_rig
 from pipeline.errors import ModelError, RedysError, SessionError
 from pipeline.files import read_npz
 from pipeline.progress import Reporter
-from pipeline.session import Session
+from pipeline.session import RIG_FILES, Session
 from pipeline.video import VideoInfo, probe
 
 Level = Literal["error", "warning", "note"]
@@ -26,6 +27,8 @@ RATE_ROUNDING = 0.99
 LEAST_SHORT_SIDE_PX = 480
 SHORT_S = 3.0
 ASPECT_TOLERANCE = 0.01
+
+LEVEL_ORDER: dict[Level, int] = {"error": 0, "warning": 1, "note": 2}
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,15 @@ def check_session(session: Session) -> list[Finding]:
     """
     findings: list[Finding] = []
     infos = {name: info for name, info in _probe_all(session, session.videos, findings) if info}
-    for name, info in infos.items():
-        findings += _check_video(session, name, info)
+    for info in infos.values():
+        findings += _check_video(_inside(session, info.path), info)
     findings += _check_rates(infos)
     findings += _check_sound(session, infos)
     findings += _check_keypoints(session)
     findings += _check_cameras(session)
     findings += _check_calibration(session, infos)
     findings += _check_networks(session)
-    order = {"error": 0, "warning": 1, "note": 2}
-    return sorted(findings, key=lambda finding: order[finding.level])
+    return sorted(findings, key=lambda finding: LEVEL_ORDER[finding.level])
 
 
 def require_usable(session: Session, report: Reporter) -> None:
@@ -107,18 +109,42 @@ def _inside(session: Session, path: Path) -> str:
     return path.relative_to(session.path).as_posix()
 
 
-def _check_video(session: Session, name: str, info: VideoInfo) -> list[Finding]:
-    file = _inside(session, info.path)
-    findings = [Finding(file, "note", _describe(file, info))]
-    if info.is_truncated:
-        findings.append(
-            Finding(
-                file,
-                "warning",
-                f"{file} is cut off: it holds {info.duration_s:.1f} s, and its header promises more.",
-                "Copy the file from the camera again; what is there is used.",
-            )
-        )
+def check_file(path: Path, name: str, is_take: bool = False) -> list[Finding]:
+    """Look at one file by itself, as soon as it is there: what it is, then what is wrong with it.
+
+    Parameters
+    ----------
+    path : Path
+        A video, or a rig.
+    name : str
+        What it is called: its kind is told by the suffix, and it is named so in what is found.
+    is_take : bool
+        It is a checkerboard take: its frame rate and length cost nothing.
+    """
+    try:
+        if is_rig_name(name):
+            return _check_rig_file(path, name)
+        info = probe(path)
+    except RedysError as error:
+        return [Finding(name, "error", error.what.replace(path.name, name), error.advice)]
+    if not is_take:
+        return _check_video(name, info)
+    return [Finding(name, "note", _describe(name, info)), *_check_whole(name, info)]
+
+
+def is_rig_name(name: str) -> bool:
+    """Whether a file of this name can only be a rig."""
+    return Path(name).suffix.lower() in {Path(each).suffix for each in RIG_FILES}
+
+
+def _check_rig_file(path: Path, name: str) -> list[Finding]:
+    rig = read_rig_file(path)
+    cameras = ", ".join(sorted(rig.cameras))
+    return [Finding(name, "note", f"{name}: a rig of {len(rig.cameras)} cameras ({cameras}), {rig.verdict}.")]
+
+
+def _check_video(file: str, info: VideoInfo) -> list[Finding]:
+    findings = [Finding(file, "note", _describe(file, info)), *_check_whole(file, info)]
     if float(info.fps) < RATE_ROUNDING * MOVEMENT_FPS:
         findings.append(
             Finding(
@@ -157,6 +183,13 @@ def _check_video(session: Session, name: str, info: VideoInfo) -> list[Finding]:
             )
         )
     return findings
+
+
+def _check_whole(file: str, info: VideoInfo) -> list[Finding]:
+    if not info.is_truncated:
+        return []
+    what = f"{file} is cut off: it holds {info.duration_s:.1f} s, and its header promises more."
+    return [Finding(file, "warning", what, "Copy the file from the camera again; what is there is used.")]
 
 
 def _describe(file: str, info: VideoInfo) -> str:
@@ -316,11 +349,7 @@ def _check_take(session: Session, name: str, take: VideoInfo, video: VideoInfo |
     file = _inside(session, take.path)
     if name not in session.cameras:
         return [Finding(file, "note", f"{file} is of a camera that is not in this session; it is left out.")]
-    findings = [Finding(file, "note", _describe(file, take))]
-    if take.is_truncated:
-        findings.append(
-            Finding(file, "warning", f"{file} is cut off.", "Copy the file from the camera again.")
-        )
+    findings = [Finding(file, "note", _describe(file, take)), *_check_whole(file, take)]
     return findings if video is None else findings + _check_size(file, name, take.size_px, video.size_px)
 
 

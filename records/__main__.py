@@ -63,6 +63,12 @@ def _make_parser() -> argparse.ArgumentParser:
     check.add_argument("session", type=Path)
     check.set_defaults(work=_check)
 
+    look = commands.add_parser("look", help="say in JSON what one file is, called NAME by who sent it")
+    look.add_argument("file", type=Path)
+    look.add_argument("name")
+    look.add_argument("--board", metavar="9x6", default="", help="the checkerboard's inner corners")
+    look.set_defaults(work=_look)
+
     convert = commands.add_parser("convert-rig", help="say in JSON whether a rig could be read into OUT")
     convert.add_argument("file", type=Path)
     convert.add_argument("out", type=Path)
@@ -120,6 +126,15 @@ def _check(options: argparse.Namespace) -> None:
     from records.checking import print_checks
 
     print_checks(options.session)
+
+
+def _look(options: argparse.Namespace) -> None:
+    from pipeline.session import Checkerboard
+    from records.checking import print_look
+
+    columns, _, rows = options.board.partition("x")
+    board = Checkerboard(columns=int(columns), rows=int(rows)) if options.board else None
+    print_look(options.file, options.name, board)
 
 
 def _convert_rig(options: argparse.Namespace) -> None:

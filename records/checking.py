@@ -6,22 +6,30 @@ memory and time, and without the server's database or keys.
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 import json
 import os
 import resource
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.errors import CalibrationError, RedysError
-from pipeline.session import read_session
+from pipeline.files import read_json, write_json
+from pipeline.session import VIDEO_SUFFIXES, Checkerboard, read_session
 from settings import ROOT
 
 TIME_LIMIT_S = 120
 MEMORY_LIMIT_BYTES = 8 * 2**30
 """Of address space, most of which a decoder only reserves."""
+
+KEEP_LOOKS_S = 7 * 86_400.0
 
 Level = Literal["error", "warning", "note"]
 
@@ -58,6 +66,118 @@ def _work_apart(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         start_new_session=True,
         check=False,
     )
+
+
+# --- one file, as soon as it is there ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look into one file has found.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        What stops a run first.
+    picture : str
+        A frame as JPEG in base64, with the corners of the checkerboard where one was looked for; empty
+        where there is none.
+    board : (int, int) or None
+        Inner corners (columns, rows) of another checkerboard that seems to be there.
+    """
+
+    findings: tuple[Finding, ...]
+    picture: str = ""
+    board: tuple[int, int] | None = None
+
+
+_AT_ONCE = threading.Semaphore(2)
+"""Looks of this process that are under way: files arrive together, and decoding takes a core each."""
+
+
+def look_into(path: Path, name: str, kept: Path, board: Checkerboard | None = None) -> Look:
+    """What one file is and what is wrong with it; of a checkerboard take, whether the board is found.
+
+    Parameters
+    ----------
+    path : Path
+        A video or a rig, whole; its suffix says which.
+    name : str
+        What the person calls it.
+    kept : Path
+        Where what was found is kept, and read the next time while the file is the same.
+    board : Checkerboard, optional
+        The board to look for.
+    """
+    status = path.stat()
+    size = [board.columns, board.rows] if board else None
+    question = {"size": status.st_size, "changed": status.st_mtime_ns, "board": size, "name": name}
+    with contextlib.suppress(RedysError, KeyError, TypeError, ValueError):
+        before = read_json(kept) if kept.is_file() else {}
+        if before.get("question") == question:
+            return _as_look(before["look"])
+    arguments = [] if board is None else ["--board", f"{board.columns}x{board.rows}"]
+    try:
+        with _AT_ONCE:
+            done = _work_apart("look", *arguments, str(path), name)
+        found = json.loads(done.stdout)
+        look = _as_look(found)
+    except (subprocess.TimeoutExpired, ValueError, TypeError, KeyError):
+        return Look((Finding("error", f"{name} could not be looked into.", "It may be damaged."),))
+    write_json(kept, {"question": question, "look": found})
+    return look
+
+
+def _as_look(found: dict[str, Any]) -> Look:
+    board = found["board"]
+    return Look(
+        tuple(Finding(**entry) for entry in found["findings"]),
+        str(found["picture"]),
+        (int(board[0]), int(board[1])) if board else None,
+    )
+
+
+def print_look(path: Path, name: str, board: Checkerboard | None) -> None:
+    """Print what is found as JSON: what the child process does."""
+    from pipeline.checks import check_file
+
+    _limit()
+    findings = [Finding(one.level, one.what, one.advice) for one in check_file(path, name, board is not None)]
+    picture, guess = b"", None
+    if Path(name).suffix.lower() in VIDEO_SUFFIXES and all(one.level != "error" for one in findings):
+        try:
+            said, picture, guess = _look_at_pictures(path, name, board)
+            findings += said
+        except RedysError as error:
+            findings.append(Finding("error", error.what.replace(path.name, name), error.advice))
+    found = [asdict(finding) for finding in findings]
+    print(json.dumps({"findings": found, "picture": base64.b64encode(picture).decode(), "board": guess}))
+
+
+def _look_at_pictures(
+    path: Path, name: str, board: Checkerboard | None
+) -> tuple[list[Finding], bytes, tuple[int, int] | None]:
+    from pipeline.preview import draw_middle, preview_board, say_board
+
+    if board is None:
+        return [], draw_middle(path), None
+    preview = preview_board(path, board)
+    said = say_board(preview, board, name)
+    return [Finding(said.level, said.what, said.advice)], preview.jpeg, preview.guess
+
+
+def keep_look(data_dir: Path, path: Path) -> Path:
+    """Where a look into a file of a server's folder is kept; those of last week's files are forgotten."""
+    folder = data_dir / "cache" / "looks"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for old in folder.glob("*.json"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > KEEP_LOOKS_S:
+                old.unlink()
+    return folder / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
+
+
+# --- a session folder ----------------------------------------------------------------------------
 
 
 def check_folder(session_folder: Path) -> tuple[Finding, ...]:

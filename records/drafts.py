@@ -17,11 +17,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from pipeline.errors import SessionError
 from pipeline.files import read_json, write_bytes, write_json
-from pipeline.session import RIG_FILES, VIDEO_SUFFIXES, Session, read_session
+from pipeline.photos.folder import MAX_PICTURES, PICTURES_FOLDER, SETTINGS_FILE
+from pipeline.photos.folder import SUFFIXES as PHOTO_SUFFIXES
+from pipeline.session import RIG_FILES, VIDEO_SUFFIXES, Checkerboard, Session, read_session
+from records.checking import Look, look_into
 from records.errors import NotFound, UploadError
 from records.models import new_id
 
@@ -31,6 +34,14 @@ ALLOWED_SUFFIXES = (*VIDEO_SUFFIXES, *RIG_SUFFIXES)
 
 MAX_FILES = 20
 """Eight cameras, their checkerboard takes, a rig, and room for a mistake."""
+
+DraftKind = Literal["video", "photos"]
+_TAKEN: dict[str, tuple[str, ...]] = {"video": ALLOWED_SUFFIXES, "photos": PHOTO_SUFFIXES}
+_MOST = {"video": MAX_FILES, "photos": MAX_PICTURES}
+_CHOOSE = {
+    "video": f"Choose videos ({', '.join(VIDEO_SUFFIXES)}) or a rig ({', '.join(RIG_SUFFIXES)}).",
+    "photos": f"Choose pictures ({', '.join(PHOTO_SUFFIXES)}). Telephones can save JPEG in place of HEIC.",
+}
 
 MAX_NAME = 200
 KEEP_FREE_SHARE = 0.05
@@ -82,11 +93,11 @@ class Drafts:
         self._incoming = self._data_dir / "incoming"
         self._max_bytes = max_bytes
 
-    def create(self, owner: str) -> str:
-        """A new draft of somebody's; drafts that nobody touched for a week are removed."""
+    def create(self, owner: str, kind: DraftKind = "video") -> str:
+        """A new draft of somebody's, for videos or still pictures; those untouched for a week are removed."""
         self.sweep()
         draft_id = new_id()
-        write_json(self._incoming / draft_id / "draft.json", {"owner": owner, "created": time.time()})
+        write_json(self._incoming / draft_id / "draft.json", {"owner": owner, "kind": kind, "created": time.time()})
         return draft_id
 
     def sweep(self, older_than_s: float = SWEEP_AFTER_S) -> int:
@@ -123,12 +134,9 @@ class Drafts:
         """
         folder = self._open(draft_id, owner)
         name = Path(name.replace("\\", "/")).name[:MAX_NAME]
-        if Path(name).suffix.lower() not in ALLOWED_SUFFIXES:
-            raise UploadError(
-                f"{name or 'The file'} is no kind of file that is taken here.",
-                f"Choose videos ({', '.join(VIDEO_SUFFIXES)}) or a rig ({', '.join(RIG_SUFFIXES)}).",
-                415,
-            )
+        kind = read_json(folder / "draft.json").get("kind", "video")
+        if Path(name).suffix.lower() not in _TAKEN[kind]:
+            raise UploadError(f"{name or 'The file'} is no kind of file that is taken here.", _CHOOSE[kind], 415)
         if length <= 0:
             raise UploadError(f"{name} is empty.", "Choose another file.")
         if length > self._max_bytes:
@@ -137,8 +145,8 @@ class Drafts:
                 "Cut it, or ask who runs this server to raise REDYS_MAX_UPLOAD_BYTES.",
                 413,
             )
-        if len(self.list_files(draft_id, owner)) >= MAX_FILES:
-            raise UploadError(f"There are {MAX_FILES} files already.", "Remove one first.", 409)
+        if len(self.list_files(draft_id, owner)) >= _MOST[kind]:
+            raise UploadError(f"There are {_MOST[kind]} files already.", "Remove one first.", 409)
         self._check_room(name, length)
         file_id = new_id()
         (folder / f"{file_id}.part").touch()
@@ -165,6 +173,26 @@ class Drafts:
         if not _IDENTIFIER.fullmatch(file_id) or not (folder / f"{file_id}.json").is_file():
             raise NotFound("There is no such upload.", "Choose the file again.")
         return _describe(folder, file_id)
+
+    def look_into(self, draft_id: str, owner: str, file_id: str, board: Checkerboard | None = None) -> Look:
+        """What a file that has arrived is, and what is wrong with it (`records.checking.look_into`).
+
+        Raises
+        ------
+        NotFound
+        UploadError
+            It has not arrived whole.
+        """
+        file = self.find(draft_id, owner, file_id)
+        if not file.is_complete:
+            raise UploadError(f"{file.name} has not arrived whole.", "Wait for it, or remove it.", 409)
+        folder = self._incoming / draft_id
+        # A reader tells a file's kind by its suffix; here everything ends in .part.
+        named = folder / "look" / f"{file_id}{Path(file.name).suffix.lower()}"
+        named.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.link(folder / f"{file_id}.part", named)
+        return look_into(named, file.name, folder / "look" / f"{file_id}.looked", board)
 
     def append(
         self, draft_id: str, owner: str, file_id: str, offset: int, chunks: Iterable[bytes]
@@ -212,6 +240,8 @@ class Drafts:
         self.find(draft_id, owner, file_id)
         for suffix in (".json", ".part"):
             (self._incoming / draft_id / f"{file_id}{suffix}").unlink(missing_ok=True)
+        for looked in (self._incoming / draft_id / "look").glob(f"{file_id}.*"):
+            looked.unlink(missing_ok=True)
 
     def assemble(
         self, draft_id: str, owner: str, placed: Sequence[Placed], settings: dict[str, Any]
@@ -255,6 +285,41 @@ class Drafts:
         write_session_toml(folder / "session.toml", settings)
         return read_session(folder)
 
+    def assemble_photos(self, draft_id: str, owner: str, settings: dict[str, Any]) -> Path:
+        """A folder of a draft's pictures under the names they came with, in the order in which they were sent.
+
+        Parameters
+        ----------
+        draft_id, owner : str
+            Which draft, whose.
+        settings : dict
+            For ``photos.toml``.
+
+        Raises
+        ------
+        NotFound
+        UploadError
+            No picture was sent, or one has not arrived whole.
+        """
+        files = self.list_files(draft_id, owner)
+        if not files:
+            raise UploadError("No pictures yet.", "Choose some first.")
+        late = [file.name for file in files if not file.is_complete]
+        if late:
+            raise UploadError(f"Not arrived yet: {', '.join(late)}.", "Wait for them, or remove them.")
+        folder = self._open(draft_id, owner) / "session"
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / PICTURES_FOLDER).mkdir(parents=True)
+        for file in files:
+            stem, suffix = _plain(Path(file.name).stem), Path(file.name).suffix.lower()
+            target, again = folder / PICTURES_FOLDER / f"{stem}{suffix}", 1
+            while target.exists():  # two telephones may both have an IMG_0001
+                again += 1
+                target = target.with_name(f"{stem} ({again}){suffix}")
+            os.link(self._incoming / draft_id / f"{file.id}.part", target)
+        write_session_toml(folder / SETTINGS_FILE, settings)
+        return folder
+
     def keep(self, draft_id: str, owner: str) -> Path:
         """Turn the assembled draft into a session folder of the data folder, in one step.
 
@@ -279,6 +344,12 @@ class Drafts:
         if read_json(folder / "draft.json").get("owner") != owner:
             raise NotFound("There is no such upload.", "Start a new recording.")
         return folder
+
+
+def _plain(stem: str) -> str:
+    """A picture's name that can do no harm as one."""
+    kept = "".join(letter for letter in stem if letter.isalnum() or letter in " -_().")
+    return kept.strip(" .")[:100] or "picture"
 
 
 def _describe(folder: Path, file_id: str) -> UploadedFile:
@@ -368,6 +439,17 @@ def looks_like_session(folder: Path) -> bool:
             file.suffix.lower() in VIDEO_SUFFIXES or file.name == "keypoints" for file in folder.iterdir()
         )
     return False
+
+
+def list_session_files(folder: Path) -> tuple[str, ...]:
+    """The videos, takes and rigs of a session folder, by their paths inside it."""
+    takes = folder / "calibration"
+    files = [*sorted(folder.iterdir()), *(sorted(takes.iterdir()) if takes.is_dir() else [])]
+    return tuple(
+        file.relative_to(folder).as_posix()
+        for file in files
+        if file.is_file() and (file.suffix.lower() in VIDEO_SUFFIXES or file.name in RIG_FILES)
+    )
 
 
 def list_server_folders(data_dir: Path, session_folders: Path | None) -> tuple[Path, ...]:

@@ -3,14 +3,17 @@
  *   { draft, files: [{ id, name, kind, camera, complete }] }
  * A reload finds the same draft again; a file that was under way goes on once it is chosen again. */
 
+import { Look } from "./looks.mjs";
+import { say, t } from "./words.mjs";
+
 const REMEMBERED = "redys-draft";
 const PLACES = "redys-draft-places"; // what each file is, by its id: only this browser knows until the check
 const PIECE_BYTES = 64 * 2 ** 20; // a sign-in or a proxy's limit is met between pieces, not after an hour
 const RETRY_MS = [0, 1000, 2000, 5000, 10000, 20000, 30000, 60000, 60000, 60000, 60000, 60000, 60000];
 const KINDS = [
-  ["video", "Video"],
-  ["calibration", "Checkerboard take"],
-  ["rig", "Solved rig"],
+  ["video", t("Video")],
+  ["calibration", t("Checkerboard take")],
+  ["rig", t("Solved rig")],
 ];
 
 const mounts = new WeakMap();
@@ -27,11 +30,11 @@ export function unmount(element) {
   mounts.delete(element);
 }
 
-/** What a file is, by its name; the person may say otherwise. */
+/** What a file is, by its name (`sure` if that says so); the person may say otherwise. */
 export function guess(path) {
   const lower = path.toLowerCase();
   const name = lower.split("/").pop();
-  if (/\.(json|toml|ya?ml)$/.test(name)) return { kind: "rig", camera: "" };
+  if (/\.(json|toml|ya?ml)$/.test(name)) return { kind: "rig", camera: "", sure: true };
   const stem = name.replace(/\.[^.]*$/, "");
   const kind = /calib|checker|chess|board/.test(lower) ? "calibration" : "video";
   const known = ["front", "left", "right"].find((camera) => stem.includes(camera));
@@ -40,17 +43,17 @@ export function guess(path) {
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-+|-+$/g, "")
     .slice(0, 32);
-  return { kind, camera: known || plain || "front" };
+  return { kind, camera: known || plain || "front", sure: Boolean(known) };
 }
 
 export function sayBytes(count) {
-  const units = ["bytes", "kB", "MB", "GB"];
+  const units = [t("bytes"), "kB", "MB", "GB"];
   let unit = 0;
   while (count >= 1000 && unit < units.length - 1) {
     count /= 1000;
     unit += 1;
   }
-  return `${unit ? count.toFixed(1) : count} ${units[unit]}`;
+  return `${unit ? say(count, 1) : count} ${units[unit]}`;
 }
 
 async function loadTus(address) {
@@ -59,7 +62,7 @@ async function loadTus(address) {
     const script = document.createElement("script");
     script.src = address;
     script.onload = resolve;
-    script.onerror = () => reject(new Error("The upload part could not be loaded. Reload the page."));
+    script.onerror = () => reject(new Error(t("The upload part could not be loaded. Reload the page.")));
     document.head.append(script);
   });
   return window.tus;
@@ -81,7 +84,10 @@ class Pane {
 
   stop() {
     this.stopped = true;
-    for (const row of this.rows) if (row.upload) row.upload.abort();
+    for (const row of this.rows) {
+      if (row.upload) row.upload.abort();
+      row.look.stop();
+    }
   }
 
   draw() {
@@ -97,7 +103,7 @@ class Pane {
     });
     const label = document.createElement("label");
     label.htmlFor = input.id;
-    label.textContent = "Choose the cameras' videos and their checkerboard takes, or drop them here";
+    label.textContent = t("Choose the cameras' videos and their checkerboard takes, or drop them here");
     const folder = document.createElement("input");
     folder.type = "file";
     folder.webkitdirectory = true;
@@ -111,7 +117,7 @@ class Pane {
     });
     const folderLabel = document.createElement("label");
     folderLabel.htmlFor = folder.id;
-    folderLabel.textContent = "or a whole folder, with the takes in its calibration folder";
+    folderLabel.textContent = t("or a whole folder, with the takes in its calibration folder");
     const zone = document.createElement("div");
     zone.className = "drop";
     zone.append(label, input, folderLabel, folder);
@@ -153,12 +159,13 @@ class Pane {
       row.id = file.id;
       row.url = file.url;
       row.complete = file.received === file.length;
-      row.show(
-        row.complete
-          ? `Arrived, ${sayBytes(file.length)}`
-          : `${sayBytes(file.received)} of ${sayBytes(file.length)} arrived. Choose the file again to go on.`,
-        !row.complete,
-      );
+      if (row.complete) {
+        row.show(t("Arrived, {size}", { size: sayBytes(file.length) }));
+        row.lookInto();
+      } else {
+        const sizes = { part: sayBytes(file.received), size: sayBytes(file.length) };
+        row.show(t("{part} of {size} arrived. Choose the file again to go on.", sizes), true);
+      }
     }
   }
 
@@ -190,7 +197,7 @@ class Pane {
       (row) => row.name === file.name && row.length === file.size && !row.complete && !row.upload,
     );
     const row = begun || this.makeRow(file.name, file.size, file.webkitRelativePath || file.name);
-    row.show("Starting");
+    row.show(t("Starting"));
     row.upload = new tus.Upload(file, {
       endpoint: `/upload/${this.draft}`,
       uploadUrl: row.url || null,
@@ -207,23 +214,24 @@ class Pane {
       onShouldRetry: (error) => {
         const status = error.originalResponse ? error.originalResponse.getStatus() : 0;
         const again = status === 0 || status === 409 || status === 423 || (status >= 500 && status !== 507);
-        if (again) row.show("The connection is cut. Trying again; nothing is lost.", true);
+        if (again) row.show(t("The connection is cut. Trying again; nothing is lost."), true);
         return again;
       },
       onProgress: (sent, total) => {
-        row.show(`${Math.floor((100 * sent) / total)} % of ${sayBytes(total)}`);
+        row.show(t("{percent} % of {size}", { percent: Math.floor((100 * sent) / total), size: sayBytes(total) }));
       },
       onSuccess: () => {
         row.complete = true;
         row.upload = null;
-        row.show(`Arrived, ${sayBytes(file.size)}`);
-        window.redys.say(`${file.name} has arrived.`);
+        row.show(t("Arrived, {size}", { size: sayBytes(file.size) }));
+        window.redys.say(t("{name} has arrived.", { name: file.name }));
+        row.lookInto();
         this.tell();
       },
       onError: (error) => {
         row.upload = null;
         const words = error.originalResponse ? error.originalResponse.getBody() : "";
-        row.show(words || "The connection is cut. Choose the file again to go on.", true);
+        row.show(words || t("The connection is cut. Choose the file again to go on."), true);
         this.tell();
       },
     });
@@ -247,7 +255,10 @@ class Pane {
       status.classList.toggle("is-wrong", wrong);
     };
     const camera = this.makeCamera(row);
-    row.item.append(cell, this.makeKind(row, camera), camera, this.makeRemove(row));
+    const place = document.createElement("div");
+    row.look = new Look(place, name, this.element.dataset);
+    row.lookInto = () => row.look.ask(`${row.url}/look`, row.kind === "calibration");
+    row.item.append(cell, this.makeKind(row, camera), camera, this.makeRemove(row), place);
     this.list.append(row.item);
     this.rows.push(row);
     return row;
@@ -261,9 +272,10 @@ class Pane {
     select.addEventListener("change", () => {
       row.kind = select.value;
       camera.hidden = row.kind === "rig";
+      if (row.complete) row.lookInto();
       this.tell();
     });
-    return label("Kind", select, row);
+    return label(t("Kind"), t("Kind of {name}", { name: row.name }), select);
   }
 
   makeCamera(row) {
@@ -275,18 +287,25 @@ class Pane {
     input.spellcheck = false;
     input.addEventListener("change", () => {
       row.camera = input.value.trim().toLowerCase();
+      row.sure = true;
       input.value = row.camera;
       this.tell();
     });
-    return label("Camera", input, row);
+    const cell = label(t("Camera"), t("Camera of {name}", { name: row.name }), input);
+    row.remark = document.createElement("div");
+    row.remark.className = "remark";
+    row.remark.id = `${input.id}-remark`;
+    input.setAttribute("aria-describedby", row.remark.id);
+    cell.append(row.remark);
+    return cell;
   }
 
   makeRemove(row) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "btn btn-outline-secondary";
-    button.textContent = "Remove";
-    button.setAttribute("aria-label", `Remove ${row.name}`);
+    button.textContent = t("Remove");
+    button.setAttribute("aria-label", t("Remove {name}", { name: row.name }));
     button.addEventListener("click", async () => {
       if (row.upload) await row.upload.abort();
       if (row.url) {
@@ -295,6 +314,7 @@ class Pane {
           headers: { "X-CSRFToken": window.redys.csrfToken(), "Tus-Resumable": "1.0.0" },
         });
       }
+      row.look.stop();
       row.item.remove();
       this.rows = this.rows.filter((other) => other !== row);
       this.tell();
@@ -302,10 +322,22 @@ class Pane {
     return button;
   }
 
+  /** Says at once where it is not clear which camera a file is of. */
+  remark() {
+    for (const row of this.rows) {
+      const same = this.rows.filter((other) => other.kind === row.kind && other.camera === row.camera);
+      if (row.kind === "rig") row.remark.textContent = "";
+      else if (same.length > 1) row.remark.textContent = t("Two files of this kind are called so.");
+      else if (!row.sure) row.remark.textContent = t("Its name does not tell: which camera is it?");
+      else row.remark.textContent = "";
+    }
+  }
+
   tell() {
     if (this.stopped) return;
     const known = this.rows.filter((row) => row.id);
-    const places = known.map(({ id, kind, camera }) => [id, { kind, camera }]);
+    const places = known.map(({ id, kind, camera, sure }) => [id, { kind, camera, sure }]);
+    this.remark();
     localStorage.setItem(PLACES, JSON.stringify(Object.fromEntries(places)));
     const files = this.rows.map(({ id, name, kind, camera, complete }) => ({
       id,
@@ -320,14 +352,14 @@ class Pane {
 
 let fields = 0;
 
-function label(word, control, row) {
+function label(word, whole, control) {
   fields += 1;
   control.id = `upload-field-${fields}`;
   const cell = document.createElement("div");
   const tag = document.createElement("label");
   tag.htmlFor = control.id;
   tag.textContent = word;
-  control.setAttribute("aria-label", `${word} of ${row.name}`);
+  control.setAttribute("aria-label", whole);
   cell.append(tag, control);
   return cell;
 }
