@@ -97,7 +97,8 @@ class Drafts:
         """A new draft of somebody's, for videos or still pictures; those untouched for a week are removed."""
         self.sweep()
         draft_id = new_id()
-        write_json(self._incoming / draft_id / "draft.json", {"owner": owner, "kind": kind, "created": time.time()})
+        mark = {"owner": owner, "kind": kind, "created": time.time()}
+        write_json(self._incoming / draft_id / "draft.json", mark)
         return draft_id
 
     def sweep(self, older_than_s: float = SWEEP_AFTER_S) -> int:
@@ -136,7 +137,8 @@ class Drafts:
         name = Path(name.replace("\\", "/")).name[:MAX_NAME]
         kind = read_json(folder / "draft.json").get("kind", "video")
         if Path(name).suffix.lower() not in _TAKEN[kind]:
-            raise UploadError(f"{name or 'The file'} is no kind of file that is taken here.", _CHOOSE[kind], 415)
+            what = f"{name or 'The file'} is no kind of file that is taken here."
+            raise UploadError(what, _CHOOSE[kind], 415)
         if length <= 0:
             raise UploadError(f"{name} is empty.", "Choose another file.")
         if length > self._max_bytes:
@@ -286,7 +288,7 @@ class Drafts:
         return read_session(folder)
 
     def assemble_photos(self, draft_id: str, owner: str, settings: dict[str, Any]) -> Path:
-        """A folder of a draft's pictures under the names they came with, in the order in which they were sent.
+        """A folder of a draft's pictures, under the names that they came with.
 
         Parameters
         ----------

@@ -14,6 +14,7 @@ CheckVerdict = Literal["good", "doubtful", "moved", "unknown"]
 Role = Literal["administrator", "clinician", "researcher", "viewer"]
 CorrectionKind = Literal["offset", "cameras", "side", "exclusions"]
 MarkKind = Literal["note", "tag", "abnormal movement"]
+RecordingKind = Literal["video", "photos"]
 RunState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 
 
@@ -52,6 +53,8 @@ class RunRow:
     created, queued : datetime
         UTC, as are all times here.
     started, finished, heartbeat : datetime or None
+    kind : str
+        "video" or "photos": what is worked.
     """
 
     id: str
@@ -75,6 +78,7 @@ class RunRow:
     started: datetime.datetime | None
     finished: datetime.datetime | None
     heartbeat: datetime.datetime | None
+    kind: RecordingKind = "video"
 
     @property
     def is_live(self) -> bool:
@@ -110,6 +114,8 @@ class RecordingRow:
         The kept rig that it was given.
     quality : str
         The verdict of that report on the recording: "passed", "limited" or "failed"; empty without one.
+    kind : str
+        "video", or "photos": still pictures (`records.photos`).
     """
 
     id: str
@@ -125,6 +131,7 @@ class RecordingRow:
     report_run_id: str | None
     rig_id: str | None = None
     quality: str = ""
+    kind: RecordingKind = "video"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import aliased, joinedload
 
 from pipeline.files import hash_json
+from pipeline.photos.folder import read_photo_set
 from pipeline.session import Session, read_session
 from records import models
 from records.audit import Audit
@@ -30,9 +31,10 @@ from records.errors import NotFound
 from records.exports import Exports
 from records.marks import Marks
 from records.models import LIVE_STATES, new_id, now
+from records.photos import PhotoSets
 from records.reuse import take_over
 from records.rigs import Rigs
-from records.rows import Page, RecordingRow, RunRow, SubjectRow
+from records.rows import Page, RecordingKind, RecordingRow, RunRow, SubjectRow
 from records.scores import Scores
 from records.users import Users
 from records.verdicts import Verdicts, read_verdict
@@ -132,6 +134,16 @@ class Records:
         return Exports(self)
 
     @functools.cached_property
+    def photos(self) -> PhotoSets:
+        """Sets of still pictures."""
+        return PhotoSets(self)
+
+    def make_command(self, recording: RecordingRow, run_folder: Path) -> Sequence[str]:
+        """The process that works a recording, by its kind."""
+        command = photos_command if recording.kind == "photos" else self.command
+        return command(recording.folder, run_folder)
+
+    @functools.cached_property
     def drafts(self) -> Drafts:
         """Uploads under way."""
         return Drafts(self.settings.data_dir, self.settings.max_upload_bytes)
@@ -175,21 +187,7 @@ class Records:
     def _store_recording(self, session: Session, title: str, actor: str) -> str:
         settings = session.settings
         with self.writing() as database:
-            subject = database.scalar(
-                select(models.Subject).where(models.Subject.pseudonym == settings.subject)
-            ) or models.Subject(id=new_id(), pseudonym=settings.subject)
-            database.add(subject)
-            database.flush()
-            visit = database.scalar(
-                select(models.Visit).where(
-                    models.Visit.subject_id == subject.id,
-                    models.Visit.date.is_(None)
-                    if settings.visit is None
-                    else models.Visit.date == settings.visit,
-                )
-            ) or models.Visit(id=new_id(), subject_id=subject.id, date=settings.visit)
-            database.add(visit)
-            database.flush()
+            visit = self.find_visit(database, settings.subject, settings.visit)
             folder = self.store_path(session.path)
             recording = database.scalar(select(models.Recording).where(models.Recording.folder == folder))
             action = "recording.update" if recording else "recording.add"
@@ -201,6 +199,29 @@ class Records:
             database.add(recording)
             _note(database, actor, action, recording.id)
             return recording.id
+
+    def find_visit(
+        self, database: DatabaseSession, pseudonym: str, date: datetime.date | None
+    ) -> models.Visit:
+        """The visit of a person on a day; both are made where they are new."""
+        subject = database.scalar(
+            select(models.Subject).where(models.Subject.pseudonym == pseudonym)
+        ) or models.Subject(id=new_id(), pseudonym=pseudonym)
+        database.add(subject)
+        database.flush()
+        visit = database.scalar(
+            select(models.Visit).where(
+                models.Visit.subject_id == subject.id,
+                models.Visit.date.is_(None) if date is None else models.Visit.date == date,
+            )
+        ) or models.Visit(id=new_id(), subject_id=subject.id, date=date)
+        database.add(visit)
+        database.flush()
+        return visit
+
+    def list_of_kind(self, kind: RecordingKind) -> tuple[RecordingRow, ...]:
+        """All recordings of a kind, the newest first."""
+        return tuple(self._read_recordings(models.Recording.kind == kind))
 
     def get_recording(self, recording_id: str) -> RecordingRow:
         """One recording.
@@ -361,6 +382,7 @@ class Records:
             report_run_id=report_run_id,
             rig_id=recording.rig_id,
             quality=quality,
+            kind=recording.kind,  # type: ignore[arg-type]  # the table's own check holds it
         )
 
     # --- runs ------------------------------------------------------------------------------------
@@ -374,19 +396,22 @@ class Records:
         Raises
         ------
         NotFound
-        pipeline.errors.SessionError
-            The session folder is gone or not what it was.
+        pipeline.errors.SessionError, pipeline.errors.PhotoError
+            The session folder, or the folder of pictures, is gone or not what it was.
         """
         recording = self.get_recording(recording_id)
         if recording.run is not None and recording.run.is_live:
             return recording.run
-        self.corrections.settle(recording)
-        session = read_session(recording.folder)
-        settings_hash = hash_json(session.settings.model_dump(mode="json"))
         run_id = new_id()
         folder = self.settings.data_dir.resolve() / "runs" / run_id
-        if recording.run is not None:
-            take_over(recording.run.folder, folder, session)
+        if recording.kind == "photos":
+            settings_hash = hash_json(read_photo_set(recording.folder).settings.model_dump(mode="json"))
+        else:
+            self.corrections.settle(recording)
+            session = read_session(recording.folder)
+            settings_hash = hash_json(session.settings.model_dump(mode="json"))
+            if recording.run is not None:
+                take_over(recording.run.folder, folder, session)
         try:
             with self.writing() as database:
                 run = models.Run(
@@ -482,7 +507,8 @@ class Records:
             return [self._run_row(run, run.recording, queue) for run in database.scalars(query).unique()]
 
     def _run_row(self, run: models.Run, recording: models.Recording, queue: list[str]) -> RunRow:
-        parts = [recording.visit.subject.pseudonym, recording.task, recording.side]
+        parts = [recording.visit.subject.pseudonym, recording.task]
+        parts += [recording.side] if recording.kind == "video" else []
         if recording.visit.date:
             parts.insert(1, recording.visit.date.isoformat())
         return RunRow(
@@ -507,6 +533,7 @@ class Records:
             started=run.started,
             finished=run.finished,
             heartbeat=run.heartbeat,
+            kind=recording.kind,  # type: ignore[arg-type]  # the table's own check holds it
         )
 
     def request_cancel(self, run_id: str, actor: str = "local") -> RunRow:
@@ -710,6 +737,12 @@ def _not_found(kind: str) -> NotFound:
 def pipeline_command(session_folder: Path, run_folder: Path) -> list[str]:
     """The process that works a run."""
     arguments = ["run", str(session_folder), "--out", str(run_folder), "--json-progress"]
+    return [sys.executable, "-m", "pipeline", *arguments]
+
+
+def photos_command(set_folder: Path, run_folder: Path) -> list[str]:
+    """The process that works a set of pictures."""
+    arguments = ["photos", str(set_folder), "--out", str(run_folder), "--json-progress"]
     return [sys.executable, "-m", "pipeline", *arguments]
 
 

@@ -255,11 +255,11 @@ class _Supervision:
     def _start(self) -> _Process | None:
         folder = self.run.folder
         try:
-            session = self.records.get_recording(self.run.recording_id).folder
+            recording = self.records.get_recording(self.run.recording_id)
             folder.parent.mkdir(parents=True, exist_ok=True)
             with open(progress_path(folder), "wb") as out, open(error_path(folder), "wb") as errors:
                 child = subprocess.Popen(
-                    list(self.records.command(session, folder)),
+                    list(self.records.make_command(recording, folder)),
                     cwd=ROOT,
                     env=environment(self.records.settings),
                     stdin=subprocess.DEVNULL,

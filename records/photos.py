@@ -1,0 +1,119 @@
+"""Sets of still pictures: recordings of another kind, with the same queue, supervision and rights."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from pipeline.errors import PhotoError
+from pipeline.photos.folder import SUFFIXES, PhotoSet, list_pictures, read_photo_set
+from records import models
+from records.errors import NotFound
+from records.models import new_id
+from records.rows import RecordingRow
+
+if TYPE_CHECKING:  # numpy is loaded by those that read results, not by every supervisor
+    from pipeline.photos.results import PhotoResults
+    from records.service import Records
+
+TASK = "still pictures"
+
+
+class PhotoSets:
+    """The sets of pictures in a `Records`."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def add(self, folder: Path, title: str = "", actor: str = "local") -> RecordingRow:
+        """Take a folder of pictures in; one that is there already is brought up to date.
+
+        Raises
+        ------
+        pipeline.errors.PhotoError
+            The folder is no set of pictures.
+        """
+        photo_set = read_photo_set(Path(folder).resolve())
+        for _attempt in range(2):
+            with contextlib.suppress(IntegrityError):  # two at once added the same person or folder
+                return self.get(self._store(photo_set, title, actor))
+        return self.get(self._store(photo_set, title, actor))
+
+    def _store(self, photo_set: PhotoSet, title: str, actor: str) -> str:
+        records, settings = self._records, photo_set.settings
+        with records.writing() as database:
+            visit = records.find_visit(database, settings.subject, settings.visit)
+            folder = records.store_path(photo_set.path)
+            recording = database.scalar(select(models.Recording).where(models.Recording.folder == folder))
+            if recording is not None and recording.kind != "photos":
+                raise PhotoError("This folder is a recording of video.", "Choose another folder.")
+            action = "photos.update" if recording else "photos.add"
+            recording = recording or models.Recording(id=new_id(), folder=folder, kind="photos")
+            recording.visit_id = visit.id
+            recording.task, recording.side = TASK, "both"
+            recording.title = title or recording.title or ""
+            database.add(recording)
+            database.add(models.AuditEvent(actor=actor, action=action, object=recording.id))
+            return recording.id
+
+    def get(self, recording_id: str) -> RecordingRow:
+        """One set.
+
+        Raises
+        ------
+        NotFound
+            Also for a recording of video.
+        """
+        row = self._records.get_recording(recording_id)
+        if row.kind != "photos":
+            raise NotFound("There is no such set of pictures.", "The address is that of a recording.")
+        return row
+
+    def list(self) -> tuple[RecordingRow, ...]:
+        """Every set, the newest first."""
+        return self._records.list_of_kind("photos")
+
+    def count(self, row: RecordingRow) -> int:
+        """How many pictures a set's folder holds now; 0 where it is gone."""
+        try:
+            return len(read_photo_set(row.folder).pictures)
+        except PhotoError:
+            return 0
+
+    def read(self, run_id: str) -> PhotoResults | None:
+        """What was found; None while there is nothing.
+
+        Raises
+        ------
+        NotFound
+        pipeline.errors.RunFolderError
+            It is there but cannot be read.
+        """
+        from pipeline.photos.results import read_results
+
+        folder = self._records.get_run(run_id).folder
+        return read_results(folder) if (folder / "photos.json").is_file() else None
+
+
+def list_photo_folders(data_dir: Path, session_folders: Path | None) -> tuple[Path, ...]:
+    """Folders of pictures on the server that may be picked: in that of the setting, or in ``incoming``."""
+    root = session_folders or data_dir / "incoming"
+    if not root.is_dir():
+        return ()
+    return tuple(
+        folder
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and not (folder / "draft.json").exists() and _has_pictures(folder)
+    )
+
+
+def _has_pictures(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        inner = folder / "photos"
+        files = list_pictures(inner if inner.is_dir() else folder)
+        return any(file.suffix.lower() in SUFFIXES for file in files)
+    return False
