@@ -66,7 +66,7 @@ from pipeline.measures.summary_types import (
 from pipeline.measures.timing import NOT_HEARD, Heard, describe_timing
 from pipeline.results import HandTrack, Rig, RigCheck, SyncResult, ViewTrack
 from pipeline.session import SessionSettings
-from pipeline.version import PROGRAM_VERSION
+from pipeline.version import METHOD_VERSION, PROGRAM_VERSION
 
 __all__ = [
     "HEADLINES",
@@ -214,7 +214,7 @@ def _state_comparability(
         "hand model": provenance.hand_model,
         "network": f"{provenance.detector}, {provenance.estimator}, preset {provenance.preset}",
         "filter": provenance.filter,
-        "program version": provenance.program_version,
+        "method version": METHOD_VERSION,
         "reference": f"{provenance.baseline} ({provenance.baseline_digest[:12]})",
     }
 
