@@ -109,7 +109,8 @@ class Recording(Base):
     """One session folder: one task, filmed once, or a set of still pictures (``kind``).
 
     ``folder`` is relative to the data folder, so that a backup can be restored elsewhere; a folder
-    that lies outside it is absolute.
+    that lies outside it is absolute. ``trashed`` hides it everywhere until it is brought back or purged;
+    ``retention_noticed`` is when it was said that ``retain_until`` has passed (`records.retention`).
     """
 
     __tablename__ = "recording"
@@ -127,6 +128,10 @@ class Recording(Base):
     folder: Mapped[str] = mapped_column(unique=True)
     rig_id: Mapped[str | None] = mapped_column(ForeignKey("rig.id"), index=True)
     created: Mapped[datetime.datetime] = mapped_column(default=now)
+    trashed: Mapped[datetime.datetime | None] = mapped_column(index=True)
+    trashed_by: Mapped[str | None]
+    retain_until: Mapped[datetime.date | None] = mapped_column(index=True)
+    retention_noticed: Mapped[datetime.datetime | None]
 
     visit: Mapped[Visit] = relationship(back_populates="recordings")
     runs: Mapped[list[Run]] = relationship(back_populates="recording", order_by="Run.created")
@@ -297,7 +302,11 @@ class Correction(Base):
 
 
 class User(Base):
-    """Someone who may sign in. ``epoch`` is part of the session cookie: raising it ends all sessions."""
+    """Someone who may sign in. ``epoch`` is part of the session cookie: raising it ends all sessions.
+
+    ``totp_secret`` is empty without a second factor; ``totp_step`` is the last time step whose code was taken
+    (none is taken twice); ``recovery`` is a JSON list of the digests of codes that are left.
+    """
 
     __tablename__ = "user_account"
     __table_args__ = (
@@ -311,6 +320,9 @@ class User(Base):
     disabled: Mapped[bool] = mapped_column(default=False)
     role: Mapped[str] = mapped_column(default="clinician", server_default="clinician")
     created: Mapped[datetime.datetime] = mapped_column(default=now)
+    totp_secret: Mapped[str] = mapped_column(default="", server_default="")
+    totp_step: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    recovery: Mapped[str] = mapped_column(default="", server_default="")
 
 
 class AuditEvent(Base):
