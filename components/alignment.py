@@ -28,6 +28,14 @@ MOST_EVENTS: Final = 60
 """Of each kind; a longer list is not searched by eye."""
 
 
+_KINDS: Final = {
+    "heard": "Heard stroke",
+    "seen": "Seen stroke",
+    "posture": "Posture",
+    "brisk": "Brisk movement",
+}
+
+
 @dataclass(frozen=True)
 class Alignment:
     """What the browser says of it.
@@ -165,7 +173,7 @@ def _list_events(found: SideSummary | None) -> list[tuple[str, list[html.Option]
 def _options(kind: str, moments: list[tuple[float, str]]) -> list[html.Option]:
     return [
         html.Option(
-            f"{number}: {say_time(time_s)}" + (f", {what}" if what else ""),
+            f"{_KINDS[kind]} {number}: {say_time(time_s)}" + (f", {what}" if what else ""),
             value=f"{kind}-{number}",
             **data(time=f"{time_s:.4f}"),
         )

@@ -36,6 +36,11 @@ BY_CHANCE = (
     "after a study of fewer than 20 people in more: of many numbers, one alone says little."
 )
 
+LIMIT_MEANING = (
+    "MDC95: the smallest change that a study of repeated recordings can tell from none, with Student's t for "
+    "the few people that it rests on."
+)
+
 NO_STUDY = (
     "No reliability study is set up here, so no change is called better or worse "
     "(python -m pipeline reliability, then REDYS_RELIABILITY)."
@@ -139,7 +144,8 @@ def _table(changes: tuple[Change, ...], label: str, digits: int | None = None) -
     """``digits`` after the point; None chooses them by the size of each row's numbers."""
     has_interval = any(math.isfinite(change.low) for change in changes)
     difference = "Difference (95 % interval)" if has_interval else "Difference"
-    head = ["Measure", "Earlier", "Later", difference, "Verdict"]
+    has_limit = any(math.isfinite(change.limit) for change in changes)
+    head = ["Measure", "Earlier", "Later", difference, *(["MDC95"] if has_limit else []), "Verdict"]
     reasons = {change.reason for change in changes}
     common = reasons.pop() if len(reasons) == 1 else ""  # said once, not in every row
     if not common:
@@ -147,16 +153,19 @@ def _table(changes: tuple[Change, ...], label: str, digits: int | None = None) -
     table = html.Table(
         [
             html.Thead(html.Tr([html.Th(word, scope="col") for word in head])),
-            html.Tbody([_row(change, bool(common), digits) for change in changes]),
+            html.Tbody([_row(change, bool(common), has_limit, digits) for change in changes]),
         ],
         className="numbers",
     )
     marks: dict[str, Any] = {"aria-label": label}
     scroll = html.Div(table, className="table-scroll", tabIndex=0, role="group", **marks)
-    return html.Div([scroll, html.P(f"All of them: {common}", className="plot-note") if common else None])
+    notes = [f"All of them: {common}"] if common else []
+    if has_limit:
+        notes.append(LIMIT_MEANING)
+    return html.Div([scroll, *(html.P(note, className="plot-note") for note in notes)])
 
 
-def _row(change: Change, is_common: bool, digits: int | None) -> html.Tr:
+def _row(change: Change, is_common: bool, has_limit: bool, digits: int | None) -> html.Tr:
     if digits is None:
         digits = choose_digits(change.unit, (change.before, change.after))
     unit = space_unit(change.unit)
@@ -168,10 +177,18 @@ def _row(change: Change, is_common: bool, digits: int | None) -> html.Tr:
             html.Td(_say(change.before, digits, unit), className="interval"),
             html.Td(_say(change.after, digits, unit), className="interval"),
             html.Td(difference, className="interval"),
+            html.Td(_say_limit(change, digits), className="interval") if has_limit else None,
             html.Td(say_verdict(change)),
             None if is_common else html.Td(change.reason, className="quiet"),
         ]
     )
+
+
+def _say_limit(change: Change, digits: int) -> str:
+    """The smallest detectable change, with one digit more than the numbers that it judges."""
+    if not math.isfinite(change.limit):
+        return "not established"
+    return f"{say_number(change.limit, digits + 1)}{space_unit(change.unit)}"
 
 
 def choose_digits(unit: str, values: Iterable[float]) -> int:

@@ -47,11 +47,11 @@ from pipeline.results import RunFolder
 from records import RecordingRow, get_records
 
 SCALE: Final = (
-    (0.0, "#2C6FB0"),
+    (0.0, "#3A7FBF"),
     (0.25, "#8DB7DC"),
     (0.5, "#FAFAF7"),
     (0.75, "#EDAF7C"),
-    (1.0, "#C4611A"),
+    (1.0, "#CF6E26"),
 )
 """Blue: less at the later visit; orange: more; white in the middle: no difference."""
 

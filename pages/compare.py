@@ -109,7 +109,7 @@ def _moving(earlier: RecordingRow, later: RecordingRow) -> list[Any]:
             html.Div(
                 [
                     html.H3(["Earlier: ", as_written(name_recording(earlier))]),
-                    player(runs[0][0], name_recording(earlier), links=False),
+                    player(runs[0][0], name_recording(earlier)),
                 ]
             ),
             html.Div(
