@@ -255,10 +255,10 @@ class Pane {
       status.classList.toggle("is-wrong", wrong);
     };
     const camera = this.makeCamera(row);
-    const place = document.createElement("div");
-    row.look = new Look(place, name, this.element.dataset);
+    const below = document.createElement("div");
+    row.look = new Look(below, name, this.element.dataset);
     row.lookInto = () => row.look.ask(`${row.url}/look`, row.kind === "calibration");
-    row.item.append(cell, this.makeKind(row, camera), camera, this.makeRemove(row), place);
+    row.item.append(cell, this.makeKind(row, camera), camera, this.makeRemove(row), below);
     this.list.append(row.item);
     this.rows.push(row);
     return row;
