@@ -199,6 +199,7 @@ def mark_back(mark_id: str | Any) -> dict[str, Any]:
 
 # --- corrections ---------------------------------------------------------------------------------
 
+CORRECTIONS: Final = "corrections"
 CORRECTIONS_OF: Final = "corrections-of"
 CORRECTIONS_ANSWER: Final = "corrections-answer"
 CORRECT_SIDE: Final = "correct-side"

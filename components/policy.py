@@ -89,6 +89,8 @@ CALLBACKS: Final[Mapping[str, Permission]] = MappingProxyType(
         "components.curves:show_finger": "see",
         "components.difference:show_difference": "see",
         "components.rigs:keep_rig": "work",
+        "components.marks": "work",
+        "components.corrections": "work",
         "components.trend:show_finger": "see",
         "pages.rig:rename": "work",
         "pages.rig:retire": "work",

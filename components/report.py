@@ -9,13 +9,15 @@ from dash import dcc, html
 from components import routes
 from components.clocks import note_clocks
 from components.contents import contents
+from components.corrections import corrections_panel, excluded_note
 from components.curves import curves
 from components.events import events
 from components.exports import take_away
 from components.hand_map import hand_map
 from components.headlines import headlines, provenance_list
 from components.heat_map import heat_maps
-from components.player import player, playhead
+from components.marks import marks_panel, timeline
+from components.player import list_events, player, playhead
 from components.playing import deviation, strokes, timing
 from components.quality import quality_box
 from components.rigs import cameras_panel
@@ -34,6 +36,9 @@ LIMITS = (
     "recordings of the same person.",
     "Co-contraction cannot be seen in a video.",
 )
+
+MARKS_LEAD = "What people set on the timeline: a note, a tag, or a movement that a rater judged abnormal."
+CORRECTIONS_LEAD = "What was told the program otherwise than it was. Each is kept with who and when."
 
 DOWNLOADS = (
     ("angles.csv", "Joint angles (CSV)"),
@@ -85,17 +90,22 @@ def _parts(recording: RecordingRow, run_id: str) -> list[Any]:
     if summary is None:
         return [failed(RedysError("The run ended without a report.", "Run the pipeline again."))]
     quality = panel(
-        "Quality of the recording", quality_box(summary, recording.id, note_clocks(recording, run_id))
+        "Quality of the recording",
+        quality_box(summary, recording.id, note_clocks(recording, run_id)),
+        excluded_note(summary),
     )
+    corrections = panel("Corrections", *corrections_panel(recording), lead=CORRECTIONS_LEAD)
     try:
         signals = read_signals(records.open_run(run_id))
     except RedysError as error:
         # The numbers are there and stand for themselves; only what moves is missing.
-        return [quality, *_maps(summary), *_playing(summary), *_headlines(summary), failed(error)]
+        numbers = [*_maps(summary), *_playing(summary), *_headlines(summary)]
+        return [quality, *numbers, failed(error), corrections]
     moving = panel(
         "Player",
-        player(run_id, name_recording(recording)),
+        player(run_id, name_recording(recording), events=list_events(summary.sides, signals)),
         playhead(),
+        timeline(recording.id, run_id, summary, signals),
         lead="All cameras at the same instant, with the fused skeleton, and the hand in 3D.",
     )
     rest = [
@@ -109,6 +119,7 @@ def _parts(recording: RecordingRow, run_id: str) -> list[Any]:
         *_playing(summary),
         *_headlines(summary),
     ]
+    marks = panel("Notes and marks", *marks_panel(recording.id, summary, signals), lead=MARKS_LEAD)
     cameras = panel("Cameras", *cameras_panel(recording, run_id))
     foot = (take_away(run_id, _single_files(run_id)), _limits(summary, run_id))
     if summary.quality.verdict == "failed":
@@ -120,8 +131,8 @@ def _parts(recording: RecordingRow, run_id: str) -> list[Any]:
             ],
             className="panel withheld",
         )
-        return [quality, moving, cameras, hidden, *foot]
-    return [quality, *_maps(summary), moving, *rest, cameras, *foot]
+        return [quality, moving, marks, corrections, cameras, hidden, *foot]
+    return [quality, *_maps(summary), moving, *rest, marks, corrections, cameras, *foot]
 
 
 def _title(words: str, summary: Summary, side: str) -> str:
