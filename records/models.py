@@ -301,6 +301,50 @@ class Correction(Base):
     undone_by: Mapped[str | None]
 
 
+class ShareLink(Base):
+    """A link by which somebody without an account looks at what was taken out of one or two recordings.
+
+    Of token and password only hashes are kept (``password_hash`` empty = none). ``choices`` is a JSON list of
+    what the owner let through. ``latest`` is the latest moment that the link has seen, and ``ended`` when it
+    was first found past its end: a clock that is set back brings nothing to life again.
+    """
+
+    __tablename__ = "share_link"
+    __table_args__ = (CheckConstraint("max_views IS NULL OR used <= max_views", name="views"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str] = mapped_column(default="")
+    owner: Mapped[str] = mapped_column(index=True)
+    code: Mapped[str]
+    recording_id: Mapped[str] = mapped_column(ForeignKey("recording.id", ondelete="CASCADE"), index=True)
+    recording_b_id: Mapped[str | None] = mapped_column(
+        ForeignKey("recording.id", ondelete="CASCADE"), index=True
+    )
+    choices: Mapped[str] = mapped_column(default="[]")
+    created: Mapped[datetime.datetime] = mapped_column(default=now)
+    expires: Mapped[datetime.datetime]
+    max_views: Mapped[int | None]
+    used: Mapped[int] = mapped_column(default=0)
+    latest: Mapped[datetime.datetime] = mapped_column(default=now)
+    revoked: Mapped[datetime.datetime | None]
+    ended: Mapped[datetime.datetime | None]
+
+
+class ShareOpening(Base):
+    """One time that a link was opened: the key of its cookie as a hash, and the address cut short."""
+
+    __tablename__ = "share_opening"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    link_id: Mapped[str] = mapped_column(ForeignKey("share_link.id", ondelete="CASCADE"), index=True)
+    key_hash: Mapped[str] = mapped_column(unique=True)
+    address: Mapped[str] = mapped_column(default="")
+    opened: Mapped[datetime.datetime] = mapped_column(default=now)
+    expires: Mapped[datetime.datetime]
+    played: Mapped[datetime.datetime | None]
+
+
 class User(Base):
     """Someone who may sign in. ``epoch`` is part of the session cookie: raising it ends all sessions.
 
