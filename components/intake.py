@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from components.models import missing_models, model_select
 from components.rigs import say_rig
 from components.states import notice
 from pipeline.errors import RedysError, SessionError
-from pipeline.session import RIG_FILES, Checkerboard, SessionSettings
+from pipeline.session import RIG_FILES, Checkerboard, SessionSettings, read_session
 from records import RigRow, get_records
 from records.checking import Finding, Look, check_folder, keep_look
 from records.checking import look_into as look_file
@@ -232,7 +233,10 @@ def look_into(folder: str, name: str, board: Checkerboard | None) -> Look:
     if name not in list_session_files(path):
         raise SessionError(f"{name} is no file of this folder.", "Choose the folder again.")
     kept = keep_look(get_settings().data_dir, path / name)
-    return look_file(path / name, name, kept, board)
+    if board is None or not _has_own_settings(path):
+        return look_file(path / name, name, kept, board)
+    found = look_file(path / name, name, kept, read_session(path).settings.checkerboard)
+    return replace(found, board=None)  # the form, which it would be offered for, has no say there
 
 
 def _has_own_settings(folder: Path) -> bool:

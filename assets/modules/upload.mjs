@@ -258,7 +258,7 @@ class Pane {
     const below = document.createElement("div");
     row.look = new Look(below, name, this.element.dataset);
     row.lookInto = () => row.look.ask(`${row.url}/look`, row.kind === "calibration");
-    row.item.append(cell, this.makeKind(row, camera), camera, this.makeRemove(row), below);
+    row.item.append(cell, this.makeKind(row, camera), camera, this.makeRemove(row), row.remark, below);
     this.list.append(row.item);
     this.rows.push(row);
     return row;
@@ -296,7 +296,6 @@ class Pane {
     row.remark.className = "remark";
     row.remark.id = `${input.id}-remark`;
     input.setAttribute("aria-describedby", row.remark.id);
-    cell.append(row.remark);
     return cell;
   }
 
