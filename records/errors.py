@@ -21,6 +21,14 @@ class AuditError(RedysError):
     """The audit is not what was written, or cannot be compared as asked."""
 
 
+class RetentionError(RedysError):
+    """A recording or person cannot be put away, kept or erased as asked."""
+
+
+class MaintenanceError(RedysError):
+    """A backup cannot be made, checked or restored as asked."""
+
+
 class RigError(RedysError):
     """A rig cannot be kept, named or used as asked."""
 
