@@ -28,6 +28,7 @@ export class Clock {
       video.addEventListener(name, () => this.changed(), options);
     }
     video.addEventListener("seeked", () => this.#landed(), options);
+    video.addEventListener("ended", () => this.#comeRound(), options);
     document.addEventListener("visibilitychange", () => document.hidden && this.pause(), options);
     this.#listen();
   }
@@ -59,7 +60,7 @@ export class Clock {
   }
 
   async play() {
-    if (this.frame >= this.nFrames - 1 || this.video.ended) await this.seek(this.loop[0] ?? 0);
+    if (this.frame >= this.nFrames - 1 || this.video.ended) this.seek(this.loop[0] ?? 0);
     try {
       await this.video.play();
     } catch (error) {
@@ -106,10 +107,24 @@ export class Clock {
     this.changed();
   }
 
+  /* Play from one frame to another over and over; null and null for no loop, one null for the recording's end. */
   setLoop(start, end) {
-    this.loop = [start, end];
-    if (start !== null && end !== null && start > end) this.loop = [end, start];
+    const none = start === null && end === null;
+    const [from, to] = [start ?? 0, end ?? this.nFrames - 1];
+    this.loop = none ? [null, null] : [Math.min(from, to), Math.max(from, to)];
     this.changed();
+  }
+
+  /* A loop from a frame to where the present one ends, or to the last frame. */
+  loopFrom(frame) {
+    const end = this.loop[1];
+    this.setLoop(frame, end !== null && end > frame ? end : null);
+  }
+
+  /* A loop to a frame from where the present one starts, or from the first frame. */
+  loopTo(frame) {
+    const start = this.loop[0];
+    this.setLoop(start !== null && start < frame ? start : 0, frame);
   }
 
   focus(joint) {
@@ -140,7 +155,16 @@ export class Clock {
         this.picture = null;
       }
       const [start, end] = this.loop;
-      if (end !== null && this.playing && this.target === null && frame >= end) this.seek(start ?? 0);
+      if (end !== null && this.playing && this.target === null && frame >= end) this.seek(start);
+    });
+  }
+
+  /* A loop that ends with the recording: the video stops there by itself. */
+  #comeRound() {
+    if (this.loop[0] === null || document.hidden) return;
+    this.seek(this.loop[0]);
+    this.video.play().catch((error) => {
+      if (error.name !== "AbortError") throw error; // a pause came first
     });
   }
 

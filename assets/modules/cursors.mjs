@@ -81,21 +81,31 @@ class Cursor {
 
   redraw() {
     this.#fitHatch();
+    this.#measure();
     if (this.player) this.place();
   }
 
-  place() {
+  /* Where the plot lies in its element: read once a drawing, since reading it at every frame would lay out the
+   * page at every frame. */
+  #measure() {
     const line = this.element.querySelector(".cursor-line");
-    const frame = this.player.clock.frame;
-    const axis = this.plot?._fullLayout?.xaxis;
+    const layout = this.plot?._fullLayout;
+    this.axis = layout?.xaxis ?? null;
+    this.line = line;
+    if (!line || !this.axis) return;
+    const { t: top, b: bottom } = layout._size;
+    line.style.top = `${this.plot.offsetTop + top}px`;
+    line.style.height = `${layout.height - top - bottom}px`;
+  }
+
+  place() {
+    const { line, axis } = this;
+    const { frame } = this.player.clock;
     if (!line || !axis || frame < 0) return;
-    const { height } = this.plot._fullLayout;
-    const { t, b } = this.plot._fullLayout._size;
     const at = axis.d2p(this.player.times[frame]);
-    line.hidden = !(at >= 0 && at <= axis._length);
+    const isInside = at >= 0 && at <= axis._length;
+    if (line.hidden === isInside) line.hidden = !isInside;
     line.style.transform = `translateX(${axis._offset + at}px)`;
-    line.style.top = `${this.plot.offsetTop + t}px`;
-    line.style.height = `${height - t - b}px`;
     this.element.dataset.frame = String(frame);
   }
 

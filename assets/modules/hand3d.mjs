@@ -2,7 +2,8 @@
 
 import * as THREE from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
-import { FrameStream, loadArray } from "./data.mjs";
+import { FrameStream, SMALL, loadArray } from "./data.mjs";
+import { t } from "./words.mjs";
 
 /* Cividis (Nuñez 2018): even in lightness, the same for colour-blind readers. */
 const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
@@ -13,12 +14,15 @@ const UNKNOWN = "#8b9198";
 const SKIN = "#d9b8a4";
 const PALM = [0, 5, 9, 13, 17]; // wrist and knuckles
 const BACKGROUND = "#aab4bd"; // both ends of Cividis stand out from it
+const GHOST = "#a3218e"; // of none of the scales
+const GHOST_OPACITY = 0.5;
+const BEHIND_UNITS = 1500; // about 3 mm at arm's length with this depth range
 
 export const COLOURINGS = {
-  jerk: { label: "Jerk", range: "relative to this recording", per: "joint" },
-  acceleration: { label: "Acceleration", range: null, per: "joint" },
-  z: { label: "Angle, SD from reference", range: null, per: "angle" },
-  none: { label: "Plain", range: null, per: null },
+  jerk: t("Jerk"),
+  acceleration: t("Acceleration"),
+  z: t("Angle, SD from reference"),
+  none: t("Plain"),
 };
 
 function ramp(colours, share) {
@@ -57,6 +61,18 @@ function addStripes(material) {
   };
 }
 
+/* Where a palm lies and how it is turned, from joints (21 x 3): a matrix, or null where it was not measured. */
+function palmFrame(joints) {
+  const point = (joint) => new THREE.Vector3().fromArray(joints, joint * 3);
+  const middle = new THREE.Vector3();
+  for (const joint of PALM) middle.addScaledVector(point(joint), 1 / PALM.length);
+  if (!Number.isFinite(middle.x + middle.y + middle.z)) return null;
+  const [wrist, index, pinky] = [PALM[0], PALM[1], PALM.at(-1)].map(point);
+  const along = index.clone().add(pinky).multiplyScalar(0.5).sub(wrist).normalize();
+  const out = along.clone().cross(pinky.sub(index)).normalize();
+  return new THREE.Matrix4().makeBasis(along.clone().cross(out), along, out).setPosition(middle);
+}
+
 export class Hand3d {
   /* `host` is an empty element; `changed` is called when data that were missing have come. */
   constructor(host, index, signal, changed) {
@@ -70,6 +86,8 @@ export class Hand3d {
     this.joint = null;
     this.camera = null;
     this.follows = true;
+    this.palm = null; // middle of the first hand's palm in the frame shown, in three's world
+    this.ghost = null;
   }
 
   async start() {
@@ -78,7 +96,7 @@ export class Hand3d {
     this.canvas = this.renderer.domElement;
     this.canvas.className = "hand3d-canvas";
     this.canvas.setAttribute("role", "img");
-    this.canvas.setAttribute("aria-label", "Moving hand in 3D; drag to turn it, scroll to come nearer");
+    this.canvas.setAttribute("aria-label", t("Moving hand in 3D; drag to turn it, scroll to come nearer"));
     this.host.append(this.canvas);
     this.canvas.addEventListener("webglcontextlost", (event) => {
       event.preventDefault();
@@ -111,12 +129,7 @@ export class Hand3d {
 
   async #addHand(side, vertexJoint) {
     const { index, signal } = this;
-    const [faces, joints] = await Promise.all([
-      loadArray(index, `faces_${side}.u32`, signal),
-      loadArray(index, `joints_${side}.f32`, signal),
-    ]);
-    const values = {};
-    for (const name of ["jerk", "acceleration", "z"]) values[name] = await loadArray(index, `${name}_${side}.u8`, signal);
+    const faces = await loadArray(index, `faces_${side}.u32`, signal);
     const geometry = new THREE.BufferGeometry();
     const attribute = (width) => {
       const made = new THREE.BufferAttribute(new Float32Array(index.n_vertices * width), width);
@@ -142,29 +155,47 @@ export class Hand3d {
     marker.renderOrder = 2;
     this.world.add(mesh, marker);
     const stream = new FrameStream(index, `vertices_${side}.i16`, signal, this.changed);
+    const joints = new FrameStream(index, `joints_${side}.f32`, signal, this.changed, SMALL);
     const tables = Object.fromEntries(
       Object.entries(index.ranges[side]).map(([name, range]) => [name, makeTable(name, range)]),
     );
-    this.hands.push({ side, stream, joints, values, tables, mesh, marker, vertexJoint });
+    this.hands.push({ side, stream, joints, values: {}, tables, mesh, marker, vertexJoint });
   }
 
-  /* Show a frame; answers false while its data are on their way. */
+  /* Show a frame; answers false while its data are on their way, and leaves what was shown. */
   draw(frame, joint) {
     this.joint = joint;
-    let drawn = frame;
-    for (const hand of this.hands) {
-      const slice = hand.stream.at(frame);
-      if (!slice) return false;
-      drawn = slice.frame;
-      this.#pose(hand, slice.values);
-      if (this.follows && !this.camera) this.#follow(hand, slice.frame);
-      this.#paint(hand, slice.frame);
-      this.#mark(hand, slice.frame);
-    }
-    this.frame = drawn;
+    const found = this.hands.map((hand) => this.#gather(hand, frame));
+    if (found.includes(null)) return false;
+    this.hands.forEach((hand, i) => {
+      const { vertices, joints, values } = found[i];
+      this.#pose(hand, vertices.values);
+      hand.points = joints.values;
+      if (i === 0) this.#follow(hand);
+      this.#paint(hand, values?.values ?? null);
+      this.#mark(hand);
+    });
+    const shown = new Set(found.flatMap((parts) => Object.values(parts).map((part) => part?.frame ?? frame)));
+    this.frame = shown.size === 1 ? frame : -1;
+    const complete = this.#drawGhost(frame);
     this.render();
-    this.host.dataset.frame = String(drawn);
-    return true;
+    this.host.dataset.frame = String(this.frame);
+    return complete;
+  }
+
+  /* Everything that a hand needs for a frame; null while a part of it is on its way. */
+  #gather(hand, frame) {
+    const vertices = hand.stream.at(frame);
+    const joints = hand.joints.at(frame);
+    const values = this.colouring === "none" ? null : this.#valueStream(hand).at(frame);
+    if (!vertices || !joints || (this.colouring !== "none" && !values)) return null;
+    return { vertices, joints, values };
+  }
+
+  #valueStream(hand) {
+    const { colouring, index, signal, changed } = this;
+    hand.values[colouring] ??= new FrameStream(index, `${colouring}_${hand.side}.u8`, signal, changed, SMALL);
+    return hand.values[colouring];
   }
 
   #pose(hand, values) {
@@ -177,9 +208,9 @@ export class Hand3d {
     hand.mesh.geometry.computeVertexNormals();
   }
 
-  #paint(hand, frame) {
+  #paint(hand, values) {
     const { color, missing } = hand.mesh.geometry.attributes;
-    const byJoint = this.#valuesByJoint(hand, frame);
+    const byJoint = values && this.#valuesByJoint(values);
     const table = hand.tables[this.colouring];
     const plain = new THREE.Color(SKIN);
     for (let vertex = 0; vertex < hand.vertexJoint.length; vertex += 1) {
@@ -192,16 +223,12 @@ export class Hand3d {
     missing.needsUpdate = true;
   }
 
-  /* The stored value of each of the 21 joints in this frame; null for the plain hand.
+  /* The stored value of each of the 21 joints, from those of a frame.
    * An angle colours its joint and what lies beyond it up to the next; of two angles the farther one counts. */
-  #valuesByJoint(hand, frame) {
-    if (this.colouring === "none") return null;
-    const { joints, angles, angle_joint: jointOf, missing } = this.index;
-    if (this.colouring !== "z") {
-      const all = hand.values[this.colouring];
-      return all.subarray(frame * joints.length, (frame + 1) * joints.length);
-    }
-    const z = hand.values.z.subarray(frame * angles.length, (frame + 1) * angles.length);
+  #valuesByJoint(values) {
+    const { joints, angle_joint: jointOf, missing } = this.index;
+    if (this.colouring !== "z") return values;
+    const z = values;
     const byJoint = new Uint8Array(joints.length).fill(missing.u8);
     jointOf.forEach((joint, angle) => {
       const farther = byJoint[joint] === missing.u8 || Math.abs(z[angle] - 127) > Math.abs(byJoint[joint] - 127);
@@ -213,12 +240,83 @@ export class Hand3d {
     return byJoint;
   }
 
-  #mark(hand, frame) {
+  #mark(hand) {
     const joint = this.index.joints.indexOf(this.joint);
     hand.marker.visible = joint >= 0 && hand.measured;
-    if (!hand.marker.visible) return;
-    const start = (frame * this.index.joints.length + joint) * 3;
-    hand.marker.position.fromArray(hand.joints, start);
+    if (hand.marker.visible) hand.marker.position.fromArray(hand.points, joint * 3);
+  }
+
+  /* Lay a translucent hand of ReferenceGhost or VisitGhost on the palm of the hand shown; null takes it away. */
+  setGhost(ghost) {
+    for (const hand of this.hands) this.#removeGhost(hand);
+    this.ghost = ghost;
+    if (this.frame >= 0) this.draw(this.frame, this.joint);
+  }
+
+  #removeGhost(hand) {
+    if (!hand.ghost) return;
+    this.world.remove(hand.ghost);
+    hand.ghost.children[0].geometry.dispose();
+    for (const { material } of hand.ghost.children) material.dispose();
+    hand.ghost = null;
+    hand.laid = null;
+  }
+
+  #makeGhost(hand, faces, n) {
+    const geometry = new THREE.BufferGeometry();
+    geometry.setIndex(new THREE.BufferAttribute(faces, 1));
+    geometry.setAttribute("position", new THREE.BufferAttribute(new Float32Array(n), 3).setUsage(THREE.DynamicDrawUsage));
+    // First its depth alone, then its near side: otherwise its own fingers would shine through each other.
+    // A little behind where it is: on the common palm the hand's own colours have to stay what they mean.
+    const behind = { transparent: true, polygonOffset: true, polygonOffsetFactor: 1, polygonOffsetUnits: BEHIND_UNITS };
+    const depth = new THREE.Mesh(geometry, new THREE.MeshBasicMaterial({ colorWrite: false, ...behind }));
+    const surface = new THREE.Mesh(
+      geometry, new THREE.MeshStandardMaterial({ color: GHOST, opacity: GHOST_OPACITY, roughness: 0.9, ...behind }),
+    );
+    [depth.renderOrder, surface.renderOrder] = [1, 2];
+    depth.frustumCulled = surface.frustumCulled = false;
+    hand.ghost = new THREE.Group();
+    hand.ghost.matrixAutoUpdate = false;
+    hand.ghost.add(depth, surface);
+    this.world.add(hand.ghost);
+  }
+
+  /* Answers false while the ghost's data are on their way; `host` says which of its frames is shown. */
+  #drawGhost(frame) {
+    const { ghost } = this;
+    let late = false;
+    let shown = "";
+    for (const hand of this.hands) {
+      const part = ghost && hand.measured ? ghost.at(hand.side, frame) : null;
+      late ||= part === "late";
+      const pose = part && part !== "late" ? this.#laying(part.joints, hand.points) : null;
+      if (hand.ghost) hand.ghost.visible = Boolean(pose);
+      if (!pose) continue;
+      if (!hand.ghost) this.#makeGhost(hand, ghost.faces(hand.side), part.positions.length);
+      const { geometry } = hand.ghost.children[0];
+      const { position } = geometry.attributes;
+      if (hand.laid !== part.positions) { // the same ones over and over need no normals anew
+        position.array.set(part.positions);
+        position.needsUpdate = true;
+        geometry.computeVertexNormals();
+        hand.laid = part.positions;
+      }
+      const { scale, offset } = ghost;
+      hand.ghost.matrix.copy(pose)
+        .multiply(new THREE.Matrix4().makeTranslation(...offset))
+        .multiply(new THREE.Matrix4().makeScale(scale, scale, scale));
+      hand.ghost.matrixWorldNeedsUpdate = true;
+      hand.ghost.visible = true;
+      shown = String(part.frame ?? "all");
+    }
+    this.host.dataset.ghost = shown;
+    return !late;
+  }
+
+  /* What lays one hand's palm on another's, as a matrix; null where a palm was not measured. */
+  #laying(joints, onto) {
+    const [from, to] = [palmFrame(joints), palmFrame(onto)];
+    return from && to ? to.multiply(from.invert()) : null;
   }
 
   setColouring(name) {
@@ -230,24 +328,15 @@ export class Hand3d {
     if (this.renderer && !this.renderer.getContext().isContextLost()) this.renderer.render(this.scene, this.view);
   }
 
-  /* Middle of the palm of a hand in a frame, in three's world; null where it was not measured. */
-  #palm(hand, frame) {
-    const point = new THREE.Vector3();
-    const sum = new THREE.Vector3();
-    for (const joint of PALM) {
-      point.fromArray(hand.joints, (frame * this.index.joints.length + joint) * 3);
-      sum.addScaledVector(point, 1 / PALM.length);
-    }
-    return Number.isFinite(sum.x + sum.y + sum.z) ? sum.applyMatrix4(this.world.matrixWorld) : null;
-  }
-
   /* Carry eye and target along with the palm of the first hand, so that the fingers stay large. */
-  #follow(hand, frame) {
-    if (hand !== this.hands[0]) return;
-    const palm = this.#palm(hand, frame);
-    if (!palm) return;
-    const shift = palm.clone().sub(this.anchor ?? palm);
-    this.anchor = palm;
+  #follow(hand) {
+    const frame = palmFrame(hand.points);
+    if (!frame) return;
+    this.palm = new THREE.Vector3().setFromMatrixPosition(frame).applyMatrix4(this.world.matrixWorld);
+    if (this.unset) this.reset();
+    if (!this.follows || this.camera) return;
+    const shift = this.palm.clone().sub(this.anchor ?? this.palm);
+    this.anchor = this.palm;
     this.view.position.add(shift);
     this.controls.target.add(shift);
     this.view.updateMatrixWorld();
@@ -255,24 +344,13 @@ export class Hand3d {
 
   /* What there is to see, in three's world: the whole movement, or the hand about its palm while following. */
   #bounds() {
-    const box = new THREE.Box3();
-    const point = new THREE.Vector3();
-    const width = this.index.joints.length;
-    const frames = this.index.n_frames;
-    const near = this.follows ? [this.hands[0]] : this.hands;
-    for (const hand of near) {
-      for (let frame = 0; frame < frames; frame += Math.max(1, Math.floor(frames / 200))) {
-        const palm = this.#palm(hand, frame);
-        for (let joint = 0; palm && joint < width; joint += 1) {
-          point.fromArray(hand.joints, (frame * width + joint) * 3);
-          if (!Number.isFinite(point.x + point.y + point.z)) continue;
-          point.applyMatrix4(this.world.matrixWorld);
-          if (this.follows) point.sub(palm).add(this.anchor ?? palm);
-          box.expandByPoint(point);
-        }
-      }
-    }
-    return box;
+    const { bounds, vertices: { offset_mm: middle, scale_mm: scale } } = this.index;
+    const about = this.follows && this.palm ? bounds?.about_palm_mm[this.hands[0].side] : null;
+    const reach = 32766 * scale; // of an older run only this is known
+    const world = bounds?.world_mm ?? [middle.map((at) => at - reach), middle.map((at) => at + reach)];
+    const [low, high] = (about ?? world).map((corner) => new THREE.Vector3().fromArray(corner));
+    const box = new THREE.Box3(low, high).applyMatrix4(this.world.matrixWorld);
+    return about ? box.translate(this.palm) : box;
   }
 
   /* Look from where the reference camera stands; `follows` keeps the hand in the middle. */
@@ -280,10 +358,9 @@ export class Hand3d {
     this.#leaveCamera();
     this.follows = follows;
     this.world.updateMatrixWorld(true);
-    const first = this.hands[0];
-    this.anchor = first ? this.#palm(first, Math.max(this.frame, 0)) : null;
+    this.anchor = this.palm;
+    this.unset = !this.palm; // placed anew once a palm is known
     const box = this.#bounds();
-    if (box.isEmpty()) return;
     const sphere = box.getBoundingSphere(new THREE.Sphere());
     const distance = (sphere.radius * 0.92) / Math.sin((this.view.fov * Math.PI) / 360);
     const toViewer = sphere.center.clone().negate().normalize(); // the reference camera is the origin
@@ -355,6 +432,7 @@ export class Hand3d {
   dispose() {
     this.observer?.disconnect();
     this.controls?.dispose();
+    for (const hand of this.hands) this.#removeGhost(hand);
     for (const { mesh, marker } of this.hands) {
       for (const part of [mesh, marker]) {
         part.geometry.dispose();

@@ -1,4 +1,7 @@
-/* Points and bones over the pictures, on one transparent canvas above the video. */
+/* Points, bones and the hand's outline over the pictures, on one transparent canvas above the video. */
+
+import { FrameStream, RaggedStream, SMALL } from "./data.mjs";
+import { say, t } from "./words.mjs";
 
 const FINGER_COLOURS = ["#56b4e9", "#f0e442", "#e69f00", "#cc79a7", "#7fd1ae"]; // thumb to pinky, on dark pictures
 const PALM_COLOUR = "#dfe5ea";
@@ -8,17 +11,47 @@ function fingerOf(joint) {
   return joint === 0 ? PALM_COLOUR : FINGER_COLOURS[Math.floor((joint - 1) / 4)];
 }
 
+const OUTLINE_COLOUR = "#7ff0ff";
+
+/* The file of a kind of overlay; its rings' starts too, where they differ in length. */
+function fileOf(kind, side, camera) {
+  return `${kind}_${side}_${camera}.i16`;
+}
+
 export class Overlays {
-  /* tracks: [{camera, kind: "measured" | "reprojected", values: Int16Array}] of every side and camera. */
-  constructor(canvas, index, tracks, shown) {
-    this.canvas = canvas;
+  /* `shown`: camera -> Int32Array; `changed` is called when data that were missing have come. */
+  constructor(canvas, index, shown, signal, changed) {
+    Object.assign(this, { canvas, index, shown, signal, changed });
     this.context = canvas.getContext("2d");
-    this.index = index;
-    this.tracks = tracks;
-    this.shown = shown; // camera -> Int32Array
-    this.visible = { measured: false, reprojected: true };
+    this.visible = { outline: false, reprojected: true, measured: false };
     this.window = [0, 0, ...index.mosaic.size_px]; // the part of the mosaic on the screen
     this.width = index.joints.length * 2;
+    this.tracks = []; // {camera, kind, side, stream}: of every kind that was visible once
+    this.wanted = new Set();
+    this.show("reprojected", true);
+  }
+
+  /* Whether the recording has this kind of overlay in any of its pictures. */
+  has(kind) {
+    return Object.keys(this.index.files).some((name) => name.startsWith(`${kind}_`) && name.endsWith(".i16"));
+  }
+
+  /* Show or hide a kind; its data are first fetched when it is first shown. */
+  show(kind, on) {
+    this.visible[kind] = on;
+    if (!on || this.wanted.has(kind)) return;
+    this.wanted.add(kind);
+    const { index, signal, changed } = this;
+    for (const side of index.sides) {
+      index.cameras.forEach(({ name: camera }, number) => {
+        const file = fileOf(kind, side, number);
+        if (!index.files[file]) return;
+        const stream = kind === "outline"
+          ? new RaggedStream(index, file, `outline_start_${side}_${number}.u32`, signal, changed)
+          : new FrameStream(index, file, signal, changed, SMALL);
+        this.tracks.push({ camera, kind, side, stream });
+      });
+    }
   }
 
   /* Fit the canvas to its box on the screen; `window` is the mosaic's part shown there. */
@@ -33,6 +66,7 @@ export class Overlays {
     }
   }
 
+  /* Draw what there is of a frame; answers false while a part of it is on its way. */
   draw(frame, joint) {
     const { context, canvas, window } = this;
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -40,9 +74,11 @@ export class Overlays {
     const scale = canvas.width / window[2];
     context.setTransform(scale, 0, 0, scale, -window[0] * scale, -window[1] * scale);
     const focus = this.index.joints.indexOf(joint);
-    let drawn = frame;
+    const drawn = new Set([frame]);
     for (const camera of this.index.cameras) {
       if (!this.#isVisible(camera.panel_px)) continue;
+      const slices = this.#slice(camera.name, frame);
+      for (const { part } of slices) drawn.add(part ? part.frame : -1);
       if (this.shown[camera.name][frame] < 0) {
         this.#sayNoPicture(camera, frame, scale);
         continue;
@@ -51,18 +87,59 @@ export class Overlays {
       context.beginPath();
       context.rect(...camera.picture_px);
       context.clip();
-      for (const track of this.tracks) {
-        if (track.camera !== camera.name || !this.visible[track.kind]) continue;
-        const slice = track.values.subarray(frame * this.width, (frame + 1) * this.width);
-        drawn = (slice.byteOffset - track.values.byteOffset) / slice.byteLength;
-        const points = this.#place(slice, camera.picture_px);
-        if (track.kind === "reprojected") this.#drawBones(points, scale);
-        else this.#drawPoints(points, scale);
-        if (focus >= 0 && points[focus]) this.#drawFocus(points[focus], scale);
+      for (const { kind, part } of slices) {
+        if (part) this.#drawTrack(kind, part.values, camera.picture_px, scale, focus);
       }
       context.restore();
     }
-    canvas.dataset.frame = String(drawn);
+    const complete = drawn.size === 1;
+    canvas.dataset.frame = complete ? String(frame) : "";
+    return complete;
+  }
+
+  /* What is visible of a camera, the outline below. Asked for without a picture too: it will soon be wanted. */
+  #slice(camera, frame) {
+    const slices = [];
+    for (const kind of ["outline", "reprojected", "measured"]) {
+      if (!this.visible[kind]) continue;
+      for (const track of this.tracks) {
+        if (track.camera === camera && track.kind === kind) slices.push({ kind, part: track.stream.at(frame) });
+      }
+    }
+    return slices;
+  }
+
+  #drawTrack(kind, values, box, scale, focus) {
+    if (kind === "outline") return this.#drawRings(values, box, scale);
+    const points = this.#place(values, box);
+    if (kind === "reprojected") this.#drawBones(points, scale);
+    else this.#drawPoints(points, scale);
+    if (focus >= 0 && points[focus]) this.#drawFocus(points[focus], scale);
+  }
+
+  /* Every ring ends with a missing point. */
+  #drawRings(values, [x, y, width, height], scale) {
+    const { context } = this;
+    const { point_steps: steps, missing } = this.index;
+    const path = new Path2D();
+    let open = false;
+    for (let i = 0; i < values.length; i += 2) {
+      if (values[i] === missing.i16) {
+        if (open) path.closePath();
+        open = false;
+        continue;
+      }
+      const [u, v] = [x + (values[i] / steps) * width, y + (values[i + 1] / steps) * height];
+      if (open) path.lineTo(u, v);
+      else path.moveTo(u, v);
+      open = true;
+    }
+    context.lineJoin = "round";
+    for (const [line, colour] of [[3.6, "rgba(10, 14, 18, 0.6)"], [1.6, OUTLINE_COLOUR]]) {
+      context.lineWidth = (line * (devicePixelRatio || 1)) / scale;
+      context.strokeStyle = colour;
+      context.stroke(path);
+    }
   }
 
   #isVisible([x, y, width, height]) {
@@ -125,10 +202,10 @@ export class Overlays {
     const pictures = this.shown[camera.name];
     const first = pictures.findIndex((picture) => picture >= 0);
     const last = pictures.findLastIndex((picture) => picture >= 0);
-    const time = (number) => `${(number / this.index.rate).toFixed(2)} s`;
-    let words = "no picture at this moment";
-    if (first > frame) words = `no picture yet: this camera starts at ${time(first)}`;
-    else if (last >= 0 && last < frame) words = `no picture any more: this camera ended at ${time(last)}`;
+    const time = (number) => say(number / this.index.rate, 2);
+    let words = t("no picture at this moment");
+    if (first > frame) words = t("no picture yet: this camera starts at {time} s", { time: time(first) });
+    else if (last >= 0 && last < frame) words = t("no picture any more: this camera ended at {time} s", { time: time(last) });
     const [x, y, width, height] = camera.panel_px;
     context.fillStyle = "#c7ced6";
     context.font = `${(13 * (devicePixelRatio || 1)) / scale}px system-ui, sans-serif`;

@@ -1,69 +1,30 @@
 /* The player: one video of all cameras, overlays on it, the 3D hand beside it, one clock for all.
  *
  * <div data-module="player" id="player" data-base="/media/RUN/web" data-title="Visit of ...">
- *   data-follow="other-id" data-offset="0"   plays beside another player (comparison)
+ *   data-follow="other-id" data-offset="0"   plays beside another player (comparison); the offset may change
  *   data-links="true"                        keeps the address at the moment shown
  *   data-playhead="store-id"                 a Dash store that hears of the frame, at most four times a second
+ *   data-events="[...]"                      flagged events (moments.mjs)
+ *
+ * Once it is ready the element has data-ready; data-frame is the frame that everything shows, and data-late is
+ * there while data of that frame are still on their way.
  */
 
 import { Clock, enter, follow, leave, whenPlayer } from "./clock.mjs";
+import { button, choice, icon, make, toggle } from "./controls.mjs";
 import { loadArray, loadIndex } from "./data.mjs";
+import { ReferenceGhost, VisitGhost } from "./ghost.mjs";
 import { COLOURINGS, Hand3d } from "./hand3d.mjs";
-import { HELP, SPEEDS, listenToKeys } from "./keys.mjs";
+import { HELP, SPEEDS, areSingleKeysOn, listenToKeys, setSingleKeys } from "./keys.mjs";
 import { copyMoment, linkClock } from "./links.mjs";
+import { Moments } from "./moments.mjs";
 import { Overlays } from "./overlays.mjs";
+import { say, t } from "./words.mjs";
 
 const TELL_DASH_MS = 250;
+const AGAIN_MS = 1000; // until data that could not be fetched are asked for again
+const SAID_MS = 4000; // how long the line below the picture says what was just done
 const NARROW_PX = 620;
-
-const ICONS = {
-  first: "M3 2h2v12H3zM14 2v12L6 8z",
-  back: "M11 2v12L3 8zM12 2h2v12h-2z",
-  play: "M4 2l10 6-10 6z",
-  pause: "M3 2h4v12H3zM9 2h4v12H9z",
-  on: "M5 2v12l8-6zM2 2h2v12H2z",
-  last: "M11 2h2v12h-2zM2 2v12l8-6z",
-  link: "M6.5 9.5a3 3 0 0 0 4.2 0l2.6-2.6a3 3 0 0 0-4.2-4.2l-1 1 1 1 1-1a1.6 1.6 0 0 1 2.2 2.2L9.700 8.500a1.600 1.600 0 0 1-2.200 0zM9.500 6.500a3 3 0 0 0-4.200 0L2.700 9.100a3 3 0 0 0 4.200 4.200l1-1-1-1-1 1a1.600 1.600 0 0 1-2.200-2.200L6.300 7.500a1.600 1.600 0 0 1 2.200 0z",
-};
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "text") element.textContent = value;
-    else if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value !== null) element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
-
-function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
-}
-
-function button(label, onclick, { image = null, text = null, ...attributes } = {}) {
-  const made = make("button", { type: "button", class: "player-button", title: label, "aria-label": label, onclick, ...attributes });
-  made.append(image ? icon(image) : (text ?? label));
-  return made;
-}
-
-function choice(label, options, chosen, onchange) {
-  const select = make("select", { class: "player-select", "aria-label": label, onchange: (event) => onchange(event.target.value) });
-  for (const [value, text] of options) select.append(make("option", { value, selected: value === chosen }, text));
-  return make("label", { class: "player-choice" }, make("span", { text: label }), select);
-}
-
-function toggle(label, checked, onchange) {
-  const box = make("input", { type: "checkbox", checked, onchange: (event) => onchange(event.target.checked) });
-  return make("label", { class: "player-toggle" }, box, make("span", { text: label }));
-}
 
 function readOffset(element) {
   const seconds = Number(element.dataset.offset ?? 0);
@@ -78,12 +39,14 @@ class Player {
     this.endings = [];
     this.alone = -1; // the camera that is enlarged; -1 = all
     this.offsetS = readOffset(element);
+    this.ghostKind = "none";
+    this.colouring = "jerk";
     this.root = make("div", { class: "player" });
     element.append(this.root);
   }
 
   async start() {
-    const slow = setTimeout(() => this.#say("Loading the recording's video and 3D hand …", "loading"), 300);
+    const slow = setTimeout(() => this.#say(t("Loading the recording's video and 3D hand …"), "loading"), 300);
     try {
       this.index = await loadIndex(this.element.dataset.base, this.abort.signal);
       await this.#build();
@@ -97,8 +60,8 @@ class Player {
     this.dispose();
     this.root.replaceChildren();
     this.element.append(this.root);
-    this.#say(`The player could not start: ${error.message}.`, "failed");
-    this.message.append(button("Try again", () => remount(this.element)));
+    this.#say(t("The player could not start: {reason}.", { reason: error.message }), "failed");
+    this.message.append(button(t("Try again"), () => remount(this.element)));
   }
 
   #say(text, kind) {
@@ -112,7 +75,7 @@ class Player {
     const [width, height] = index.mosaic.size_px;
     this.video = make("video", {
       class: "player-video", src: `${index.base}/${index.mosaic.file}`, preload: "auto", playsinline: true, muted: true,
-      "aria-label": `Video of cameras ${index.cameras.map((camera) => camera.name).join(", ")}`,
+      "aria-label": t("Video of cameras {names}", { names: index.cameras.map((camera) => camera.name).join(", ") }),
     });
     this.video.muted = true;
     this.canvas = make("canvas", { class: "player-overlay", "aria-hidden": "true" });
@@ -125,14 +88,16 @@ class Player {
     this.stage.style.setProperty("--mosaic-ratio", `${width} / ${height}`);
 
     this.clock = new Clock(this.video, index.rate, index.n_frames);
-    this.hand3d = new Hand3d(this.hand, index, this.abort.signal, () => this.#draw(this.clock.frame));
-    const [shown, tracks, times] = await Promise.all([this.#loadShown(), this.#loadTracks(), loadArray(index, "time_s.f32", this.abort.signal)]);
+    this.moments = new Moments(this.element, this.clock);
+    this.arrived = (error) => this.#drawLate(error);
+    this.hand3d = new Hand3d(this.hand, index, this.abort.signal, this.arrived);
+    const [shown, times] = await Promise.all([this.#loadShown(), loadArray(index, "time_s.f32", this.abort.signal)]);
     this.times = times;
-    this.overlays = new Overlays(this.canvas, index, tracks, shown);
-    this.root.append(this.stage, this.#makeBar(), this.#makeSettings());
+    this.overlays = new Overlays(this.canvas, index, shown, this.abort.signal, this.arrived);
+    this.root.append(this.stage, this.#makeBar(), this.#makeSections(), this.#makeSettings());
     this.root.setAttribute("role", "group");
     this.root.setAttribute("tabindex", "0");
-    this.root.setAttribute("aria-label", `Player: ${this.element.dataset.title ?? "recording"}. Press ? for the keys.`);
+    this.root.setAttribute("aria-label", t("Player: {title}. The button ? lists its keys.", { title: this.element.dataset.title ?? t("recording") }));
     this.picture.addEventListener("click", (event) => this.#clickPicture(event));
     this.stage.addEventListener("dblclick", () => this.root.focus());
     await this.#start3d();
@@ -145,6 +110,7 @@ class Player {
     this.endings.push(() => observer.disconnect());
     this.#arrange();
     await this.#firstFrame();
+    await this.#firstWhole();
     if (this.element.dataset.links) this.endings.push(linkClock(this.clock, index.joints, this.element));
     if (this.element.dataset.follow) this.#follow();
     enter(this.id, this);
@@ -156,38 +122,26 @@ class Player {
     return Object.fromEntries(this.index.cameras.map(({ name }, i) => [name, arrays[i]]));
   }
 
-  async #loadTracks() {
-    const wanted = [];
-    for (const side of this.index.sides) {
-      this.index.cameras.forEach(({ name }, n) => {
-        for (const kind of ["measured", "reprojected"]) {
-          const file = `${kind}_${side}_${n}.i16`;
-          if (this.index.files[file]) wanted.push({ camera: name, kind, side, file });
-        }
-      });
-    }
-    const arrays = await Promise.all(wanted.map(({ file }) => loadArray(this.index, file, this.abort.signal)));
-    return wanted.map((track, i) => ({ ...track, values: arrays[i] }));
-  }
-
   async #start3d() {
     try {
       await this.hand3d.start();
-      this.hand.addEventListener("contextlost", () => this.#lose3d("The graphics of this page were taken away by the browser."));
+      this.hand.addEventListener("contextlost", () => this.#lose3d(t("The graphics of this page were taken away by the browser.")));
       this.hand.addEventListener("freeview", () => { this.viewSelect.value = this.hand3d?.follows === false ? "fixed" : "follow"; });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      this.#lose3d(`The 3D hand needs WebGL (${error.message}). Switch on hardware acceleration or WebGL in the browser.`);
+      this.#lose3d(t("The 3D hand needs WebGL ({reason}). Switch on hardware acceleration or WebGL in the browser.", { reason: error.message }));
     }
   }
 
   #lose3d(text) {
     this.hand3d?.dispose();
     this.hand3d = null;
-    const again = button("Try again", async () => {
+    const again = button(t("Try again"), async () => {
       this.hand.replaceChildren();
-      this.hand3d = new Hand3d(this.hand, this.index, this.abort.signal, () => this.#draw(this.clock.frame));
+      this.hand3d = new Hand3d(this.hand, this.index, this.abort.signal, this.arrived);
       await this.#start3d();
+      this.hand3d?.setColouring(this.colouring);
+      await this.#setGhost(this.ghostKind);
       this.#draw(this.clock.frame);
     });
     this.hand.replaceChildren(make("div", { class: "player-message player-message-failed", role: "alert" }, make("p", { text }), again));
@@ -200,8 +154,21 @@ class Player {
         queueMicrotask(() => stop());
         resolve();
       });
-      const refuse = () => reject(new Error("the video cannot be played by this browser (H.264 is needed)"));
+      const refuse = () => reject(new Error(t("the video cannot be played by this browser (H.264 is needed)")));
       this.video.addEventListener("error", refuse, { once: true });
+      this.abort.signal.addEventListener("abort", () => reject(new DOMException("left", "AbortError")));
+    });
+  }
+
+  /* Resolves when everything of a frame is drawn, or rejects with the reason why a part cannot come. */
+  #firstWhole() {
+    return new Promise((resolve, reject) => {
+      const settle = (act) => (value) => {
+        this.settle = null;
+        act(value);
+      };
+      this.settle = { whole: settle(resolve), broken: settle(reject) };
+      if (!this.element.hasAttribute("data-late")) this.settle.whole();
       this.abort.signal.addEventListener("abort", () => reject(new DOMException("left", "AbortError")));
     });
   }
@@ -215,72 +182,219 @@ class Player {
       const observer = new MutationObserver(() => this.setOffset(readOffset(this.element)));
       observer.observe(this.element, { attributes: true, attributeFilter: ["data-offset"] });
       this.endings.push(() => observer.disconnect());
+      this.#addPartner(leader, (frame) => {
+        const timeS = (frame + 0.5) / this.clock.fps - this.offsetS;
+        return Math.floor(timeS * leader.clock.fps + 1e-6);
+      });
+      leader.#addPartner(this, (frame) => Math.floor(this.following.wantedS(frame) * this.clock.fps + 1e-6));
       // Its own keys move the clock that both follow; cameras are enlarged where the focus is.
-      const keys = { clock: leader.clock, solo: (number) => this.solo(number), showHelp: () => this.showHelp() };
+      const keys = {
+        clock: leader.clock,
+        solo: (number) => this.solo(number),
+        showHelp: () => this.showHelp(),
+        toggleFull: () => this.toggleFull(),
+        goToEvent: (direction) => leader.goToEvent(direction),
+        loopEvent: () => leader.loopEvent(),
+      };
       this.endings.push(listenToKeys(this.root, keys));
     });
+  }
+
+  /* The other visit of a comparison; `frameOf` is its frame at the same moment as one of ours. */
+  #addPartner(other, frameOf) {
+    if (!this.index.sides.some((side) => other.index.sides.includes(side))) return;
+    this.partner = { index: other.index, title: other.element.dataset.title ?? "", frameOf: (frame) => {
+      const found = frameOf(frame);
+      return found >= 0 && found < other.index.n_frames ? found : null;
+    } };
+    this.ghostSelect.append(make("option", { value: "visit", text: t("The other visit") }));
   }
 
   /* How far this player is ahead of the one it follows, in s; may change at any time. */
   setOffset(seconds) {
     this.offsetS = seconds;
     this.following?.setOffset(seconds);
-    this.element.dispatchEvent(new CustomEvent("offset", { detail: seconds }));
+    if (this.leader) this.leader.#draw(this.leader.clock.frame); // its ghost is of another frame now
+    if (this.overlays) this.#draw(this.clock.frame);
   }
 
   #makeBar() {
     const { clock, index } = this;
-    this.playButton = button("Play", () => clock.toggle(), { image: "play", class: "player-button player-play" });
+    this.playButton = button(t("Play"), () => clock.toggle(), { image: "play", class: "player-button player-play" });
     this.slider = make("input", {
-      type: "range", class: "player-slider", min: 0, max: index.n_frames - 1, step: 1, value: 0, "aria-label": "Frame",
+      type: "range", class: "player-slider", min: 0, max: index.n_frames - 1, step: 1, value: 0, "aria-label": t("Frame"),
       oninput: (event) => { clock.pause(); clock.seek(Number(event.target.value)); },
+      onpointerdown: (event) => event.shiftKey && this.#dragLoop(event),
     });
     this.loopMark = make("div", { class: "player-loop", hidden: true });
     this.readout = make("output", { class: "player-readout", "aria-live": "off" });
-    const track = make("div", { class: "player-track" }, this.loopMark, this.slider);
-    const follows = Boolean(this.element.dataset.follow);
+    const marks = make("div", { class: "player-marks" }, this.moments.marks(), this.loopMark);
+    const track = make("div", { class: "player-track" }, marks, this.slider);
     const bar = make("div", { class: "player-bar" },
-      button("First frame", () => clock.seek(0), { image: "first" }),
-      button("One frame back", () => clock.step(-1), { image: "back" }),
+      button(t("First frame"), () => clock.seek(0), { image: "first" }),
+      button(t("One frame back"), () => clock.step(-1), { image: "back" }),
       this.playButton,
-      button("One frame on", () => clock.step(1), { image: "on" }),
-      button("Last frame", () => clock.seek(index.n_frames - 1), { image: "last" }),
+      button(t("One frame on"), () => clock.step(1), { image: "on" }),
+      button(t("Last frame"), () => clock.seek(index.n_frames - 1), { image: "last" }),
       track, this.readout);
-    bar.hidden = follows; // the leader's bar drives both
+    bar.hidden = Boolean(this.element.dataset.follow); // the leader's bar drives both
     return bar;
+  }
+
+  /* Loops and events: what is played over and over, and what is worth looking at. */
+  #makeSections() {
+    const { clock } = this;
+    this.noLoop = button(t("No loop"), () => clock.setLoop(null, null));
+    this.said = make("span", { class: "player-said" });
+    const row = make("div", { class: "player-settings player-sections" },
+      make("div", { class: "player-panels", role: "group", "aria-label": t("Loop") },
+        button(t("Loop from here"), () => clock.loopFrom(clock.heading)),
+        button(t("Loop to here"), () => clock.loopTo(clock.heading)),
+        this.noLoop));
+    if (this.moments.list.length) {
+      row.append(make("div", { class: "player-panels", role: "group", "aria-label": t("Events") },
+        button(t("Previous event"), () => this.goToEvent(-1)),
+        button(t("Next event"), () => this.goToEvent(1)),
+        button(t("Loop this event"), () => this.loopEvent())),
+        this.moments.legend());
+    }
+    row.append(this.said);
+    row.hidden = Boolean(this.element.dataset.follow); // the leader's hold for both
+    return row;
   }
 
   #makeSettings() {
     const { clock, index } = this;
-    this.speed = choice("Speed", SPEEDS.map((speed) => [String(speed), `${speed} ×`]), "1", (value) => clock.setRate(Number(value)));
-    this.panels = make("div", { class: "player-panels", role: "group", "aria-label": "Cameras" });
-    this.panels.append(button("All cameras", () => this.solo(-1), { text: "All" }));
-    index.cameras.forEach((camera, i) => this.panels.append(button(`Enlarge ${camera.name}`, () => this.solo(i), { text: camera.name })));
-    const loop = make("div", { class: "player-panels", role: "group", "aria-label": "Loop" },
-      button("Start of the loop here", () => clock.setLoop(clock.heading, clock.loop[1]), { text: "[" }),
-      button("End of the loop here", () => clock.setLoop(clock.loop[0] ?? 0, clock.heading), { text: "]" }),
-      button("No loop", () => clock.setLoop(null, null), { text: "No loop" }));
-    const views = [["follow", "Follows the hand"], ["fixed", "Whole movement"], ...index.cameras.filter((camera) => camera.K).map(({ name }) => [name, `Through ${name}`])];
-    const view = choice("3D view", views, "follow", (name) => this.#look(name));
+    this.speed = choice(t("Speed"), SPEEDS.map((speed) => [String(speed), `${say(speed)} ×`]), "1", (value) => clock.setRate(Number(value)));
+    this.speed.hidden = Boolean(this.element.dataset.follow);
+    this.panels = make("div", { class: "player-panels", role: "group", "aria-label": t("Cameras") });
+    this.panels.append(button(t("All cameras"), () => this.solo(-1), { text: t("All") }));
+    index.cameras.forEach(({ name }, i) => this.panels.append(button(t("Enlarge {camera}", { camera: name }), () => this.solo(i), { text: name })));
+    const views = [
+      ["follow", t("Follows the hand")],
+      ["fixed", t("Whole movement")],
+      ...index.cameras.filter((camera) => camera.K).map(({ name }) => [name, t("Through {camera}", { camera: name })]),
+    ];
+    const view = choice(t("3D view"), views, "follow", (name) => this.#look(name));
     this.viewSelect = view.querySelector("select");
-    const colours = Object.entries(COLOURINGS).map(([name, { label }]) => [name, label]);
     this.legend = make("div", { class: "player-legend" });
-    this.speed.hidden = loop.hidden = Boolean(this.element.dataset.follow); // the leader's hold for both
+    const ghosts = [["none", t("None")], ["reference", t("The reference's mean posture")]];
+    const ghost = choice(t("Ghost"), ghosts, "none", (kind) => this.#setGhost(kind));
+    this.ghostSelect = ghost.querySelector("select");
+    this.ghostNote = make("span", { class: "player-ghost-note", role: "status" });
     const settings = make("div", { class: "player-settings" },
-      this.panels, this.speed, loop,
-      toggle("Skeleton", true, (on) => this.#setOverlay("reprojected", on)),
-      toggle("Measured points", false, (on) => this.#setOverlay("measured", on)),
-      toggle("Sound", false, (on) => { this.video.muted = !on; }),
-      view, button("Reset view of the 3D hand", () => this.hand3d?.reset(), { text: "Reset view" }),
-      choice("Hand colour", colours, "jerk", (name) => this.#setColouring(name)),
-      this.legend);
+      this.panels, this.speed,
+      toggle(t("Skeleton"), true, (on) => this.#setOverlay("reprojected", on)),
+      this.#makeOutlineToggle(),
+      toggle(t("Measured points"), false, (on) => this.#setOverlay("measured", on)),
+      toggle(t("Sound"), false, (on) => { this.video.muted = !on; }),
+      view, button(t("Reset view of the 3D hand"), () => this.hand3d?.reset(), { text: t("Reset view") }),
+      choice(t("Hand colour"), Object.entries(COLOURINGS), "jerk", (name) => this.#setColouring(name)),
+      this.legend, ghost);
     if (this.element.dataset.links) {
-      this.copyButton = button("Copy link to this moment", () => this.#copy(), { text: "Copy link", class: "player-button player-copy" });
+      this.copyButton = button(t("Copy link to this moment"), () => this.#copy(), { text: t("Copy link"), class: "player-button player-copy" });
       settings.append(this.copyButton);
     }
-    settings.append(button("Keys", () => this.showHelp(), { text: "?" }));
+    if (document.fullscreenEnabled) settings.append(button(t("Full screen"), () => this.toggleFull(), { image: "full" }));
+    settings.append(button(t("Keys"), () => this.showHelp(), { text: "?" }), this.ghostNote);
     this.#showLegend("jerk");
     return settings;
+  }
+
+  /* A run from before there were outlines says so. */
+  #makeOutlineToggle() {
+    const made = toggle(t("Outline"), false, (on) => this.#setOverlay("outline", on));
+    if (!this.overlays.has("outline")) {
+      made.querySelector("input").disabled = true;
+      made.append(make("span", { class: "legend-note", text: t("not in this run: run the pipeline again") }));
+    }
+    return made;
+  }
+
+  /* Shift and drag on the seek bar: the section under the drag becomes the loop. */
+  #dragLoop(event) {
+    event.preventDefault();
+    const { clock, slider } = this;
+    const box = slider.getBoundingClientRect();
+    const frameAt = ({ clientX }) => {
+      const share = Math.min(Math.max((clientX - box.left) / box.width, 0), 1);
+      return Math.round(share * (clock.nFrames - 1));
+    };
+    const start = frameAt(event);
+    const move = (moved) => clock.setLoop(start, frameAt(moved));
+    slider.setPointerCapture(event.pointerId);
+    slider.addEventListener("pointermove", move);
+    slider.addEventListener("pointerup", () => slider.removeEventListener("pointermove", move), { once: true });
+  }
+
+  /* Go to the next (1) or previous (-1) flagged event. */
+  goToEvent(direction) {
+    const found = this.moments.go(direction);
+    if (found) this.#tell(this.moments.describe(found));
+    else if (!this.moments.list.length) this.#tell(t("No event is flagged in this recording."));
+    else this.#tell(direction > 0 ? t("No event after this.") : t("No event before this."));
+  }
+
+  loopEvent() {
+    const found = this.moments.loop();
+    this.#tell(found ? this.moments.describe(found) : t("No event is flagged in this recording."));
+  }
+
+  #tell(text) {
+    this.said.textContent = text;
+    window.redys?.say(text);
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => { this.said.textContent = ""; }, SAID_MS);
+  }
+
+  toggleFull() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.root.requestFullscreen?.().catch((error) => this.#tell(error.message));
+  }
+
+  /* Lay a ghost beside the 3D hand, and say what it is; where there is none, say why. */
+  async #setGhost(kind) {
+    this.ghostKind = kind;
+    this.hand3d?.setGhost(null);
+    this.ghostNote.textContent = "";
+    this.#sayGhost();
+    if (!this.hand3d || kind === "none") return;
+    const missing = kind === "reference" ? ReferenceGhost.missing(this.index) : null;
+    if (missing) return;
+    const ghost = kind === "reference"
+      ? new ReferenceGhost(this.index, this.abort.signal)
+      : new VisitGhost(this.partner.index, this.partner.frameOf, this.abort.signal, this.arrived);
+    try {
+      await ghost.start();
+    } catch (error) {
+      if (error.name !== "AbortError") this.ghostNote.textContent = t("The ghost could not be loaded: {reason}.", { reason: error.message });
+      return;
+    }
+    if (this.ghostKind === kind) this.hand3d?.setGhost(ghost);
+  }
+
+  #sayGhost() {
+    const text = this.#wordGhost();
+    if (this.ghostNote.textContent !== text) this.ghostNote.textContent = text;
+    this.ghostNote.dataset.kind = this.ghostKind;
+  }
+
+  #wordGhost() {
+    if (this.ghostKind === "none") return "";
+    if (this.ghostKind === "visit") {
+      const { title, frameOf } = this.partner;
+      if (this.clock.frame >= 0 && frameOf(this.clock.frame) === null) return t("{title} has no frame at this moment.", { title });
+      return t("Violet: {title} at the same moment, laid on this palm.", { title });
+    }
+    const missing = ReferenceGhost.missing(this.index);
+    if (missing === "run") return t("Not in this run: run the pipeline again.");
+    if (missing === "reference") return t("There is none: this recording was not held against a reference.");
+    if (missing === "angles") return t("There is none: the reference does not know every angle.");
+    if (missing) return t("There is none: this hand's model cannot take that posture.");
+    const { simulated } = Object.values(this.index.reference_posture).find((one) => !one.missing);
+    return simulated
+      ? t("Violet: the reference's mean posture on this hand's size, laid on its palm. The reference is simulated.")
+      : t("Violet: the reference's mean posture on this hand's size, laid on its palm.");
   }
 
   #look(name) {
@@ -289,11 +403,12 @@ class Player {
   }
 
   #setOverlay(kind, on) {
-    this.overlays.visible[kind] = on;
+    this.overlays.show(kind, on);
     this.#draw(this.clock.frame);
   }
 
   #setColouring(name) {
+    this.colouring = name;
     this.hand3d?.setColouring(name);
     this.#showLegend(name);
   }
@@ -303,15 +418,15 @@ class Player {
     this.legend.replaceChildren();
     if (!range) return;
     if (name === "z") {
-      for (const [kind, text] of [["within", "within 1 SD"], ["between", "1 to 3 SD"], ["beyond", "3 SD or more"]]) {
+      for (const [kind, text] of [["within", t("within 1 SD")], ["between", t("1 to 3 SD")], ["beyond", t("3 SD or more")]]) {
         this.legend.append(make("span", { class: `legend-item legend-${kind}` }, make("i", { "aria-hidden": "true" }), text));
       }
     } else {
-      const [low, high] = name === "jerk" ? ["smooth", "jerky"] : [`${range.low}`, `${range.high} ${range.unit}`];
+      const [low, high] = name === "jerk" ? [t("smooth"), t("jerky")] : [say(range.low), `${say(range.high)} ${range.unit}`];
       this.legend.append(make("span", { text: low }), make("i", { class: "legend-ramp", "aria-hidden": "true" }), make("span", { text: high }));
-      if (name === "jerk") this.legend.append(make("span", { class: "legend-note", text: "relative to this recording" }));
+      if (name === "jerk") this.legend.append(make("span", { class: "legend-note", text: t("relative to this recording") }));
     }
-    this.legend.append(make("span", { class: "legend-item legend-unknown" }, make("i", { "aria-hidden": "true" }), "cannot tell"));
+    this.legend.append(make("span", { class: "legend-item legend-unknown" }, make("i", { "aria-hidden": "true" }), t("cannot tell")));
   }
 
   /* Enlarge one camera; -1 or the one that is enlarged already shows all. */
@@ -367,31 +482,52 @@ class Player {
 
   #draw(frame) {
     if (frame < 0) return;
-    this.overlays.draw(frame, this.clock.joint);
-    const complete = this.hand3d ? this.hand3d.draw(frame, this.clock.joint) : true;
-    this.hand.classList.toggle("is-late", !complete);
+    const drawn = this.overlays.draw(frame, this.clock.joint);
+    const posed = this.hand3d ? this.hand3d.draw(frame, this.clock.joint) : true;
+    this.hand.classList.toggle("is-late", !posed);
+    const isWhole = drawn && posed;
+    this.element.toggleAttribute("data-late", !isWhole);
+    if (isWhole) this.settle?.whole();
+    const time = say(this.times[frame], 3);
     this.slider.value = String(frame);
-    this.slider.setAttribute("aria-valuetext", `frame ${frame}, ${this.times[frame].toFixed(3)} s`);
-    this.readout.textContent = `${this.times[frame].toFixed(3)} s · frame ${frame} of ${this.index.n_frames - 1}`;
+    this.slider.setAttribute("aria-valuetext", t("frame {n}, {time} s", { n: frame, time }));
+    this.readout.textContent = t("{time} s · frame {n} of {last}", { time, n: frame, last: this.index.n_frames - 1 });
+    if (this.ghostKind === "visit") this.#sayGhost();
     this.element.dataset.frame = String(frame);
     this.#tellDash();
+  }
+
+  /* Data that a frame was drawn without have come: many may come at once, and one drawing does for all. What
+   * could not be fetched is asked for again a little later, as long as the frame shown needs it. */
+  #drawLate(error) {
+    if (error) {
+      console.warn(error.message);
+      if (this.settle) return this.settle.broken(error);
+    }
+    if (this.redrawing) return;
+    this.redrawing = setTimeout(() => {
+      this.redrawing = null;
+      if (this.element.hasAttribute("data-late")) this.#draw(this.clock.frame);
+    }, error ? AGAIN_MS : 0);
   }
 
   #showState() {
     const { clock } = this;
     if (this.wasPlaying !== clock.playing) {
       this.wasPlaying = clock.playing;
-      const label = clock.playing ? "Pause" : "Play";
+      const label = clock.playing ? t("Pause") : t("Play");
       this.playButton.replaceChildren(icon(clock.playing ? "pause" : "play"));
       this.playButton.title = label;
       this.playButton.setAttribute("aria-label", label);
     }
     this.speed.querySelector("select").value = String(clock.rate);
     const [start, end] = clock.loop;
-    this.loopMark.hidden = start === null && end === null;
-    const last = this.index.n_frames - 1;
-    this.loopMark.style.left = `${((start ?? 0) / last) * 100}%`;
-    this.loopMark.style.right = `${100 - ((end ?? last) / last) * 100}%`;
+    this.loopMark.hidden = this.noLoop.disabled = start === null;
+    if (start !== null) {
+      const last = Math.max(this.index.n_frames - 1, 1);
+      this.loopMark.style.left = `${(start / last) * 100}%`;
+      this.loopMark.style.right = `${100 - (end / last) * 100}%`;
+    }
     this.element.dataset.playing = String(clock.playing);
   }
 
@@ -407,29 +543,32 @@ class Player {
 
   async #copy() {
     const { url, copied } = await copyMoment(this.clock);
-    const text = copied ? "Link copied" : "Copy it from the address bar";
+    const text = copied ? t("Link copied") : t("Copy it from the address bar");
     if (!copied) history.replaceState(history.state, "", url);
     this.copyButton.textContent = text;
     window.redys?.say(text);
-    setTimeout(() => { this.copyButton.textContent = "Copy link"; }, 2000);
+    setTimeout(() => { this.copyButton.textContent = t("Copy link"); }, 2000);
   }
 
   showHelp() {
     if (!this.help) {
       const list = make("dl", { class: "player-keys" });
       for (const [key, text] of HELP) list.append(make("dt", { text: key }), make("dd", { text }));
-      const close = button("Close", () => this.help.close());
-      this.help = make("dialog", { class: "player-help", "aria-label": "Keys of the player" }, make("h3", { text: "Keys" }),
-        make("p", { text: "They act while the player has the focus." }), list, close);
+      const close = button(t("Close"), () => this.help.close());
+      this.singleKeys = toggle(t("Keys of a single character act"), true, setSingleKeys);
+      this.help = make("dialog", { class: "player-help", "aria-label": t("Keys of the player") }, make("h3", { text: t("Keys") }),
+        make("p", { text: t("They act while the player has the focus. Shift and drag on the seek bar marks a loop.") }),
+        list, this.singleKeys, close);
       this.help.addEventListener("close", () => this.root.focus({ preventScroll: true }));
       this.root.append(this.help);
     }
+    this.singleKeys.querySelector("input").checked = areSingleKeysOn();
     this.help.showModal();
   }
 
   dispose() {
     this.abort.abort();
-    clearTimeout(this.telling);
+    for (const timer of [this.telling, this.silence, this.redrawing]) clearTimeout(timer);
     for (const end of this.endings) end();
     this.endings = [];
     this.clock?.dispose();

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 READY = "[data-ready=true]"
 
 # Reads the frame code of every camera's panel from the pixels that the video shows when overlays and 3D hand
-# draw. While it plays these are taken from the picture that the clock holds at that instant: a second look at
+# draw. These are taken from the picture that the clock holds at that instant: a second look at
 # the video, milliseconds later on a busy machine, may see the next one. Fills window.seen with
 # {frame, overlay, hand, codes: {camera: number or null}}.
 COLLECT = f"""
@@ -60,8 +60,8 @@ async () => {{
   window.seen = [];
   window.player = player;
   player.clock.subscribe((frame) => {{
-    const {{ playing, picture }} = player.clock;
-    context.drawImage(playing ? picture : player.video, 0, 0);
+    const {{ picture }} = player.clock;
+    context.drawImage(picture ?? player.video, 0, 0);
     const read = ({{ name, picture_px: box }}) => [name, readCode(box)];
     const codes = Object.fromEntries(player.index.cameras.map(read));
     const [overlay, hand] = [player.canvas, player.hand].map((element) => Number(element.dataset.frame));
@@ -254,12 +254,12 @@ def test_looking_through_a_camera_lays_the_3d_hand_over_its_skeleton(page: Page,
           const track = overlays.tracks.find((one) => one.camera === "left" && one.kind === "reprojected");
           let worst = 0;
           for (let joint = 0; joint < 21; joint += 1) {
-            const point = new THREE.Vector3().fromArray(hand3d.hands[0].joints, (70 * 21 + joint) * 3);
+            const point = new THREE.Vector3().fromArray(hand3d.hands[0].points, joint * 3);
             point.applyMatrix4(hand3d.world.matrixWorld).project(hand3d.view);
             const x = ((point.x * width) / 2 / fit) / pw + 0.5;
             const y = ((-point.y * height) / 2 / fit) / ph + 0.5;
-            const at = (70 * 21 + joint) * 2;
-            worst = Math.max(worst, Math.hypot(x - track.values[at] / 8192, y - track.values[at + 1] / 8192));
+            const points = track.stream.at(70).values;
+            worst = Math.max(worst, Math.hypot(x - points[2 * joint] / 8192, y - points[2 * joint + 1] / 8192));
           }
           return worst;
         }"""
