@@ -216,7 +216,7 @@ def _reason(control_id: str) -> html.Div:
 
 
 def _section_form() -> html.Details:
-    hands = [{"value": "", "label": "Both"}, *_HANDS[:2]]
+    hands = [{"value": "both", "label": "Both"}, *_HANDS[:2]]
     return _form(
         "Leave a section out",
         "Nothing is measured in it: no figure, event or curve uses it. The video and the 3D hand stay. Only "
@@ -224,7 +224,7 @@ def _section_form() -> html.Details:
         [
             time_field("From (s)", ids.EXCLUDE_START),
             time_field("To (s)", ids.EXCLUDE_END),
-            field("Hand", dbc.Select(id=ids.EXCLUDE_SIDE, options=hands, value=""), ids.EXCLUDE_SIDE),
+            field("Hand", dbc.Select(id=ids.EXCLUDE_SIDE, options=hands, value="both"), ids.EXCLUDE_SIDE),
         ],
         _reason(ids.EXCLUDE_REASON),
         ids.EXCLUDE_GO,
@@ -328,7 +328,7 @@ def exclude(
     if not (reason or "").strip():
         error = SessionError("An excluded section needs a reason.", "Say why it is left out.")
         return no_update, no_update, no_update, failed(error)
-    section = {"start_s": start_s, "end_s": end_s, "reason": reason, "side": side or None}
+    section = {"start_s": start_s, "end_s": end_s, "reason": reason, "side": None if side == "both" else side}
     return _correct(recording_id, tick, "exclusions", section, "")
 
 

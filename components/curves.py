@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 
 from components import ids
 from components.alignment import read_alignment
+from components.exclusions import hatch_left_out
 from components.graphs import GRID, QUIET, base_layout, make_graph, time_axis
 from components.heat_map import name_angle
 from components.signals import Signals, read_signals
@@ -106,6 +107,8 @@ def draw_curves(
     figure.update_xaxes(time_axis(end_s, title="") | {"range": [start_s, end_s]})
     figure.update_xaxes(title=time_axis(end_s)["title"], row=len(angles), col=1)
     figure.update_layout(**base_layout(ROW_PX * len(angles) + 60, top=8, bottom=44))
+    if len({id(signals) for signals, _, _ in shown}) == 1:  # of two visits it would not be clear whose
+        hatch_left_out(figure, shown[0][0], shown[0][1] if len(shown) == 1 else None, len(angles))
     return figure
 
 

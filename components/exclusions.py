@@ -1,13 +1,16 @@
-"""What the fusion set aside of a hand: a short table, the worst first, each row a link to its moment."""
+"""What does not count: what the fusion set aside of a hand, and how plots show sections left out by hand."""
 
 from __future__ import annotations
 
 from typing import Final
 
+import plotly.graph_objects as go
 from dash import html
 
 from components import routes
 from components.attributes import aria
+from components.graphs import QUIET
+from components.signals import Signals
 from components.states import notice
 from components.status import say_time
 from pipeline.fusion.exclusions import REASONS, Exclusion, name_parts
@@ -74,3 +77,45 @@ def _row(row: Exclusion) -> html.Tr:
 def say_parts(parts: tuple[str, ...]) -> str:
     """Fingers in words; all of them are the "whole hand"."""
     return "whole hand" if len(parts) >= _WHOLE_HAND else name_parts(parts)
+
+
+def hatch_left_out(figure: go.Figure, signals: Signals, side: Side | None = None, rows: int = 1) -> None:
+    """Stripe the sections that a person left out, in every row of a figure over time.
+
+    ``side`` is the hand that the figure shows; of None it shows both, and one of either hand is striped.
+    """
+    for section in signals.excluded:
+        if side is not None and section.side not in ("", side):
+            continue
+        start_s, end_s = section.start_s, min(section.end_s, signals.duration_s)
+        if end_s <= start_s:
+            continue
+        for row in range(1, rows + 1):
+            axis = "" if row == 1 else str(row)
+            domain = {"xref": f"x{axis}", "yref": f"y{axis} domain"}
+            for line_s in (start_s, end_s):
+                figure.add_shape(
+                    type="line", x0=line_s, x1=line_s, y0=0, y1=1, line={"color": QUIET, "width": 1}, **domain
+                )
+            for line in _stripe(start_s, end_s, signals.duration_s):
+                figure.add_shape(
+                    type="line", line={"color": "#A9B2BC", "width": 1}, layer="below", **line, **domain
+                )
+        figure.add_annotation(
+            text="left out", x=(start_s + end_s) / 2, y=1, xref="x", yref="y domain", yanchor="bottom",
+            showarrow=False, font={"size": 11, "color": QUIET},
+        )  # fmt: skip
+
+
+def _stripe(start_s: float, end_s: float, duration_s: float) -> list[dict[str, float]]:
+    """Slanted lines across a section, as far apart everywhere: ends in s and parts of the height."""
+    step = duration_s / 120
+    slant = 3 * step
+    lines = []
+    at = start_s - slant
+    while at < end_s:
+        x0, x1 = max(at, start_s), min(at + slant, end_s)
+        if x1 > x0:
+            lines.append({"x0": x0, "x1": x1, "y0": (x0 - at) / slant, "y1": (x1 - at) / slant})
+        at += step
+    return lines

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from components import ids
+from components.exclusions import hatch_left_out
 from components.graphs import INK, QUIET, base_layout, make_graph, time_axis
 from components.signals import SideSignals, Signals
 from components.status import GREEN, RED, YELLOW
@@ -170,6 +171,8 @@ def heat_maps(signals: Signals, side: Side) -> list[html.Div]:
          "Green within 1 SD, yellow 1 to 3, red 3 or more. Passing moments are ordinary: duration counts.",
          values.z),
     ]  # fmt: skip
+    for _, _, figure, _, _ in drawn:
+        hatch_left_out(figure, signals, side)
     return [
         html.Div(
             [

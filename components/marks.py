@@ -46,8 +46,11 @@ MOST_EVENTS: Final = 200
 KIND_WORDS: Final = {"note": "Note", "tag": "Tag", "abnormal movement": "Abnormal movement"}
 SHAPES: Final = {"note": "●", "tag": "▲", "abnormal movement": "◆"}
 
+UNSAID: Final = "unsaid"
+"""Value of a choice that was not made; an empty one would show nothing."""
+
 _RATED_BLIND: Final = [
-    {"value": "", "label": "Not known"},
+    {"value": UNSAID, "label": "Not known"},
     {"value": "yes", "label": "Yes"},
     {"value": "no", "label": "No"},
 ]
@@ -400,15 +403,15 @@ def time_field(label: str, control_id: str) -> html.Div:
 
 def mark_form(recording_id: str, blind: bool = False) -> html.Div:
     """The form that adds a mark."""
-    hands = [{"value": "", "label": "Not said"}, *({"value": s, "label": s.capitalize()} for s in SIDES)]
-    joints = [{"value": "", "label": "Not said"}, *({"value": j, "label": name_joint(j)} for j in JOINTS)]
+    hands = [{"value": UNSAID, "label": "Not said"}, *({"value": s, "label": s.capitalize()} for s in SIDES)]
+    joints = [{"value": UNSAID, "label": "Not said"}, *({"value": j, "label": name_joint(j)} for j in JOINTS)]
     kinds = [{"value": kind, "label": KIND_WORDS[kind]} for kind in KINDS]
     rating = [
         field("Rater (of an abnormal movement)", dbc.Input(id=ids.MARK_RATER, maxLength=80), ids.MARK_RATER),
         field(
             "Rated without seeing the numbers or the date",
             dbc.Select(
-                id=ids.MARK_BLINDED, options=_RATED_BLIND, value="yes" if blind else "", disabled=blind
+                id=ids.MARK_BLINDED, options=_RATED_BLIND, value="yes" if blind else UNSAID, disabled=blind
             ),
             ids.MARK_BLINDED,
         ),
@@ -425,8 +428,10 @@ def mark_form(recording_id: str, blind: bool = False) -> html.Div:
                     ),
                     time_field("From (s)", ids.MARK_START),
                     time_field("To (s), empty for a moment", ids.MARK_END),
-                    field("Hand", dbc.Select(id=ids.MARK_SIDE, options=hands, value=""), ids.MARK_SIDE),
-                    field("Joint", dbc.Select(id=ids.MARK_JOINT, options=joints, value=""), ids.MARK_JOINT),
+                    field("Hand", dbc.Select(id=ids.MARK_SIDE, options=hands, value=UNSAID), ids.MARK_SIDE),
+                    field(
+                        "Joint", dbc.Select(id=ids.MARK_JOINT, options=joints, value=UNSAID), ids.MARK_JOINT
+                    ),
                     field("In words", dbc.Input(id=ids.MARK_TEXT, maxLength=500), ids.MARK_TEXT),
                     *rating,
                 ],
@@ -478,13 +483,17 @@ def add_mark(
         raise PreventUpdate
     try:
         mark = get_records().marks.add(
-            of["recording"], kind, _read_s(start_s), _read_s(end_s), side=side, joint=joint, text=words or "",
-            rater=rater or "", blinded={"yes": True, "no": False}.get(blinded), actor=current_actor(),
+            of["recording"], kind, _read_s(start_s), _read_s(end_s), side=_said(side), joint=_said(joint),
+            text=words or "", rater=rater or "", blinded={"yes": True, "no": False}.get(blinded), actor=current_actor(),
         )  # fmt: skip
     except RedysError as error:
         return no_update, no_update, failed(error), no_update, no_update, no_update
     said = notice("info", html.P(f"{KIND_WORDS[mark.kind]} set at {say_time(mark.start_s)}."))
     return *_draw_again(of), said, None, None, ""
+
+
+def _said(choice: str | None) -> str | None:
+    return None if choice == UNSAID else choice
 
 
 def _read_s(value: Any) -> float | None:

@@ -43,13 +43,23 @@ class SideSignals:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A section that a person excluded: start and end in s, and the hand; "" = both."""
+
+    start_s: float
+    end_s: float
+    side: str
+
+
+@dataclass(frozen=True)
 class Signals:
-    """A run over time: ``time_s`` (T,) of the reference camera's frames, and each hand."""
+    """A run over time: ``time_s`` (T,) of the reference camera's frames, each hand, and what was left out."""
 
     time_s: np.ndarray
     fps: float
     cameras: tuple[str, ...]
     sides: dict[Side, SideSignals]
+    excluded: tuple[LeftOut, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -96,6 +106,9 @@ def _read(run: RunFolder, changed: int) -> Signals:
         fps=index["fps"][0] / index["fps"][1],
         cameras=tuple(camera["name"] for camera in index["cameras"]),
         sides={side: _read_side(run, index, side) for side in index["sides"]},
+        excluded=tuple(
+            LeftOut(each["start_s"], each["end_s"], each["side"] or "") for each in index.get("excluded", ())
+        ),
     )
 
 

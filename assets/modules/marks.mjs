@@ -3,10 +3,11 @@
  *
  * <div data-module="marks" data-player="player" data-duration="30.0"> ... .lane > .lane-items, .lane-cursor </div>
  * <button data-fill="mark-start"> anywhere on the page puts the player's time into that Dash input.
- * The event "redys-mark" on the player (its key M) puts its moment into the form of a mark and goes there.
+ * The key M in the player puts its moment into the form of a mark and goes there.
  */
 
 import { whenPlayer } from "./clock.mjs";
+import { areSingleKeysOn } from "./keys.mjs";
 import { say, t } from "./words.mjs";
 
 const START = "mark-start";
@@ -31,7 +32,7 @@ class Timeline {
     this.element.addEventListener("click", (event) => this.#seek(event), { signal });
     this.player = await whenPlayer(this.element.dataset.player);
     if (signal.aborted) return;
-    document.addEventListener("redys-mark", () => this.#mark(), { signal });
+    this.player.element.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.stop = this.player.clock.subscribe((frame) => this.#place(frame));
     // The track is drawn anew when a mark is added.
     this.observer = new MutationObserver(() => this.#place(this.player.clock.frame));
@@ -88,6 +89,13 @@ class Timeline {
     const time = momentOf(this.player);
     window.dash_clientside.set_props(target.dataset.fill, { value: time });
     window.redys.say(t("{time} s from the player", { time: say(time, 3) }));
+  }
+
+  #key(event) {
+    if (event.key.toLowerCase() !== "m" || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (!areSingleKeysOn() || event.target.closest("dialog, select, textarea, input:not([type=range], [type=checkbox])")) return;
+    event.preventDefault();
+    this.#mark();
   }
 
   #mark() {
