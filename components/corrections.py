@@ -10,7 +10,7 @@ from dash import ALL, Input, Output, State, callback, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
 from components import ids, policy, routes
-from components.attributes import aria, as_written
+from components.attributes import Written, aria, as_written
 from components.jobs import job_request, run_panel
 from components.marks import field, name_author, time_field
 from components.security import current_actor
@@ -169,22 +169,37 @@ def _say_names(row: CorrectionRow) -> list[Any]:
     return [*lines, html.Div(words, className="quiet")]
 
 
-def in_force_words(recording_id: str) -> list[Any]:
-    """The corrections that the report's numbers were worked with, in a line each, for the printed page."""
+def list_printed(recording_id: str, summary: Summary) -> tuple[tuple[str, str], ...]:
+    """What the printed page says of corrections in its numbers: words, and why as typed."""
+    lines = [
+        (
+            f"{each.seconds:.1f} s left out by hand, {say_time(each.start_s)} to {say_time(each.end_s)}"
+            f"{f', {each.side} hand' if each.side else ''}: ",
+            Written(each.reason),
+        )
+        for each in summary.excluded
+    ]
     try:
         rows = get_records().corrections.list(recording_id)
     except RedysError:
-        return []
-    return [
-        [
-            f"{KIND_WORDS[row.kind]} corrected {row.created:%Y-%m-%d} by ",
-            name_author(row.author),
-            ": ",
-            *say_change(row),
-        ]
-        for row in reversed(rows)
-        if row.in_report and row.in_force
-    ]
+        return tuple(lines)
+    for row in reversed(rows):
+        if row.in_report and row.undone is None and row.kind != "exclusions":
+            lines.append((f"{_say_plainly(row)}{': ' if row.reason else '.'}", Written(row.reason)))
+    return tuple(lines)
+
+
+def _say_plainly(row: CorrectionRow) -> str:
+    day = f"{row.created:%Y-%m-%d}"
+    if row.kind == "side":
+        return f"Hand corrected {day}, {row.before} → {row.after}"
+    if row.kind == "offset":
+        return f"Clock of camera {', '.join(row.after)} set by hand {day}"
+    cameras = row.after["cameras"]
+    names = (
+        ", ".join(f"{file} is {name}" for name, file in sorted(cameras.items())) or "as the files are called"
+    )
+    return f"Cameras' names corrected {day}, {names}"
 
 
 # --- the forms -----------------------------------------------------------------------------------

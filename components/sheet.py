@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from components.attributes import Written
+from components.corrections import list_printed
 from components.hand_map import CAPTION, describe_map, draw_hand, say_worst
 from components.headlines import say_headline_reference, say_interval, say_value
 from components.playing import list_print_rows, say_timing
@@ -22,6 +23,9 @@ from records import NotFound, RecordingRow
 
 MOST_REASONS: Final = 6
 """Of the quality verdict; what is left out is counted, and stands on the report's page."""
+
+MOST_CHANGED: Final = 4
+"""Corrections and excluded sections on a sheet; what is left out is counted likewise."""
 
 _LEVELS: Final[dict[str, Level]] = {"passed": WITHIN, "limited": BETWEEN}
 
@@ -79,6 +83,8 @@ class Sheet:
         What the verdict rests on, in a sentence.
     reasons : tuple of str
         Why it is no better.
+    changed : tuple of (str, str)
+        What was corrected or left out by hand, and why, as typed.
     hand : HandPart or None
         None of a recording that failed its checks: its numbers are not to be used.
     notes : tuple of str
@@ -98,6 +104,7 @@ class Sheet:
     level: Level
     figures: str
     reasons: tuple[str, ...]
+    changed: tuple[tuple[str, str], ...]
     hand: HandPart | None
     notes: tuple[str, ...]
     origin: str
@@ -107,7 +114,7 @@ class Sheet:
     count: int
 
 
-def compose(recording: RecordingRow, summary: Summary) -> tuple[Sheet, ...]:
+def compose(recording: RecordingRow, summary: Summary, scales: str = "") -> tuple[Sheet, ...]:
     """The sheets of a report: one for each hand, or a single one without numbers.
 
     Parameters
@@ -116,6 +123,8 @@ def compose(recording: RecordingRow, summary: Summary) -> tuple[Sheet, ...]:
         With a report (`report_run_id`).
     summary : Summary
         Of that run.
+    scales : str
+        The clinical scales of that visit in words (`components.scores.say_scores_at`).
     """
     sides: list[Side | None] = [*summary.sides] if summary.quality.verdict != "failed" else []
     shown = sides or [None]
@@ -129,7 +138,8 @@ def compose(recording: RecordingRow, summary: Summary) -> tuple[Sheet, ...]:
             level=_LEVELS.get(summary.quality.verdict, BEYOND),
             figures=_say_figures(summary),
             reasons=_list_reasons(summary),
-            hand=_compose_hand(summary, side) if side else None,
+            changed=_list_changed(recording, summary),
+            hand=_compose_hand(summary, side, scales) if side else None,
             notes=(INTENDED_USE, *summary.notes, *LIMITS),
             origin=_say_origin(summary),
             version=summary.provenance.program_version,
@@ -181,7 +191,15 @@ def _list_reasons(summary: Summary) -> tuple[str, ...]:
     return (*reasons[: MOST_REASONS - 1], f"And {more} more: see the report on screen.")
 
 
-def _compose_hand(summary: Summary, side: Side) -> HandPart:
+def _list_changed(recording: RecordingRow, summary: Summary) -> tuple[tuple[str, str], ...]:
+    lines = list_printed(recording.id, summary)
+    if len(lines) <= MOST_CHANGED:
+        return lines
+    more = len(lines) - MOST_CHANGED + 1
+    return (*lines[: MOST_CHANGED - 1], (f"And {more} more corrections: see the report on screen.", ""))
+
+
+def _compose_hand(summary: Summary, side: Side, scales: str) -> HandPart:
     found = summary.sides[side]
     return HandPart(
         title=f"Hand map, {side} hand (standard deviations from the reference)",
@@ -190,7 +208,7 @@ def _compose_hand(summary: Summary, side: Side) -> HandPart:
         simulated=SIMULATED_NOTE if summary.provenance.baseline_simulated else "",
         map_svg=draw_hand(found.angles, side),
         map_words=describe_map(found, side),
-        more=_list_more(summary, found),
+        more=(*_list_more(summary, found), *([("Clinical scales at this visit", scales)] if scales else [])),
         numbers=tuple(_say_number(headline) for headline in found.headlines),
     )
 
