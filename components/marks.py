@@ -6,12 +6,15 @@ along the track by arrow keys.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import dash_bootstrap_components as dbc
+import flask
 from dash import ALL, Input, Output, State, callback, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
@@ -24,6 +27,7 @@ from components.signals import Signals, read_signals
 from components.states import failed, notice
 from components.status import say_number, say_time
 from pipeline.errors import RedysError
+from pipeline.export.tables import escape_formula
 from pipeline.hand.angles import ANGLE_INFO
 from pipeline.hand.joints import JOINTS, SIDES
 from pipeline.measures.ratings import (
@@ -36,7 +40,7 @@ from pipeline.measures.ratings import (
     join_movements,
 )
 from pipeline.measures.summary import Summary
-from records import MarkRow, get_records
+from records import MarkRow, NotFound, Records, get_records
 from records.errors import MarkError
 from records.marks import KINDS
 
@@ -205,6 +209,14 @@ def marks_panel(recording_id: str, summary: Summary, signals: Signals, blind: bo
     parts: list[Any] = [html.Div(marks_list(recording_id, summary, signals, blind), id=ids.MARKS_LIST)]
     if policy.may("work"):
         parts.append(mark_form(recording_id, blind))
+    if not blind:
+        links = [dcc.Link("Rate without the numbers", href=routes.mark_url(recording_id))] * policy.may(
+            "work"
+        )
+        if policy.may("export"):
+            address = routes.marks_file_url(recording_id)
+            links.append(html.A("All marks as a table (CSV)", href=address, download="marks.csv"))
+        parts.append(html.P([html.Span(link, className="marks-link") for link in links]))
     parts.append(html.Div(id=ids.MARKS_ANSWER, role="status"))
     return parts
 
@@ -484,7 +496,8 @@ def add_mark(
     try:
         mark = get_records().marks.add(
             of["recording"], kind, _read_s(start_s), _read_s(end_s), side=_said(side), joint=_said(joint),
-            text=words or "", rater=rater or "", blinded={"yes": True, "no": False}.get(blinded), actor=current_actor(),
+            text=words or "", rater=rater or "", blinded={"yes": True, "no": False}.get(blinded),
+            actor=current_actor(),
         )  # fmt: skip
     except RedysError as error:
         return no_update, no_update, failed(error), no_update, no_update, no_update
@@ -526,3 +539,48 @@ def change_mark(withdrawn: list[int | None], back: list[int | None], of: dict[st
         return no_update, no_update, failed(error)
     words = "The mark is back." if is_back else "The mark is withdrawn; it can be brought back below."
     return *_draw_again(of), notice("info", html.P(words))
+
+
+# --- as a table ----------------------------------------------------------------------------------
+
+COLUMNS: Final = (
+    "recording", "kind", "start_s", "end_s", "side", "joint", "text", "rater", "blinded", "author", "created",
+    "withdrawn", "withdrawn_by",
+)  # fmt: skip
+
+
+def write_marks(recording_id: str, marks: Sequence[MarkRow]) -> str:
+    """Marks as CSV text, the withdrawn ones too; times in s on the reference camera's clock."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    for mark in marks:
+        plain = [
+            recording_id,
+            mark.kind,
+            f"{mark.start_s:.3f}",
+            "" if mark.end_s is None else f"{mark.end_s:.3f}",
+        ]
+        typed = [mark.side, mark.joint, mark.text, mark.rater]
+        blinded = {True: "yes", False: "no", None: ""}[mark.blinded]
+        withdrawn = mark.withdrawn.isoformat() if mark.withdrawn else ""
+        who = [blinded, mark.author, mark.created.isoformat(), withdrawn, mark.withdrawn_by or ""]
+        writer.writerow([*plain, *(escape_formula(each or "") for each in typed), *who])
+    return file.getvalue()
+
+
+def add_routes(server: flask.Flask, records: Records) -> None:
+    """Put the route on the server; the gate of `components.security` stands before it."""
+
+    @server.route(routes.MARKS_FILE)
+    def marks_file(recording_id: str) -> flask.typing.ResponseReturnValue:
+        """A recording's marks as a table."""
+        try:
+            found = records.marks.list(recording_id, withdrawn=True)
+        except NotFound as error:
+            return flask.Response(f"{error}\n", 404, mimetype="text/plain")
+        records.note(current_actor(), "mark.export", recording_id)
+        response = flask.Response(write_marks(recording_id, found), mimetype="text/csv")
+        response.headers["Content-Disposition"] = 'attachment; filename="marks.csv"'
+        response.headers["Cache-Control"] = "private, no-cache"
+        return response

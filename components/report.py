@@ -121,7 +121,7 @@ def _parts(recording: RecordingRow, run_id: str) -> list[Any]:
     ]
     marks = panel("Notes and marks", *marks_panel(recording.id, summary, signals), lead=MARKS_LEAD)
     cameras = panel("Cameras", *cameras_panel(recording, run_id))
-    foot = (take_away(run_id, _single_files(run_id)), _limits(summary, run_id))
+    foot = (take_away(run_id, _single_files(run_id, recording.id)), _limits(summary, run_id))
     if summary.quality.verdict == "failed":
         hidden = html.Details(
             [
@@ -193,7 +193,7 @@ def _opening_finger(summary: Summary) -> str:
     return "index"
 
 
-def _single_files(run_id: str) -> html.Ul:
+def _single_files(run_id: str, recording_id: str) -> html.Ul:
     """Links to what the page itself is made of; an older run has not all of them."""
     web = get_records().open_run(run_id).web
     links = [
@@ -201,7 +201,8 @@ def _single_files(run_id: str) -> html.Ul:
         for name, words in DOWNLOADS
         if (web / name).is_file()
     ]
-    return html.Ul(links, className="downloads")
+    marks = html.A("Notes and marks (CSV)", href=routes.marks_file_url(recording_id), download="marks.csv")
+    return html.Ul([*links, html.Li(marks)], className="downloads")
 
 
 def _limits(summary: Summary, run_id: str) -> html.Section:
