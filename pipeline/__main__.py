@@ -23,12 +23,27 @@ from pipeline.commands import (
     rig,
     run,
     score,
+    share,
     synth,
 )
 from pipeline.commands.terminal import print_json
 from pipeline.errors import Cancelled, RedysError
 
-COMMANDS = (run, photos, synth, evaluate, score, overlay, export, baseline, reliability, rig, models, hand_model)
+COMMANDS = (
+    run,
+    photos,
+    synth,
+    evaluate,
+    score,
+    overlay,
+    export,
+    share,
+    baseline,
+    reliability,
+    rig,
+    models,
+    hand_model,
+)
 """In the order of the help."""
 
 EXIT_ERROR = 2

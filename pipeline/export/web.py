@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -306,7 +306,7 @@ def write_web(
             "reference": session.settings.reference,
             "cameras": [_describe_camera(panel, sources[panel.camera], rig) for panel in mosaic.panels],
             "vertices": scale,
-            "bounds": _find_bounds(hands),
+            "bounds": find_bounds({side: hand.joints_mm for side, hand in hands.items()}),
             "reference_posture": reference,
             "ranges": ranges,
             "bands": {side: _reference_bands(measures.angles, side) for side in hands},
@@ -533,12 +533,15 @@ def _outward_faces(model: HandModel, side: Side) -> np.ndarray:
     return model.faces[:, ::-1] if side == "left" else model.faces
 
 
-def _find_bounds(hands: dict[Side, HandTrack]) -> dict[str, Any]:
-    """Lowest and highest x, y, z in mm that joints reach: in the world, and of each hand about its palm."""
+def find_bounds(hands: Mapping[Side, np.ndarray]) -> dict[str, Any]:
+    """Lowest and highest x, y, z in mm that joints reach: in the world, and of each hand about its palm.
+
+    ``hands`` has the joints (T, 21, 3) by side; NaN = not measured.
+    """
     about_palm: dict[str, list[np.ndarray]] = {}
     world = []
-    for side, hand in hands.items():
-        joints = hand.joints_mm[np.isfinite(hand.joints_mm).all(axis=(1, 2))]
+    for side, joints_mm in hands.items():
+        joints = joints_mm[np.isfinite(joints_mm).all(axis=(1, 2))]
         if not len(joints):
             continue
         centred = joints - joints[:, _PALM_CENTRE].mean(axis=1, keepdims=True)
