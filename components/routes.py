@@ -11,6 +11,7 @@ RECORDING: Final = "/recording/<recording_id>"
 PRINT: Final = "/recording/<recording_id>/print"
 PDF: Final = "/recording/<recording_id>/report.pdf"
 CLOCKS: Final = "/recording/<recording_id>/clocks"
+MARK: Final = "/recording/<recording_id>/mark"
 COMPARE: Final = "/compare/<recording_a>/<recording_b>"
 SUBJECT: Final = "/subject/<subject_id>"
 RIGS: Final = "/rigs"
@@ -22,6 +23,7 @@ SIGN_OUT: Final = "/sign-out"
 HEALTH: Final = "/health"
 RIG_FILE: Final = "/rig-file/<rig_id>/<name>"
 EXPORT: Final = "/export/<run_id>/<name>"
+MARKS_FILE: Final = "/marks/<recording_id>/marks.csv"
 MEDIA: Final = "/media/<run_id>/<path:name>"
 UPLOAD: Final = "/upload"
 LOOK: Final = "/look"
@@ -49,6 +51,16 @@ def clocks_url(recording_id: str, camera: str | None = None) -> str:
     """Where a recording's clocks are set by hand; ``camera`` opens it on that one (kept in the fragment)."""
     fragment = f"#{urlencode({'c': camera})}" if camera else ""
     return f"/recording/{_part(recording_id)}/clocks{fragment}"
+
+
+def mark_url(recording_id: str) -> str:
+    """Where a recording is rated without its numbers."""
+    return f"/recording/{_part(recording_id)}/mark"
+
+
+def marks_file_url(recording_id: str) -> str:
+    """The marks of a recording as a table."""
+    return f"/marks/{_part(recording_id)}/marks.csv"
 
 
 def compare_url(recording_a: str, recording_b: str) -> str:
