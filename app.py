@@ -15,7 +15,7 @@ from typing import Any
 
 import dash
 
-from components import cache, exports, jobs, language, marks, media, pdf, security, shell, upload
+from components import cache, exports, jobs, language, marks, media, pdf, photos, security, shell, upload
 from pipeline.errors import RedysError
 from records import Records, get_records
 from settings import ROOT, Settings, get_settings
@@ -67,6 +67,7 @@ def make_app(settings: Settings | None = None, records: Records | None = None) -
     media.add_routes(app.server, records, settings)
     exports.add_routes(app.server, records)
     marks.add_routes(app.server, records)
+    photos.add_routes(app.server, records)
     pdf.add_routes(app.server, records)
     upload.add_routes(app.server, records, settings)
     cache.attach(app.server, settings)

@@ -145,11 +145,53 @@ def trend_person(task: str | Any, side: str | Any) -> dict[str, Any]:
     return {"type": "trend-person", "task": task, "side": side}
 
 
+# --- clinical scores ------------------------------------------------------------------------------
+
+SCORE_PERSON: Final = "score-person"
+SCORE_LIST: Final = "score-list"
+SCORE_SCALE: Final = "score-scale"
+SCORE_HINT: Final = "score-hint"
+SCORE_VALUE: Final = "score-value"
+SCORE_DATE: Final = "score-date"
+SCORE_RATER: Final = "score-rater"
+SCORE_BLINDED: Final = "score-blinded"
+SCORE_VERSION: Final = "score-version"
+SCORE_ITEMS: Final = "score-items"
+SCORE_NOTE: Final = "score-note"
+SCORE_ADD: Final = "score-add"
+SCORE_RESULT: Final = "score-result"
+
+
+def score_action(score_id: str | Any, action: str | Any) -> dict[str, Any]:
+    """Button that withdraws a score or brings it back."""
+    return {"type": "score-action", "score": score_id, "action": action}
+
+
 # --- clocks --------------------------------------------------------------------------------------
 
 CLOCKS: Final = "clocks"
 CLOCKS_REQUEST: Final = "clocks-request"
 CLOCKS_ANSWER: Final = "clocks-answer"
+
+# --- photos --------------------------------------------------------------------------------------
+
+PHOTOS_SOURCE: Final = "photos-source"
+PHOTOS_UPLOAD_PANE: Final = "photos-upload-pane"
+PHOTOS_UPLOAD: Final = "photos-upload"
+PHOTOS_FILES: Final = "photos-files"
+PHOTOS_FOLDER_PANE: Final = "photos-folder-pane"
+PHOTOS_FOLDER: Final = "photos-folder"
+PHOTOS_FOLDER_NOTE: Final = "photos-folder-note"
+PHOTOS_TITLE: Final = "photos-title"
+PHOTOS_SUBJECT: Final = "photos-subject"
+PHOTOS_VISIT: Final = "photos-visit"
+PHOTOS_LENGTH: Final = "photos-length"
+PHOTOS_FOCAL: Final = "photos-focal"
+PHOTOS_PRESET: Final = "photos-preset"
+PHOTOS_DETECTOR: Final = "photos-detector"
+PHOTOS_ESTIMATOR: Final = "photos-estimator"
+PHOTOS_START: Final = "photos-start"
+PHOTOS_RESULT: Final = "photos-result"
 
 # --- rigs ----------------------------------------------------------------------------------------
 

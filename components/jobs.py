@@ -107,7 +107,7 @@ def _tray_runs(runs: tuple[RunRow, ...]) -> list[html.Div]:
     return [
         html.Div(
             [
-                dcc.Link(run.title, href=routes.recording_url(run.recording_id)),
+                dcc.Link(run.title, href=routes.result_url(run.kind, run.recording_id)),
                 html.Span(
                     "at work" if run.state == "running" else f"waiting, place {run.position}",
                     className="tray-place",
@@ -133,7 +133,7 @@ def _toast(run: RunRow) -> dbc.Toast:
     if run.error_what:
         body.append(html.P(run.error_what))
     word = "Open the report" if run.state == "done" else "See what happened"
-    body.append(html.A(word, href=routes.recording_url(run.recording_id)))
+    body.append(html.A(word, href=routes.result_url(run.kind, run.recording_id)))
     return dbc.Toast(
         body,
         header=heading,
@@ -288,7 +288,7 @@ def follow_panel(
     if run.state == "done":
         ready: list[Any] = [
             html.H2(state_badge("done")),
-            html.P(html.A("Open the report", href=routes.recording_url(run.recording_id))),
+            html.P(html.A("Open the report", href=routes.result_url(run.kind, run.recording_id))),
             html.Div(**data(module="reload")),
         ]
         return no_update, no_update, ready

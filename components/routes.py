@@ -16,12 +16,15 @@ COMPARE: Final = "/compare/<recording_a>/<recording_b>"
 SUBJECT: Final = "/subject/<subject_id>"
 RIGS: Final = "/rigs"
 RIG: Final = "/rigs/<rig_id>"
+PHOTOS: Final = "/photos"
+PHOTO_SET: Final = "/photos/<recording_id>"
 ABOUT: Final = "/about"
 
 SIGN_IN: Final = "/sign-in"
 SIGN_OUT: Final = "/sign-out"
 HEALTH: Final = "/health"
 RIG_FILE: Final = "/rig-file/<rig_id>/<name>"
+PHOTO_FILE: Final = "/photo-file/<run_id>/<name>"
 EXPORT: Final = "/export/<run_id>/<name>"
 MARKS_FILE: Final = "/marks/<recording_id>/marks.csv"
 MEDIA: Final = "/media/<run_id>/<path:name>"
@@ -66,6 +69,21 @@ def marks_file_url(recording_id: str) -> str:
 def compare_url(recording_a: str, recording_b: str) -> str:
     """Two recordings side by side; ``recording_a`` is the earlier one."""
     return f"/compare/{_part(recording_a)}/{_part(recording_b)}"
+
+
+def photo_set_url(recording_id: str) -> str:
+    """A set of still pictures."""
+    return f"/photos/{_part(recording_id)}"
+
+
+def photo_file_url(run_id: str, name: str) -> str:
+    """What was found in a set of pictures, as a file (`components.photos.FILES`)."""
+    return f"/photo-file/{_part(run_id)}/{quote(name)}"
+
+
+def result_url(kind: str, recording_id: str) -> str:
+    """Where a recording of a kind shows what was found: the report, or the pictures."""
+    return photo_set_url(recording_id) if kind == "photos" else recording_url(recording_id)
 
 
 def subject_url(subject_id: str) -> str:

@@ -57,6 +57,7 @@ def _header() -> html.Header:
     links = [
         ("Recordings", routes.WORKLIST),
         ("New recording", routes.NEW),
+        ("Photos", routes.PHOTOS),
         ("Rigs", routes.RIGS),
         ("About", routes.ABOUT),
     ]

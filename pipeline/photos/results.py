@@ -1,12 +1,12 @@
 """What is found in pictures, as typed values and as files.
 
-photos.json         state, settings, versions, models, warnings, and of each picture all but its points
-points.npz          every hand's points: 2D, 3D, and their error
-web/                what the browser asks for:
-  picture_000.json    one picture with its points; picture_000.jpg, thumb_000.jpg: as taken, without its
-                      hidden details (place, owner, camera); mesh_000.png: the hand models alone, see-through
-  vertices_000_0.f32  a hand model's surface (V, 3) in mm about its wrist; faces_right.u32, faces_left.u32
-  points.csv          one row a joint; points_000.csv: those of one picture
+- ``photos.json``: state, settings, versions, models, warnings, and of each picture all but its points.
+- ``points.npz``: every hand's points, 2D and 3D, and their error.
+- ``tables/``: ``points.csv`` with a row a joint; ``points_000.csv`` of one picture.
+- ``web/``, what the browser asks for: ``picture_000.json``, one picture with its points; ``picture_000.jpg``
+  and ``thumb_000.jpg``, as taken but without hidden details (place, owner, camera); ``mesh_000.png``, the hand
+  models alone, see-through; ``vertices_000_0.f32``, a hand model's surface (V, 3) in mm about its wrist;
+  ``faces_right.u32`` and ``faces_left.u32``.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def summarise_picture(picture: PictureRow) -> dict[str, Any]:
 
 
 def write_points(folder: Path, pictures: tuple[PictureRow, ...]) -> None:
-    """Write ``points.npz``, and ``web/points.csv`` with a row a joint."""
+    """Write ``points.npz``, and ``tables/`` with a row a joint."""
     hands = [(picture, number, hand) for picture in pictures for number, hand in enumerate(picture.hands)]
 
     def stack(name: str, *shape: int) -> np.ndarray:
@@ -263,8 +263,8 @@ def write_points(folder: Path, pictures: tuple[PictureRow, ...]) -> None:
     rows = {picture.number: _list_rows(picture) for picture in pictures}
     for picture in pictures:
         if picture.hands:
-            write_csv(folder / "web" / f"points_{picture.number:03d}.csv", rows[picture.number])
-    write_csv(folder / "web" / "points.csv", [row for number in rows for row in rows[number]])
+            write_csv(folder / "tables" / f"points_{picture.number:03d}.csv", rows[picture.number])
+    write_csv(folder / "tables" / "points.csv", [row for number in rows for row in rows[number]])
 
 
 def _list_rows(picture: PictureRow) -> list[list[Any]]:

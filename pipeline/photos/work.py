@@ -229,7 +229,6 @@ def _finish(folder: Path, record: _Record, pictures: tuple[PictureRow, ...]) -> 
         warnings=[f"{picture.what} {picture.advice}" for picture in pictures if picture.what],
         pictures=[summarise_picture(picture) for picture in pictures],
     )
-    write_json(folder / "web" / "photos.json", record.values)
 
 
 def _work_picture(bench: Bench, folder: Path, number: int, path: Path, key: str) -> PictureRow:
