@@ -1,9 +1,9 @@
 """What a collaborator is given of one run or of two: a folder that holds nothing else, made once.
 
 Nothing is hidden here; what is not to be seen is not in the folder. Every field is named that goes in, and
-words only where this program wrote them: no text that a person typed, no name of a file, a camera or a device,
-no day, no sound. The hand is the model's mean hand in the measured pose, since lengths of bones tell who
-somebody is. What the owner chooses lets more through (`CHOICES`).
+words only where this program wrote them: no text that a person typed, no name of a file, a camera or a
+device, no day, no sound. The hand is the model's mean hand in the measured pose, since lengths of bones tell
+who somebody is. What the owner chooses lets more through (`pipeline.share_files.CHOICES`).
 
 ::
 
@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -47,16 +47,8 @@ from pipeline.measures.summary_types import (
     write_summary,
 )
 from pipeline.results import HandTrack, RunFolder, list_sides, read_hand
+from pipeline.share_files import NOTES_FILE, PARTS, SHARE_FILE, SHARE_VERSION, Choice
 from settings import get_settings
-
-Choice = Literal["pseudonym", "shape", "video", "notes"]
-CHOICES: Final[tuple[Choice, ...]] = ("pseudonym", "shape", "video", "notes")
-"""What an owner may let through: the pseudonym, the hand's own shape, small video, the timeline's notes."""
-
-SHARE_VERSION: Final = 1
-SHARE_FILE: Final = "share.json"
-NOTES_FILE: Final = "notes.json"
-PARTS: Final = ("a", "b")
 
 KNOWN_TASKS: Final = frozenset({"piano", "banjo"})
 """Tasks that this program names itself; any other was typed, and may say anything."""
@@ -231,7 +223,7 @@ def strip_summaries(
     What must agree for a comparison and was typed by a person stands as a letter: the same letter, the same
     words.
     """
-    people = _letters(f"person {{}}", [summary.subject for summary in summaries])
+    people = _letters("person {}", [summary.subject for summary in summaries])
     keys = {key for summary in summaries for key in summary.comparability}
     agreed = {
         key: _letters(f"{key} {{}}", [summary.comparability.get(key, "") for summary in summaries])

@@ -41,6 +41,10 @@ class MarkError(RedysError):
     """A mark cannot be set as asked."""
 
 
+class ShareError(RedysError):
+    """Something cannot be shared as asked."""
+
+
 class UploadError(RedysError):
     """A file cannot be taken; ``status`` is the HTTP answer that says so."""
 

@@ -36,6 +36,7 @@ from records.reuse import take_over
 from records.rigs import Rigs
 from records.rows import Page, RecordingKind, RecordingRow, RunRow, SubjectRow
 from records.scores import Scores
+from records.shares import Shares
 from records.users import Users
 from records.verdicts import Verdicts, read_verdict
 from settings import Settings, get_settings
@@ -127,6 +128,11 @@ class Records:
     def marks(self) -> Marks:
         """What people set on recordings' timelines."""
         return Marks(self)
+
+    @functools.cached_property
+    def shares(self) -> Shares:
+        """Links for collaborators."""
+        return Shares(self)
 
     @functools.cached_property
     def exports(self) -> Exports:
