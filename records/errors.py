@@ -25,6 +25,15 @@ class RetentionError(RedysError):
     """A recording or person cannot be put away, kept or erased as asked."""
 
 
+class LiveRunError(RetentionError):
+    """A run of the recording waits or is at work."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A run of this recording waits or is at work.", "Cancel it, or wait until it has ended."
+        )
+
+
 class MaintenanceError(RedysError):
     """A backup cannot be made, checked or restored as asked."""
 

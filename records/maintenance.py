@@ -63,6 +63,7 @@ def hold_unused(data_dir: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def maintain(data_dir: Path) -> Iterator[None]:
     """Wait for one's turn: a backup must not copy what is being erased, nor erasing meet a purge."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(data_dir / MAINTENANCE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

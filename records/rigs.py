@@ -285,6 +285,8 @@ class Rigs:
 
     def _row(self, database: DatabaseSession, rig: models.Rig) -> RigRow:
         run = None if rig.from_run_id is None else database.get(models.Run, rig.from_run_id)
+        if run is not None and run.recording.trashed is not None:
+            run = None
         return RigRow(
             id=rig.id,
             name=rig.name,
@@ -302,7 +304,7 @@ class Rigs:
     def _list_uses(self, database: DatabaseSession, rig_id: str) -> tuple[RigUse, ...]:
         recordings = database.scalars(
             select(models.Recording)
-            .where(models.Recording.rig_id == rig_id)
+            .where(models.Recording.rig_id == rig_id, models.Recording.trashed.is_(None))
             .options(joinedload(models.Recording.visit).joinedload(models.Visit.subject))
             .order_by(models.Recording.created.desc(), models.Recording.id)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
+import os
 import re
 import shutil
 import sys
@@ -27,11 +28,13 @@ from records.audit import Audit
 from records.corrections import Corrections
 from records.database import migrate, open_engine
 from records.drafts import Drafts
-from records.errors import NotFound
+from records.errors import NotFound, RetentionError
 from records.exports import Exports
+from records.maintenance import note_use
 from records.marks import Marks
 from records.models import LIVE_STATES, new_id, now
 from records.photos import PhotoSets
+from records.retention import Retention
 from records.reuse import take_over
 from records.rigs import Rigs
 from records.rows import Page, RecordingKind, RecordingRow, RunRow, SubjectRow
@@ -75,6 +78,7 @@ class Records:
         self.settings = settings
         self.command = command or pipeline_command
         self._engine: Engine | None = None
+        self._use: int | None = None
         self._opening = threading.Lock()
 
     @property
@@ -85,11 +89,14 @@ class Records:
         ------
         records.database.DatabaseError
             It cannot be opened.
+        records.errors.MaintenanceError
+            A backup is being put into its place.
         """
         with self._opening:
             if self._engine is None:
                 engine = open_engine(self.settings.effective_database_url)
                 self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._use = note_use(self.settings.data_dir)
                 migrate(engine)
                 self._engine = engine
             return self._engine
@@ -113,6 +120,11 @@ class Records:
     def scores(self) -> Scores:
         """Clinical scales as raters gave them."""
         return Scores(self)
+
+    @functools.cached_property
+    def retention(self) -> Retention:
+        """The trash, dates of retention, erasure."""
+        return Retention(self)
 
     @functools.cached_property
     def verdicts(self) -> Verdicts:
@@ -159,6 +171,9 @@ class Records:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
+        if self._use is not None:
+            os.close(self._use)
+            self._use = None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[DatabaseSession]:
@@ -196,6 +211,8 @@ class Records:
             visit = self.find_visit(database, settings.subject, settings.visit)
             folder = self.store_path(session.path)
             recording = database.scalar(select(models.Recording).where(models.Recording.folder == folder))
+            if recording is not None:
+                _refuse_trashed(recording)
             action = "recording.update" if recording else "recording.add"
             recording = recording or models.Recording(id=new_id(), folder=folder)
             recording.visit_id = visit.id
@@ -271,7 +288,7 @@ class Records:
         """
         self.verdicts.fill_in()
         newest, report = aliased(models.Run), aliased(models.Run)
-        conditions: list[ColumnElement[bool]] = [models.Recording.kind == "video"]
+        conditions: list[ColumnElement[bool]] = [_IN_SIGHT, models.Recording.kind == "video"]
         for word in search.split():
             conditions.append(
                 or_(
@@ -316,7 +333,7 @@ class Records:
             return tuple(
                 database.scalars(
                     select(models.Recording.task)
-                    .where(models.Recording.kind == "video")
+                    .where(_IN_SIGHT, models.Recording.kind == "video")
                     .distinct()
                     .order_by(models.Recording.task)
                 )
@@ -354,7 +371,7 @@ class Records:
             .join(models.Subject)
             .outerjoin(newest, newest.id == _newest_run_id())
             .outerjoin(report, report.id == _newest_run_id("done"))
-            .where(*conditions)
+            .where(_IN_SIGHT, *conditions)
             .options(joinedload(models.Recording.visit).joinedload(models.Visit.subject))
             .order_by(models.Recording.created.desc(), models.Recording.id)
         )
@@ -420,6 +437,7 @@ class Records:
                 take_over(recording.run.folder, folder, session)
         try:
             with self.writing() as database:
+                _hold_in_sight(database, recording.id)
                 run = models.Run(
                     id=run_id,
                     recording_id=recording.id,
@@ -431,6 +449,9 @@ class Records:
                 database.add(run)
                 database.flush()
                 _note(database, actor, "run.submit", run_id)
+        except NotFound:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         except IntegrityError:  # another tab was quicker
             shutil.rmtree(folder, ignore_errors=True)
             return self._live_run_of(recording.id)
@@ -501,7 +522,7 @@ class Records:
     def _read_runs(self, *conditions: ColumnElement[bool]) -> list[RunRow]:
         query = (
             select(models.Run)
-            .where(*conditions)
+            .where(*conditions, models.Run.recording.has(_IN_SIGHT))
             .options(
                 joinedload(models.Run.recording)
                 .joinedload(models.Recording.visit)
@@ -566,6 +587,7 @@ class Records:
         run = self.get_run(run_id)
         try:
             with self.writing() as database:
+                _hold_in_sight(database, run.recording_id)
                 again = self.change(
                     database,
                     models.Run.id == run.id,
@@ -702,6 +724,24 @@ ORDERS = ("added", "person", "visit", "task", "state", "quality")
 def _place_in(column: Any, order: Sequence[str]) -> ColumnElement[int]:
     """A column's place in an order of words, to sort by."""
     return case({word: place for place, word in enumerate(order)}, value=column, else_=len(order))
+
+
+_IN_SIGHT = models.Recording.trashed.is_(None)
+"""What is in the trash is nowhere to be seen (`records.retention`)."""
+
+
+def _hold_in_sight(database: DatabaseSession, recording_id: str) -> None:
+    """Make sure that nobody puts the recording into the trash before this transaction ends."""
+    recording = database.get(models.Recording, recording_id, with_for_update=True)
+    if recording is None or recording.trashed is not None:
+        raise _not_found("recording")
+
+
+def _refuse_trashed(recording: models.Recording) -> None:
+    if recording.trashed is not None:
+        raise RetentionError(
+            "This folder's recording is in the trash.", "Bring it back from there, or purge it first."
+        )
 
 
 def _newest_run_id(state: str | None = None) -> Any:

@@ -49,13 +49,19 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database with empty tables: PostgreSQL's is made once, since that takes a second."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'data' / 'test.sqlite3'}"
-    url: str = request.getfixturevalue("postgres_url")
-    engine = create_engine(url)
+    url: str = request.getfixturevalue("empty_postgres")
+    return url
+
+
+@pytest.fixture
+def empty_postgres(postgres_url: str) -> str:
+    """PostgreSQL with the tables made and nothing in them."""
+    engine = create_engine(postgres_url)
     with engine.begin() as connection:
         names = ", ".join(table.name for table in Base.metadata.sorted_tables)
         connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
     engine.dispose()
-    return url
+    return postgres_url
 
 
 @pytest.fixture
