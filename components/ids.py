@@ -25,6 +25,7 @@ TRAY_SEEN: Final = "tray-seen"
 TRAY_BAR: Final = "tray-bar"
 TRAY_TEXT: Final = "tray-text"
 TRAY_RUNS: Final = "tray-runs"
+TRAY_HEARD: Final = "tray-heard"
 
 
 def run_panel(run_id: str | Any) -> dict[str, Any]:
@@ -45,6 +46,11 @@ def run_text(run_id: str | Any) -> dict[str, Any]:
 def run_bar(run_id: str | Any) -> dict[str, Any]:
     """The progress bar of a run's panel."""
     return {"type": "run-bar", "run": run_id}
+
+
+def run_steps(run_id: str | Any) -> dict[str, Any]:
+    """The stages of a run in its panel."""
+    return {"type": "run-steps", "run": run_id}
 
 
 def run_cancel(run_id: str | Any, place: str | Any) -> dict[str, Any]:

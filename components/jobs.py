@@ -22,9 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from components import ids, routes
 from components.attributes import aria, data
 from components.security import current_actor
-from components.states import failed, notice, say_seconds, state_badge
+from components.states import failed, notice, say_duration, say_seconds, state_badge
 from pipeline.errors import RedysError
 from records import NotFound, RunRow, get_records
+from records.progress import Step, hide_paths, list_steps, read_details
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,12 @@ def parts() -> list[Any]:
         dcc.Store(id=ids.JOB_DONE),
         dcc.Store(id=ids.TRAY_SEEN, storage_type="session"),
         dcc.Interval(id=ids.TRAY_TICK, interval=TICK_IDLE_MS),
+        html.Div(
+            id=ids.TRAY_HEARD,
+            className="connection",
+            role="status",
+            **data(module="watch", toasts=ids.TOASTS),
+        ),
     ]
 
 
@@ -131,7 +138,7 @@ def _toast(run: RunRow) -> dbc.Toast:
     heading = {"done": "Ready", "failed": "Failed", "cancelled": "Cancelled"}.get(run.state, "Interrupted")
     body: list[Any] = [html.P(run.title)]
     if run.error_what:
-        body.append(html.P(run.error_what))
+        body.append(html.P(hide_paths(run.error_what)))
     word = "Open the report" if run.state == "done" else "See what happened"
     body.append(html.A(word, href=routes.result_url(run.kind, run.recording_id)))
     return dbc.Toast(
@@ -142,6 +149,13 @@ def _toast(run: RunRow) -> dbc.Toast:
         key=run.id,
         className=f"toast-{run.state}",
     )
+
+
+def _add_toasts(ended: tuple[RunRow, ...]) -> dash.Patch:
+    """Announcements join those that are there: one that nobody has read yet must not go."""
+    added = dash.Patch()
+    added.extend([_toast(run) for run in ended])
+    return added
 
 
 def look(seen: dict[str, Any] | None) -> dict[str, Any]:
@@ -164,9 +178,11 @@ def look(seen: dict[str, Any] | None) -> dict[str, Any]:
         "bar": f"{100 * first.fraction:.0f}" if first else "0",
         "runs": _tray_runs(live) if changed else no_update,
         "interval": TICK_LIVE_MS if live else TICK_IDLE_MS,
-        "toasts": [_toast(run) for run in ended] if ended else no_update,
+        "toasts": _add_toasts(ended) if ended else no_update,
         "spoken": " ".join(_announce(run) for run in ended) if ended else no_update,
         "request": _wanted_request(),
+        "heard": f"{TICK_LIVE_MS if live else TICK_IDLE_MS} {_now().isoformat()}",
+        "mark": f"{100 * first.fraction:.0f} %" if first else "",
         "seen": {"since": latest.isoformat(), "runs": shown} if changed or latest != since else no_update,
     }
 
@@ -233,6 +249,7 @@ def _panel_content(run: RunRow) -> list[Any]:
                 max="100",
                 **aria(label="Share of the work done"),
             ),
+            html.Div(_steps(run), id=ids.run_steps(run.id)),
             html.P("You may close this page; the work goes on.", className="hint"),
             html.Button(
                 "Stopping" if run.cancel_requested else "Cancel",
@@ -246,6 +263,7 @@ def _panel_content(run: RunRow) -> list[Any]:
         content += [
             html.P("", id=ids.run_text(run.id), hidden=True),
             html.Progress(id=ids.run_bar(run.id), value="0", max="100", hidden=True),
+            html.Div(_steps(run), id=ids.run_steps(run.id)),
         ]
     if run.can_retry:
         content += _panel_end(run)
@@ -255,7 +273,7 @@ def _panel_content(run: RunRow) -> list[Any]:
 def _panel_end(run: RunRow) -> list[Any]:
     content: list[Any] = []
     if run.error_what:
-        content.append(failed(RedysError(run.error_what, run.error_advice)))
+        content.append(failed(RedysError(hide_paths(run.error_what), hide_paths(run.error_advice))))
         if run.stage in CLOCK_STAGES:
             words = "See the cameras' sound and set a clock by hand"
             content.append(html.P(dcc.Link(words, href=routes.clocks_url(run.recording_id))))
@@ -264,19 +282,61 @@ def _panel_end(run: RunRow) -> list[Any]:
     content.append(
         html.Button("Go on where it stopped", id=ids.run_retry(run.id, "page"), className="btn btn-primary")
     )
+    content.append(_details(run))
+    return content
+
+
+def _details(run: RunRow) -> html.Details:
+    """What helps who mends it: number, stage, exit code, and the last that the run wrote down."""
     details = [f"Run {run.id}", f"Stage: {run.stage or 'none'}"]
     if run.exit_code is not None:
         details.append(f"Exit code: {run.exit_code}")
-    content.append(
-        html.Details([html.Summary("Details"), html.Pre("\n".join(details))], className="run-details")
+    if said := read_details(run):
+        details += ["", said]
+    return html.Details(
+        [
+            html.Summary("Details"),
+            html.Pre("\n".join(details), tabIndex=0, role="group", **aria(label="What the run wrote down")),
+        ],
+        className="run-details",
     )
-    return content
+
+
+_STEP_WORDS = {
+    "done": ("●", "done"),
+    "working": ("◐", "at work"),
+    "waiting": ("○", "waiting"),
+    "stopped": ("◆", "stopped here"),
+}
+"""Shape and word of a stage: never told by colour alone."""
+
+
+def _steps(run: RunRow) -> html.Ol | None:
+    """The stages in their order, those of single cameras too: what is done, at work, to come."""
+    steps = list_steps(run)
+    return html.Ol([_step(step) for step in steps], className="steps") if steps else None
+
+
+def _step(step: Step) -> html.Li:
+    shape, word = _STEP_WORDS[step.state]
+    if step.state == "working":
+        word = f"{word}, {100 * step.fraction:.0f} %"
+    elif step.seconds is not None:
+        word = f"{word} in {say_duration(step.seconds)}"
+    return html.Li(
+        [
+            html.Span(shape, className="step-shape", **aria(hidden="true")),
+            html.Span(step.label),
+            html.Span(word, className="step-word"),
+        ],
+        className=f"step step-{step.state}",
+    )
 
 
 def follow_panel(
     _tick: int | None, panel_id: dict[str, str], drawn: list[Any] | None
-) -> tuple[Any, Any, Any]:
-    """Text, bar and (only when the state has changed) the whole content of a run's panel."""
+) -> tuple[Any, Any, Any, Any]:
+    """Text, bar, stages and (only when the state has changed) the whole content of a run's panel."""
     try:
         run = get_records().get_run(panel_id["run"])
     except NotFound:
@@ -284,15 +344,15 @@ def follow_panel(
     if drawn == [run.state, run.position, run.cancel_requested]:
         if not run.is_live:
             raise PreventUpdate
-        return say_run(run), f"{100 * run.fraction:.0f}", no_update
+        return say_run(run), f"{100 * run.fraction:.0f}", _steps(run), no_update
     if run.state == "done":
         ready: list[Any] = [
             html.H2(state_badge("done")),
             html.P(html.A("Open the report", href=routes.result_url(run.kind, run.recording_id))),
             html.Div(**data(module="reload")),
         ]
-        return no_update, no_update, ready
-    return no_update, no_update, _panel_content(run)
+        return no_update, no_update, no_update, ready
+    return no_update, no_update, no_update, _panel_content(run)
 
 
 # --- callbacks -----------------------------------------------------------------------------------
@@ -318,6 +378,8 @@ def register_callbacks(app: dash.Dash) -> None:
         Output(ids.TOASTS, "children"),
         Output(ids.LIVE_REGION, "children"),
         Output(ids.JOB_REQUEST, "data"),
+        Output(ids.TRAY_HEARD, "data-heard"),
+        Output(ids.TRAY_HEARD, "data-mark"),
         Output(ids.TRAY_SEEN, "data"),
         Input(ids.TRAY_TICK, "n_intervals"),
         # Not the job's own output: Dash holds a callback back while one that it listens to is at work.
@@ -331,11 +393,12 @@ def register_callbacks(app: dash.Dash) -> None:
             return tuple(look(seen).values())
         except SQLAlchemyError:
             words = "The database does not answer. Trying again."
-            return False, words, "0", *([no_update] * 6)
+            return False, words, "0", *([no_update] * 8)
 
     @app.callback(
         Output(ids.run_text(MATCH), "children"),
         Output(ids.run_bar(MATCH), "value"),
+        Output(ids.run_steps(MATCH), "children"),
         Output(ids.run_panel(MATCH), "children"),
         Input(ids.TRAY_TICK, "n_intervals"),
         State(ids.run_panel(MATCH), "id"),
@@ -393,7 +456,9 @@ def announce_error(error: Exception) -> None:
     toast = dbc.Toast(
         [html.P(word) for word in words if word], header=heading, dismissable=True, duration=None
     )
-    dash.set_props(ids.TOASTS, {"children": [toast]})
+    added = dash.Patch()
+    added.append(toast)
+    dash.set_props(ids.TOASTS, {"children": added})
 
 
 def _clicked_run(clicks: list[int | None]) -> str:

@@ -45,7 +45,7 @@ def layout() -> html.Div:
             _banner(),
             jobs.tray(),
             html.Main(dash.page_container, id=ids.MAIN, tabIndex="-1"),
-            html.Div(id=ids.TOASTS, className="toasts"),
+            html.Div([], id=ids.TOASTS, className="toasts"),
             html.Div(id=ids.LIVE_REGION, className="visually-hidden", **aria(live="polite")),
             _foot(),
         ],

@@ -64,3 +64,12 @@ def say_seconds(seconds: float | None) -> str:
     if minutes < 90:
         return f"about {minutes} min left"
     return f"about {minutes / 60:.1f} h left"
+
+
+def say_duration(seconds: float) -> str:
+    """How long something took: "4.2 s", "2 min 5 s"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"

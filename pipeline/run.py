@@ -139,7 +139,9 @@ def run_session(
             record.log("cancelled")
             raise
         except RedysError as error:
-            record.save(state="failed", finished=say_now(), error={"what": error.what, "advice": error.advice})
+            record.save(
+                state="failed", finished=say_now(), error={"what": error.what, "advice": error.advice}
+            )
             record.log("failed", what=error.what, advice=error.advice)
             raise
         except Exception as error:
@@ -343,6 +345,7 @@ def _open_record(folder: RunFolder, session: Session, stages: list[Stage]) -> _R
             "versions": list_versions(),
             "models": _list_models(session),
             "inputs": {},
+            "plan": [{"name": stage.name, "label": stage.label, "weight": stage.weight} for stage in stages],
             "stages": kept,
             "warnings": [],
             "error": None,

@@ -164,14 +164,14 @@ def test_a_panel_follows_its_run_and_reloads_the_page_once_it_is_done(
     run = records.submit_run(recording.id)
     drawn = [run.state, run.position, run.cancel_requested]
     panel = ids.run_panel(run.id)
-    text, bar, content = jobs.follow_panel(1, panel, drawn)
+    text, bar, _, content = jobs.follow_panel(1, panel, drawn)
     assert ("place 1" in text, bar, content) == (True, "0", NO_UPDATE)
     at_work(records, run.id, message="Fitting", fraction=0.7)
-    _, _, content = jobs.follow_panel(2, panel, drawn)
+    *_, content = jobs.follow_panel(2, panel, drawn)
     assert "Fitting" in text_of(content)
     assert "reload" not in text_of(content)
     set_run(records, run.id, state="done")
-    _, _, content = jobs.follow_panel(3, panel, ["running", 0, False])
+    *_, content = jobs.follow_panel(3, panel, ["running", 0, False])
     assert '"data-module": "reload"' in text_of(content).replace('":"', '": "')
     with pytest.raises(PreventUpdate):
         jobs.follow_panel(4, panel, ["done", 0, False])

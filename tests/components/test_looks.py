@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plotly.utils import PlotlyJSONEncoder
 
 from components import intake
 from pipeline.session import Checkerboard
@@ -147,7 +148,7 @@ def test_files_of_a_folder_on_the_server_are_shown_the_same_way(
         (folder / name).write_bytes(film.read_bytes())
     (folder / "notes.txt").write_text("private")
     with site.app.server.test_request_context():
-        drawn = json.dumps(intake.folder_files(str(folder)).to_plotly_json(), default=vars)
+        drawn = json.dumps(intake.folder_files(str(folder)), cls=PlotlyJSONEncoder)
     assert "front.mp4" in drawn
     assert "notes.txt" not in drawn
     ask = {"folder": str(folder), "file": "front.mp4"}
