@@ -79,10 +79,23 @@ def say_parts(parts: tuple[str, ...]) -> str:
     return "whole hand" if len(parts) >= _WHOLE_HAND else name_parts(parts)
 
 
-def hatch_left_out(figure: go.Figure, signals: Signals, side: Side | None = None, rows: int = 1) -> None:
+def hatch_left_out(
+    figure: go.Figure, signals: Signals, side: Side | None = None, rows: int = 1, stripes: bool = True
+) -> None:
     """Stripe the sections that a person left out, in every row of a figure over time.
 
-    ``side`` is the hand that the figure shows; of None it shows both, and one of either hand is striped.
+    Parameters
+    ----------
+    figure : Figure
+        Its x axis is time in s.
+    signals : Signals
+        What it shows.
+    side : str, optional
+        The hand that it shows; without it shows both, and a section of either is striped.
+    rows : int
+        How many plots stand over each other.
+    stripes : bool
+        A heat map has stripes of its own where nothing was measured, and gets only the section's ends.
     """
     for section in signals.excluded:
         if side is not None and section.side not in ("", side):
@@ -97,13 +110,14 @@ def hatch_left_out(figure: go.Figure, signals: Signals, side: Side | None = None
                 figure.add_shape(
                     type="line", x0=line_s, x1=line_s, y0=0, y1=1, line={"color": QUIET, "width": 1}, **domain
                 )
-            for line in _stripe(start_s, end_s, signals.duration_s):
+            for line in _stripe(start_s, end_s, signals.duration_s) if stripes else ():
                 figure.add_shape(
                     type="line", line={"color": "#A9B2BC", "width": 1}, layer="below", **line, **domain
                 )
         figure.add_annotation(
-            text="left out", x=(start_s + end_s) / 2, y=1, xref="x", yref="y domain", yanchor="bottom",
-            showarrow=False, font={"size": 11, "color": QUIET},
+            text="left out", x=(start_s + end_s) / 2, y=1, xref="x", yref="y domain",
+            yanchor="top" if stripes else "bottom", showarrow=False, font={"size": 11, "color": QUIET},
+            bgcolor="rgba(255,255,255,0.85)",
         )  # fmt: skip
 
 

@@ -172,7 +172,7 @@ def heat_maps(signals: Signals, side: Side) -> list[html.Div]:
          values.z),
     ]  # fmt: skip
     for _, _, figure, _, _ in drawn:
-        hatch_left_out(figure, signals, side)
+        hatch_left_out(figure, signals, side, stripes=False)
     return [
         html.Div(
             [

@@ -342,8 +342,15 @@ def _length(spans: Sequence[tuple[float, float]], until_s: float) -> float:
 
 def _ratings(marks: Sequence[MarkRow], summary: Summary) -> list[Any]:
     rows = rate_marks(marks, summary)
+    silent = sum(mark.kind == "abnormal movement" for mark in marks) - sum(
+        rate.count for _, _, rate, _ in rows
+    )
+    unheard = html.P(
+        f"Marks of movements in sections that were left out, which do not count: {silent}.",
+        className="plot-note",
+    )
     if not rows:
-        return []
+        return [unheard] if silent else []
     head = ["Rater", "Abnormal movements", "A minute", "Agreement with sustained postures"]
     body = [
         html.Tr(
@@ -370,6 +377,7 @@ def _ratings(marks: Sequence[MarkRow], summary: Summary) -> list[Any]:
     return [
         html.H3("Raters"),
         html.Div(table, className="table-scroll", tabIndex=0, role="region", **aria(label="Raters")),
+        unheard if silent else None,
         html.P(note, className="plot-note"),
     ]
 
