@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Table, delete, select, text, update
+from sqlalchemy import Table, delete, or_, select, text, update
 from sqlalchemy.orm import Session as DatabaseSession
 
 from pipeline.files import read_json, write_json
@@ -84,6 +84,7 @@ class Doomed:
     run_ids: tuple[str, ...]
     session_folders: tuple[Path, ...]
     run_folders: tuple[Path, ...]
+    link_ids: tuple[str, ...]
     words: tuple[str, ...]
 
 
@@ -108,6 +109,11 @@ class Erasure:
             )
             ids = [each.id for each in recordings]
             runs = list(database.scalars(select(models.Run).where(models.Run.recording_id.in_(ids))))
+            links = database.scalars(
+                select(models.ShareLink.id).where(
+                    or_(models.ShareLink.recording_id.in_(ids), models.ShareLink.recording_b_id.in_(ids))
+                )
+            ).all()
             subject = database.get(models.Subject, subject_id) if subject_id else None
             pseudonym = subject.pseudonym if subject else ""
             words = {pseudonym, *(each.title for each in recordings)}
@@ -119,6 +125,7 @@ class Erasure:
             run_ids=tuple(each.id for each in runs),
             session_folders=tuple(full(each.folder) for each in recordings),
             run_folders=tuple(full(each.folder) for each in runs),
+            link_ids=tuple(links),
             words=tuple(sorted(word for word in words if len(word) > 2)),
         )
 
@@ -149,6 +156,7 @@ class Erasure:
         self.check_idle(doomed.recording_ids)
         self._list(doomed)
         self._hide(doomed.recording_ids, actor)
+        self._records.shares.revoke_of(doomed.recording_ids, actor)
         size = self._remove_files(doomed)
         self._clear_caches(doomed)
         self._remove_rows(doomed, actor, action)
@@ -172,6 +180,7 @@ class Erasure:
         folders += [data / "runs" / run_id for run_id in doomed.run_ids]
         folders += [data / "sessions" / recording_id for recording_id in doomed.recording_ids]
         folders += [data / "cache" / "exports" / run_id for run_id in doomed.run_ids]
+        folders += [data / "shares" / link_id for link_id in doomed.link_ids]
         folders += self._find_drafts(doomed.pseudonym)
         files = [
             file

@@ -95,7 +95,7 @@ class Retention:
     # --- the trash -------------------------------------------------------------------------------
 
     def trash(self, recording_id: str, actor: str = "local") -> None:
-        """Hide a recording everywhere; it is purged after 30 days.
+        """Hide a recording everywhere, and end all links to it; it is purged after 30 days.
 
         Raises
         ------
@@ -112,6 +112,7 @@ class Retention:
                 raise LiveRunError()
             recording.trashed, recording.trashed_by = now(), actor
             database.add(models.AuditEvent(actor=actor, action="recording.trash", object=recording_id))
+        self._records.shares.revoke_of([recording_id], actor)
 
     def bring_back(self, recording_id: str, actor: str = "local") -> None:
         """Take a recording out of the trash.

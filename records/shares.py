@@ -277,7 +277,15 @@ class Shares:
     def _list(self, condition: ColumnElement[bool]) -> list[ShareRow]:
         query = select(models.ShareLink).where(condition).order_by(models.ShareLink.created.desc())
         with self._records.reading() as database:
-            links = database.scalars(query).all()
+            hidden = set(
+                database.scalars(select(models.Recording.id).where(models.Recording.trashed.is_not(None)))
+            )
+            links = [
+                link
+                for link in database.scalars(query)
+                if not hidden
+                & {link.recording_id, link.recording_b_id}  # all revoked, and nobody sees what of
+            ]
             openings: dict[str, list[OpeningRow]] = {}
             told = select(models.ShareOpening).where(
                 models.ShareOpening.link_id.in_([link.id for link in links])
