@@ -6,7 +6,7 @@ A site of its own is started on a free port, on an empty data folder (below FOLD
 temporary one). The file is made as it is sent, in pieces as the page sends them (64 MiB); at places drawn by
 chance the connection is dropped in the middle of a piece, and the sender asks how far the file is and goes
 on. The floor is writing the same bytes to the same disk. Memory is that of the server and its children,
-asked for twenty times a second, against what it was after a first small file.
+asked for twenty times a second, against what it was after some small files.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from settings import ROOT
 MIB = 2**20
 PIECE = 64 * MIB
 WARM_UP = 64 * MIB
+WARM_UPS = 8
 
 
 def make_block(index: int) -> bytes:
@@ -229,7 +230,8 @@ def main() -> None:
 
 def report(data: Path, sender: Sender, memory: Memory, length: int, cuts: list[int], floor_s: float) -> None:
     """Send the file, and print what became of it."""
-    sender.send_all(sender.begin("first.mp4", WARM_UP), WARM_UP, [])
+    for number in range(WARM_UPS):  # each of several workers loads what it needs at its first
+        sender.send_all(sender.begin(f"first{number}.mp4", WARM_UP), WARM_UP, [])
     before = memory.now()
     watching = threading.Thread(target=memory.watch)
     watching.start()

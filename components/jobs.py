@@ -314,11 +314,13 @@ _STEP_WORDS = {
 def _steps(run: RunRow) -> html.Ol | None:
     """The stages in their order, those of single cameras too: what is done, at work, to come."""
     steps = list_steps(run)
-    return html.Ol([_step(step) for step in steps], className="steps") if steps else None
+    return html.Ol([_step(step, run.is_live) for step in steps], className="steps") if steps else None
 
 
-def _step(step: Step) -> html.Li:
+def _step(step: Step, is_live: bool) -> html.Li:
     shape, word = _STEP_WORDS[step.state]
+    if step.state == "waiting" and not is_live:
+        word = "not begun"
     if step.state == "working":
         word = f"{word}, {100 * step.fraction:.0f} %"
     elif step.seconds is not None:
