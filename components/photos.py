@@ -48,7 +48,7 @@ REASON_MARKS: Final = {
 ADVICE: Final = {
     "truncated": "Take the picture again with the whole hand in it, and some room around it.",
     "blurred": "Hold the camera still, let it focus on the hand, come nearer or make more light.",
-    "low confidence": "Make more light, choose a plain background, and show the back or the palm of the hand.",
+    "low confidence": "Make more light, choose a plain background, and show the hand's back or palm.",
     "sides disagree": "Check the side by eye. Pictures from a selfie camera may be mirrored.",
     "occluded": "Move what lies before the hand, or take the picture from another side.",
     "no hand": "Come nearer: the hand should fill a third of the picture or more.",
@@ -328,7 +328,7 @@ def _summary(results: PhotoResults) -> html.Div:
     found = f"Hands in {with_hands} of {len(results.pictures)} pictures, {len(hands)} hands in all."
     doubts = f"{doubtful} of them have a likely fault." if doubtful else "None of them shows a likely fault."
     model = f"Hand model: {results.hand_model}."
-    return notice("info", html.P(found), html.P(doubts), html.P(scale), html.P(model))
+    return notice("info", html.P([found, " ", doubts]), html.P([scale, " ", model]))
 
 
 def _gallery(run_id: str, results: PhotoResults) -> html.Section:
@@ -359,8 +359,8 @@ def _gallery(run_id: str, results: PhotoResults) -> html.Section:
         [
             html.Header([html.H2("Pictures"), controls], className="photo-head"),
             html.P(
-                "Circles are one standard deviation of each point. Open a picture for the hand in space and "
-                "its numbers.",
+                "The error of each point is drawn as a circle of one standard deviation. Open a picture for the "
+                "hand in space and its numbers.",
                 className="panel-lead",
             ),
             html.Ol(cards, className="photo-grid"),
@@ -393,12 +393,8 @@ def _card(run_id: str, picture: PictureRow) -> html.Li:
         )
     width, height = picture.size_px
     pictures = [
-        html.Img(
-            src=routes.media_url(run_id, f"thumb_{number:03d}.jpg"), alt="", loading="lazy", className="photo"
-        ),
-        html.Img(
-            src=routes.media_url(run_id, f"mesh_{number:03d}.png"), alt="", loading="lazy", className="mesh"
-        ),
+        html.Img(src=routes.media_url(run_id, f"thumb_{number:03d}.jpg"), alt="", className="photo"),
+        html.Img(src=routes.media_url(run_id, f"mesh_{number:03d}.png"), alt="", className="mesh"),
     ]
     frame = html.Span(
         pictures,

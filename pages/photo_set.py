@@ -36,7 +36,7 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
 
 def _head(recording: RecordingRow) -> html.Header:
     facts: list[Any] = [
-        ("Person", dcc.Link(as_written(recording.subject), href=routes.subject_url(recording.subject_id))),
+        ("Person", as_written(recording.subject)),
         ("Day", recording.visit.isoformat() if recording.visit else "not stated"),
         ("Pictures", str(get_records().photos.count(recording) or "–")),
     ]
@@ -44,7 +44,7 @@ def _head(recording: RecordingRow) -> html.Header:
         [
             html.P(dcc.Link("All sets of pictures", href=routes.PHOTOS), className="photo-back"),
             html.H1(as_written(photos.name_set(recording))),
-            html.Dl([html.Div([html.Dt(word), html.Dd(fact)]) for word, fact in facts], className="facts"),
+            html.Dl([html.Div([html.Dt(word), html.Dd(fact)]) for word, fact in facts], className="photo-who"),
         ],
         className="report-head",
     )

@@ -116,10 +116,11 @@ export class Photo3d {
   /* Look from where the camera stood. */
   reset() {
     this.world.updateMatrixWorld(true);
-    const box = new THREE.Box3().setFromObject(this.world);
+    const box = new THREE.Box3();
+    for (const group of this.world.children) box.expandByObject(group.children[0]); // the surface
     if (box.isEmpty()) return;
     const sphere = box.getBoundingSphere(new THREE.Sphere());
-    this.distance = (sphere.radius * 1.02) / Math.sin((this.view.fov * Math.PI) / 360);
+    this.distance = (sphere.radius * 0.95) / Math.sin((this.view.fov * Math.PI) / 360);
     this.view.position.copy(sphere.center).add(new THREE.Vector3(0, 0, this.distance));
     this.controls.target.copy(sphere.center);
     this.controls.update();

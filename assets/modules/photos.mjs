@@ -26,8 +26,9 @@ function make(name, attributes = {}, ...children) {
   return made;
 }
 
-/* Points, bones and errors of a picture's hands as one SVG in the picture's own px. */
-function drawOverlay(picture) {
+/* Points, bones and errors of a picture's hands as one SVG in the picture's own px; dots are at least
+ * `least` of the picture's longer side wide, so that they are seen in a small copy. */
+function drawOverlay(picture, least) {
   const [width, height] = picture.size_px;
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `-0.5 -0.5 ${width} ${height}`);
@@ -39,7 +40,8 @@ function drawOverlay(picture) {
     group.append(part);
   };
   for (const hand of picture.hands) {
-    const size = Math.max(hand.box_px[2] - hand.box_px[0], hand.box_px[3] - hand.box_px[1]);
+    const longer = Math.max(hand.box_px[2] - hand.box_px[0], hand.box_px[3] - hand.box_px[1]);
+    const size = Math.max(longer, 27 * least * Math.max(width, height));
     const layers = {};
     for (const layer of ["sigma", "bones", "points"]) {
       layers[layer] = document.createElementNS(SVG, "g");
@@ -60,6 +62,21 @@ function drawOverlay(picture) {
     });
   }
   return svg;
+}
+
+/* The part of a picture, in shares of its sides, that holds all hands with some room; null without a hand. */
+function findNear(picture) {
+  if (!picture.hands.length) return null;
+  const [width, height] = picture.size_px;
+  const boxes = picture.hands.map((hand) => hand.box_px);
+  const low = [0, 1].map((axis) => Math.min(...boxes.map((box) => box[axis])) / [width, height][axis]);
+  const high = [2, 3].map((axis) => Math.max(...boxes.map((box) => box[axis])) / [width, height][axis - 2]);
+  const share = Math.min(Math.max(high[0] - low[0], high[1] - low[1]) * 1.4, 1);
+  const [x, y] = low.map((value, axis) => {
+    const start = (value + high[axis]) / 2 - share / 2;
+    return Math.min(Math.max(start, 0), 1 - share);
+  });
+  return { scale: 1 / share, x, y };
 }
 
 class Gallery {
@@ -109,7 +126,7 @@ class Gallery {
   async fill(frame) {
     this.watcher.unobserve(frame);
     try {
-      frame.append(drawOverlay(await this.read(Number(frame.dataset.frame))));
+      frame.append(drawOverlay(await this.read(Number(frame.dataset.frame)), 0.011));
     } catch (error) {
       if (error.name !== "AbortError") this.watcher.observe(frame);
     }
@@ -119,7 +136,7 @@ class Gallery {
     const open = event.target.closest("[data-open]");
     const layer = event.target.closest(".photo-switch");
     if (open) this.open(Number(open.dataset.open));
-    if (layer) {
+    if (layer?.dataset.layer) {
       const on = layer.getAttribute("aria-pressed") !== "true";
       this.layers[layer.dataset.layer] = on;
       for (const button of this.section.querySelectorAll(`.photo-switch[data-layer=${layer.dataset.layer}]`)) {
@@ -166,6 +183,9 @@ class Gallery {
     const switches = this.section.querySelector(".photo-switches")?.cloneNode(true) ?? "";
     this.facts = make("div", { class: "photo-facts" });
     const space = make("div", { class: "photo-space" }, this.host, turns);
+    this.nearer = make("button", { type: "button", class: "choice-button photo-switch", "aria-pressed": "false" }, t("Nearer"));
+    this.nearer.addEventListener("click", () => this.zoom(this.nearer.getAttribute("aria-pressed") !== "true"));
+    if (switches) switches.append(this.nearer);
     const body = make("div", { class: "photo-body" }, make("div", {}, switches, this.picture), make("div", {}, space, this.facts));
     this.dialog = make("dialog", { class: "photo-dialog", "aria-labelledby": "photo-dialog-title" }, head, body);
     this.dialog.addEventListener("close", () => this.closed());
@@ -223,9 +243,24 @@ class Gallery {
     frame.append(
       make("img", { src: `${media}picture_${file}.jpg`, alt: t("Picture {name}", { name: picture.name }), class: "photo" }),
       make("img", { src: `${media}mesh_${file}.png`, alt: "", class: "mesh" }),
-      drawOverlay(picture),
+      drawOverlay(picture, 0.002),
     );
-    this.picture.replaceChildren(frame);
+    const pane = make("div", { class: "photo-window" }, frame);
+    pane.style.aspectRatio = `${width} / ${height}`;
+    pane.style.setProperty("--shape", String(width / height));
+    this.picture.replaceChildren(pane);
+    this.frame = frame;
+    const near = findNear(picture);
+    this.nearer.disabled = !near;
+    this.near = near;
+    this.zoom(Boolean(near) && near.scale >= 2);
+  }
+
+  /* Show the part of the picture that holds the hands, or the whole. */
+  zoom(on) {
+    this.nearer.setAttribute("aria-pressed", String(on));
+    const { scale, x, y } = on ? this.near : { scale: 1, x: 0, y: 0 };
+    this.frame.style.transform = `scale(${scale}) translate(${-100 * x}%, ${-100 * y}%)`;
   }
 
   async drawSpace(picture) {
