@@ -29,7 +29,7 @@ from pipeline.files import hash_file, read_json, write_bytes, write_json
 from pipeline.version import PROGRAM_VERSION
 from records import models
 from records.audit import read_head
-from records.dump import Dump, dump_database, is_database_empty, load_database
+from records.dump import Dump, check_kind, dump_database, is_database_empty, load_database
 from records.erasure import (
     ERASED,
     Erased,
@@ -401,6 +401,7 @@ def restore_backup(records: Records, place: Path, name: str = "", replace: bool 
     manifest = _read_manifest(folder)
     data = records.settings.data_dir.resolve()
     url = records.settings.effective_database_url
+    check_kind(url, manifest["database"]["kind"])
     # Read before anything is touched: a list that cannot be read must stop the restore.
     erased = [*read_erased(place / ERASED), *read_erased(data / ERASED)]
     with hold_unused(data):

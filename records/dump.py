@@ -69,15 +69,10 @@ def load_database(url: str, kind: str, file: Path) -> None:
     Raises
     ------
     MaintenanceError
-        The dump is of the other kind of database, or the database refuses it (PostgreSQL is as before then).
+        The database refuses it (PostgreSQL is as before then).
     """
     engine = open_engine(url)
     try:
-        if engine.dialect.name != kind:
-            raise MaintenanceError(
-                f"The backup is of {kind}, and DATABASE_URL names {engine.dialect.name}.",
-                "Set DATABASE_URL to a database of the same kind.",
-            )
         if kind == "sqlite":
             _load_sqlite(Path(str(engine.url.database)), file)
         else:
@@ -89,6 +84,16 @@ def load_database(url: str, kind: str, file: Path) -> None:
         ) from error
     finally:
         engine.dispose()
+
+
+def check_kind(url: str, kind: str) -> None:
+    """Raise `MaintenanceError` where a dump is of the other kind of database."""
+    name = open_engine(url).dialect.name
+    if name != kind:
+        raise MaintenanceError(
+            f"The backup is of {kind}, and DATABASE_URL names {name}.",
+            "Set DATABASE_URL to a database of the same kind.",
+        )
 
 
 def is_database_empty(url: str) -> bool:
