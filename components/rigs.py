@@ -71,19 +71,24 @@ STEPS: Final = ((1, "#C6DBEF", "1 to 4"), (5, "#6BAED6", "5 to 14"), (15, "#0851
 # --- the report of a rig -------------------------------------------------------------------------
 
 
-def rig_report(rig: Rig, check: RigCheck | None = None) -> html.Div:
-    """Verdict, cameras, coverage, pairs and square of a rig, and whether it still holds."""
-    parts: list[Any] = [_verdict(rig)]
+def rig_report(rig: Rig, check: RigCheck | None = None, is_told: bool = False) -> html.Div:
+    """Verdict, cameras, coverage, pairs and square of a rig, and whether it still holds.
+
+    ``is_told``: the page has said already why a rig is in doubt (the quality box of a report does).
+    """
+    says_reasons = bool(rig.reasons) and not (is_told and rig.verdict in ("check", "failed"))
+    parts: list[Any] = [_verdict(rig, says_reasons)]
     if rig.source == "hand":
-        parts.append(_self_calibrated(rig))
+        # The reasons of such a rig hold its expected errors, and one place is enough.
+        parts.append(_self_calibrated(rig, says_errors=not says_reasons))
     if check is not None:
         parts.append(_check(check))
     parts += [_camera_table(rig), _coverage(rig), _figures(rig), _pairs(rig), _refused(rig)]
     return html.Div([part for part in parts if part is not None], className="rig-report")
 
 
-def _verdict(rig: Rig) -> html.Div:
-    reasons = html.Ul([html.Li(reason) for reason in rig.reasons]) if rig.reasons else None
+def _verdict(rig: Rig, says_reasons: bool) -> html.Div:
+    reasons = html.Ul([html.Li(reason) for reason in rig.reasons]) if says_reasons else None
     return html.Div(
         [
             html.P(
@@ -95,7 +100,7 @@ def _verdict(rig: Rig) -> html.Div:
     )
 
 
-def _self_calibrated(rig: Rig) -> html.Div:
+def _self_calibrated(rig: Rig, says_errors: bool) -> html.Div:
     """No board was filmed: what that costs, in figures."""
     others = [camera for camera in rig.cameras.values() if camera.name != rig.reference]
     errors = [
@@ -108,7 +113,9 @@ def _self_calibrated(rig: Rig) -> html.Div:
             "No checkerboard was filmed: lenses and places were worked out from the hand that all cameras "
             "saw, and every length hangs on the size of the hand."
         ),
-        html.P(f"Expected error: {'; '.join(errors)}; lengths {_with_sign(100 * rig.scale_sigma)} %."),
+        html.P(f"Expected error: {'; '.join(errors)}; lengths {_with_sign(100 * rig.scale_sigma)} %.")
+        if says_errors
+        else None,
     )
 
 
@@ -393,7 +400,7 @@ def cameras_panel(recording: RecordingRow, run_id: str) -> list[Any]:
         check = read_rig_check(run.rig_check_json) if run.rig_check_json.is_file() else None
     except RedysError as error:
         return [failed(error)]
-    return [_given(recording), rig_report(rig, check), _keep_form(recording, run_id, rig)]
+    return [_given(recording), rig_report(rig, check, is_told=True), _keep_form(recording, run_id, rig)]
 
 
 def _given(recording: RecordingRow) -> html.P | None:

@@ -104,6 +104,16 @@ def test_a_rig_from_the_hand_says_so_with_its_expected_errors() -> None:
     assert "Self-calibrated" not in read_text(rig_report(make_rig()))
 
 
+def test_the_expected_error_of_a_rig_from_the_hand_is_said_in_one_place() -> None:
+    reason = "Self-calibrated from the hand. Expected error 0.9 degrees, 3 % of scale."
+    rig = make_rig(source="hand", scale_sigma=0.03, verdict="check", reasons=(reason,))
+    alone, under_quality = read_text(rig_report(rig)), read_text(rig_report(rig, is_told=True))
+    assert (alone.count(reason), alone.count("Expected error:")) == (1, 0)
+    assert (under_quality.count(reason), under_quality.count("Expected error:")) == (0, 1)
+    doubted = make_rig(verdict="reliable", reasons=("Camera left was refused twice.",))
+    assert "refused twice" in read_text(rig_report(doubted, is_told=True))  # the quality box leaves this out
+
+
 def test_an_expected_error_has_two_digits_and_is_never_printed_as_none() -> None:
     said = [say_error(value) for value in (0.0, 4e-4, 0.0186, 0.31, 5.94, 27.2, 147.9, float("nan"))]
     assert said == ["0.000", "under 0.001", "0.019", "0.31", "5.9", "27", "148", "–"]
