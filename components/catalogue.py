@@ -27,10 +27,12 @@ SOURCE_NAME: Final = "English"
 
 BROWSER_MODULES: Final = "assets/modules/"
 
-OWN_WORDS: Final = frozenset(
-    {"subject", "title", "task", "name", "pseudonym", "author", "rater", "person", "name_recording", "note"}
-    | {"file", "folder", "path", "camera", "rig", "run_id", "recording_id", "filename", "by", "actor", "who"}
-)
+_OWN_NAMES: Final = """
+subject subject2 task task2 name name2 name3 names pseudonym author rater person name_recording note run_title
+use_title last_title recording_title file files folder path out camera cameras stem reference base a b b2
+accused first second first2 second2 run_id recording_id filename actor earlier later recording parent error
+"""
+OWN_WORDS: Final = frozenset(_OWN_NAMES.split())
 """Placeholders whose value is a person's own words or the name of a thing: never looked up."""
 
 _NEUTRAL_TEXT: Final = """
@@ -42,9 +44,17 @@ NEUTRAL: Final = frozenset(_NEUTRAL_TEXT.split())
 """Units and names that are the same in every language."""
 
 _PLACE = re.compile(r"(?<![%$])\{(\w*)\}")
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]+")
+_MARKUP = re.compile(r"<[^<>]*>|%\{[^}]*\}")
 _DECIMAL = re.compile(r"(?<![\w.])(\d+)\.(\d+)(?![\d]*\.\d)(?![\d]*[-_]?[A-Za-z]{3})")
 _JOINTS: Final = ("\n", "; ", " · ", ". ", ", ")
+_DEEPEST: Final = 4
+"""Values within values, and rows within those, are looked for so deep."""
+
+_LONGEST: Final = 2_000
+"""Letters of a text that may be taken apart; a longer one is no sentence."""
+
+_NEIGHBOURS: Final = 4
 _KEPT_MOST: Final = 20_000
 """Texts whose translation is remembered; past it the store starts anew."""
 
@@ -97,6 +107,7 @@ class Catalogue:
         self.misses: set[str] | None = None
         """Where a set stands here, texts that were not found are noted in it."""
         self._kept: dict[str, str] = {}
+        self._known: dict[tuple[str, int], str | None] = {}
         self._by_first: dict[str, list[Template]] = {}
         self._by_last: dict[str, list[Template]] = {}
         self._loose: list[Template] = []
@@ -142,74 +153,115 @@ class Catalogue:
             self.misses.add(text)
         return self._find_weakly(text) or text
 
-    def _find(self, text: str) -> str | None:
+    def _find(self, text: str, depth: int = 0) -> str | None:
         """The translation of a text that is known whole, down to every value in it; None of any other."""
         core = text.strip()
         if not core:
             return text
         if core != text:
-            found = self._find(core)
+            found = self._find(core, depth)
             return None if found is None else text.replace(core, found, 1)
         if core in self.messages:
             return self.messages[core]
-        if _is_neutral(core):
+        small = core[0].lower() + core[1:]
+        if small in self.messages:  # the same words at the start of a line
+            found = self.messages[small]
+            return found[0].upper() + found[1:]
+        if is_neutral(core):
             return self.write_numbers(core)
-        return self._find_template(core, strict=True) or self._find_row(core)
+        if depth >= _DEEPEST or len(core) > _LONGEST:
+            return None
+        key = (core, depth)
+        if key not in self._known:
+            if len(self._known) >= _KEPT_MOST:
+                self._known.clear()
+            self._known[key] = None  # while it is looked for, and if it is not found
+            found = self._find_template(core, depth)
+            self._known[key] = self._find_row(core, depth) if found is None else found
+        return self._known[key]
 
-    def _find_template(self, text: str, strict: bool) -> str | None:
+    def _list_templates(self, text: str) -> list[Template]:
         candidates = [
             *self._by_first.get(_first_word(text + " "), ()),
             *self._by_last.get(_last_word(" " + text), ()),
             *self._loose,
         ]
-        candidates.sort(key=lambda template: -template.weight)
-        for template in candidates:
+        return sorted(candidates, key=lambda template: -template.weight)
+
+    def _find_template(self, text: str, depth: int) -> str | None:
+        for template in self._list_templates(text):
             if match := template.source.fullmatch(text):
                 values = {}
                 for name, value in zip(template.names, match.groups(), strict=True):
-                    found = value if name in OWN_WORDS else self._find(value)
-                    if found is None and strict:
+                    found = value if name in OWN_WORDS else self._find(value, depth + 1)
+                    if found is None:
                         break
-                    values[name] = value if found is None else found
+                    values[name] = found
                 else:
                     return template.write(values)
         return None
 
-    def _find_row(self, text: str) -> str | None:
+    def _find_row(self, text: str, depth: int) -> str | None:
         """Of texts in a row ("a; b", "One. Two."): each by itself, where all of them are known."""
         for joint in _JOINTS:
-            head, found, tail = text.partition(joint)
-            while found:
-                end = "." if joint == ". " else ""
-                first = self._find(head + end)
-                if first is not None:
-                    rest = self._find(tail)
-                    if rest is not None:
-                        return first.removesuffix(end) + joint + rest
-                    break
-                more, found, tail = tail.partition(joint)
-                head += joint + more
+            if joint in text:
+                parts = _split(text, joint)
+                found_parts = self._find_parts(parts, joint, depth + 1)
+                if found_parts is not None:
+                    return joint.join(_unend(found_parts, joint))
         return None
+
+    def _find_parts(self, parts: list[str], joint: str, depth: int) -> list[str] | None:
+        """Translations of parts from left to right; neighbours may be one message with the joint in it."""
+        found_parts: list[str] = []
+        start = 0
+        while start < len(parts):
+            for end in range(min(len(parts), start + _NEIGHBOURS), start, -1):
+                if end - start == len(parts):
+                    continue  # the whole has been looked for
+                found = self._find(joint.join(_unend(parts[start:end], joint)), depth)
+                if found is not None:
+                    found_parts.append(found)
+                    start = end
+                    break
+            else:
+                return None
+        return found_parts
 
     def _find_weakly(self, text: str) -> str | None:
         """What can be said of a text that is not known whole: its message, or those parts that are."""
         core = text.strip()
-        if (found := self._find_template(core, strict=False)) is not None:
-            return text.replace(core, found, 1)
+        for template in self._list_templates(core):
+            if match := template.source.fullmatch(core):
+                groups = zip(template.names, match.groups(), strict=True)
+                values = {
+                    name: value if name in OWN_WORDS else self._find(value, 1) or value
+                    for name, value in groups
+                }
+                return text.replace(core, template.write(values), 1)
         for joint in _JOINTS[:4]:
-            parts = core.split(joint)
+            parts = _split(core, joint)
             if len(parts) > 1:
-                end = "." if joint == ". " else ""
-                whole = [*(part + end for part in parts[:-1]), parts[-1]]
-                found_parts = [self._find(part) or self._find_template(part, strict=False) for part in whole]
+                found_parts = [self._find(part, 1) for part in parts]
                 if any(found_parts):
-                    rows = [found or part for found, part in zip(found_parts, whole, strict=True)]
-                    return joint.join([*(row.removesuffix(end) for row in rows[:-1]), rows[-1]])
+                    rows = [found or part for found, part in zip(found_parts, parts, strict=True)]
+                    return text.replace(core, joint.join(_unend(rows, joint)), 1)
         return None
 
     def write_numbers(self, text: str) -> str:
         """Figures with this language's decimal sign; dates, versions and names are left alone."""
         return text if self.decimal_sign == "." else _DECIMAL.sub(rf"\1{self.decimal_sign}\2", text)
+
+
+def _split(text: str, joint: str) -> list[str]:
+    """The parts of a row; sentences keep their full stop, by which the catalogue knows them."""
+    parts = text.split(joint)
+    return [f"{part}." for part in parts[:-1]] + parts[-1:] if joint == ". " else parts
+
+
+def _unend(parts: list[str], joint: str) -> list[str]:
+    """Parts of which all but the last are about to get their joint."""
+    return [part.removesuffix(".") for part in parts[:-1]] + parts[-1:] if joint == ". " else parts
 
 
 def _letters(text: str) -> str:
@@ -227,9 +279,9 @@ def _last_word(text: str) -> str:
     return match[1] if match else ""
 
 
-def _is_neutral(text: str) -> bool:
+def is_neutral(text: str) -> bool:
     """Whether a text has nothing to translate: signs, figures, units, names of files and keys."""
-    return all(word in NEUTRAL or len(word) == 1 for word in _WORD.findall(text))
+    return all(word in NEUTRAL or len(word) == 1 for word in _WORD.findall(_MARKUP.sub(" ", text)))
 
 
 def is_for_browser(entry: polib.POEntry) -> bool:

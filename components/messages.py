@@ -19,7 +19,7 @@ from typing import Final
 
 import polib
 
-from components.catalogue import SOURCE, file_of
+from components.catalogue import SOURCE, file_of, is_neutral
 from pipeline.files import write_bytes
 from settings import ROOT
 
@@ -60,8 +60,9 @@ _NOT_SPOKEN: Final = frozenset(_NAMES_OF_CALLS.split())
 _TEMPLATE_CALL: Final = re.compile(r"""\bt\(\s*("(?:[^"\\]|\\.)+")""")
 _WORDS: Final = re.compile(r"[A-Za-z]{2,}.*\s|^[A-Z][a-z]+[.…]?$|\s.*[A-Za-z]{2,}")
 _NO_SENTENCE: Final = re.compile(
-    r"^\s*<|</|[{};]\s*$|^[\w./-]*[_/][\w./-]*$|^--?\w|^#|^\W*$|\\[wsd]|^\w+ = "
-    r"|^\w+: [{\[!]|^[a-z]+: \{\w+\}$|filename=|stroke=|url=|font|^private, "
+    r"^\s*<|</|[{};]\s*$|^[\w./-]*[_/][\w./-]*$|^--?\w|^#|^\W*$|\\[.wsd]|^\w+ = |^\w+: [{\[!]|^[a-z_]+: \{\w+\}$"
+    r"|^\w+: \w$|\w=\"|[a-z]=\{|font|sans-serif|^(private|public|default-src|script-src), |src |'(self|none)'"
+    r"|\b(SELECT|INTO|READ|BEGIN)\b|\(:|domain$|\": |max-age|=\(\)|^(Lax|Strict|Origin|Accept|Export|Records)$"
 )
 
 
@@ -141,6 +142,8 @@ def _template_of(node: ast.JoinedStr) -> str:
 def _name_of(value: ast.expr) -> str:
     """What to call a value of an f-string: the last name in its expression."""
     match value:
+        case ast.Attribute(attr="title", value=ast.Name(id=owner)):  # a heading of ours, or a person's own
+            return f"{owner.lower()}_title"
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name.lower()
         case ast.Call(func=ast.Attribute(attr="join"), args=[inner]):
@@ -164,7 +167,7 @@ def _name_of(value: ast.expr) -> str:
 
 def _is_sentence(text: str) -> bool:
     core = text.strip()
-    return bool(_WORDS.search(core)) and not _NO_SENTENCE.search(core)
+    return bool(_WORDS.search(core)) and not _NO_SENTENCE.search(core) and not is_neutral(core)
 
 
 def collect_python(source: str) -> list[str]:
