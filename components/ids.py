@@ -136,6 +136,16 @@ def heat_map(kind: str | Any, side: str | Any) -> dict[str, Any]:
     return {"type": "heat-map", "kind": kind, "side": side}
 
 
+def late_plot(key: str | Any) -> dict[str, Any]:
+    """Where a plot is put once it is near the screen; ``key`` says which."""
+    return {"type": "late-plot", "key": key}
+
+
+def late_wanted(key: str | Any) -> dict[str, Any]:
+    """Store: whether that plot is wanted (`assets/modules/cursors.mjs` sets it)."""
+    return {"type": "late-wanted", "key": key}
+
+
 def trend_finger(task: str | Any, side: str | Any) -> dict[str, Any]:
     """Choice of the finger whose angles are shown over the visits."""
     return {"type": "trend-finger", "task": task, "side": side}
@@ -272,3 +282,23 @@ def correct_camera(camera: str | Any) -> dict[str, Any]:
 def correction_undo(correction_id: str | Any) -> dict[str, Any]:
     """Button that puts back what a correction changed."""
     return {"type": "correction-undo", "correction": correction_id}
+
+
+# --- links for collaborators ---------------------------------------------------------------------
+
+SHARE: Final = "share"
+SHARE_OF: Final = "share-of"
+SHARE_KEEP: Final = "share-keep"
+SHARE_DAYS: Final = "share-days"
+SHARE_VIEWS: Final = "share-views"
+SHARE_PASSWORD: Final = "share-password"
+SHARE_MAKE: Final = "share-make"
+SHARE_MADE: Final = "share-made"
+SHARE_LIST: Final = "share-list"
+SHARE_TICK: Final = "share-tick"
+SHARE_REVOKE_ALL: Final = "share-revoke-all"
+
+
+def share_revoke(link_id: str | Any) -> dict[str, Any]:
+    """Button that ends a link."""
+    return {"type": "share-revoke", "link": link_id}

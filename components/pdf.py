@@ -20,6 +20,7 @@ import flask
 from components import routes
 from components.attributes import Written
 from components.language import current_language, translate
+from components.scores import say_scores_at
 from components.security import current_actor
 from components.sheet import Sheet, compose, require_summary
 from components.status import STRIPED, draw_icon
@@ -49,7 +50,7 @@ def add_routes(server: flask.Flask, records: Records) -> None:
             run_id = recording.report_run_id
             summary = require_summary(recording, records.read_summary(run_id) if run_id else None)
             run = records.get_run(run_id or "")
-            sheets = compose(recording, summary)
+            sheets = compose(recording, summary, say_scores_at(recording, brief=True))
             data = make_pdf(sheets, run.finished or run.created, current_language(), translate)
         except RedysError as error:
             status = 404 if isinstance(error, NotFound) else 500

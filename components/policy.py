@@ -37,6 +37,13 @@ GRANTS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
 PUBLIC: Final = frozenset({"sign_in", "health", "vendor", "words"})
 """Endpoints that are answered without sign-in on any address."""
 
+LINK: Final = frozenset({"shared", "shared_open", "shared_view", "shared_data", "shared_close"})
+"""Endpoints for who has a link: they ask nobody to sign in, and ask anew at each request whether the link
+still stands (`components.shared_view`)."""
+
+OWN_CODE: Final = ("/assets/css/", "/assets/modules/", "/assets/00_bridge.js")
+"""Addresses of the program's own style sheets and browser modules: they hold nothing of anybody's."""
+
 ENDPOINTS: Final[Mapping[str, Permission]] = MappingProxyType(
     {
         "/": "self",  # the shell; what stands in it are pages and callbacks
@@ -78,6 +85,7 @@ PAGES: Final[Mapping[str, Permission]] = MappingProxyType(
         "pages.rig": "see",
         "pages.rigs": "see",
         "pages.subject": "see",
+        "pages.links": "work",
     }
 )
 
@@ -100,6 +108,7 @@ CALLBACKS: Final[Mapping[str, Permission]] = MappingProxyType(
         "components.scores:change_score": "work",
         "components.scores:show_scale": "see",
         "components.trend:show_finger": "see",
+        "components.shares": "work",
         "pages.photos": "work",
         "pages.rig:rename": "work",
         "pages.rig:retire": "work",

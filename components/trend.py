@@ -24,6 +24,7 @@ from components.comparison import (
 )
 from components.graphs import GRAPH_CONFIG, GRID, INK, QUIET, base_layout
 from components.headlines import space_unit
+from components.scores import Span, read_span, write_span
 from components.states import failed, partial
 from components.status import FINGER_LABELS, panel, say_number, simulated_note
 from pipeline.errors import RedysError
@@ -68,8 +69,11 @@ def read_summaries(recordings: Sequence[RecordingRow]) -> tuple[dict[str, list[S
     return by_task, errors
 
 
-def trend_panels(subject_id: str, recordings: Sequence[RecordingRow]) -> list[Any]:
-    """A panel for each task and hand: what it takes where there is one visit only."""
+def trend_panels(subject_id: str, recordings: Sequence[RecordingRow], span: Span | None = None) -> list[Any]:
+    """A panel for each task and hand: what it takes where there is one visit only.
+
+    ``span`` is the stretch of time that all plots of the page share; without it each panel has its own.
+    """
     by_task, errors = read_summaries(recordings)
     parts: list[Any] = [failed(error) for error in errors]
     for task, summaries in by_task.items():
@@ -79,7 +83,7 @@ def trend_panels(subject_id: str, recordings: Sequence[RecordingRow]) -> list[An
             if own:
                 title = f"Over time: {task}, {side} hand"
                 undated = sum(not summary.visit for summary in own)
-                shown = _trend_panel(title, subject_id, task, side, own) if visits > 1 else None
+                shown = _trend_panel(title, subject_id, task, side, own, span) if visits > 1 else None
                 parts.append(shown or panel(title, _say_too_few(visits)))
                 if undated:
                     parts.append(partial(f"Not shown, for want of a date: {undated} of {len(own)}."))
@@ -99,7 +103,7 @@ def _say_too_few(visits: int) -> html.P:
 
 
 def _trend_panel(
-    title: str, subject_id: str, task: str, side: Side, summaries: list[Summary]
+    title: str, subject_id: str, task: str, side: Side, summaries: list[Summary], span: Span | None
 ) -> html.Section | None:
     study = open_study()
     trend = make_trend(summaries, side, study.reliability)
@@ -117,10 +121,10 @@ def _trend_panel(
         _say_breaks(trend),
         _legend(trend),
         html.H3("Headline numbers over the visits"),
-        *(trend_row(line, trend) for line in trend.headlines),
+        *(trend_row(line, trend, span) for line in trend.headlines),
         html.H3("Medians of the joint angles over the visits"),
-        _choose_finger(subject_id, task, side, finger),
-        html.Div(_angle_rows(trend, finger), id=ids.trend_angles(task, side)),
+        _choose_finger(subject_id, task, side, finger, span),
+        html.Div(_angle_rows(trend, finger, span), id=ids.trend_angles(task, side)),
         lead=MEANING,
     )
 
@@ -147,7 +151,7 @@ def _legend(trend: Trend) -> html.Ul:
     return html.Ul(items, className="line-legend")
 
 
-def _choose_finger(subject_id: str, task: str, side: Side, finger: str) -> html.Fieldset:
+def _choose_finger(subject_id: str, task: str, side: Side, finger: str, span: Span | None) -> html.Fieldset:
     choice = dbc.RadioItems(
         id=ids.trend_finger(task, side),
         options=[{"value": value, "label": word} for value, word in FINGER_LABELS.items()],
@@ -155,22 +159,23 @@ def _choose_finger(subject_id: str, task: str, side: Side, finger: str) -> html.
         inline=True,
         className="choice-row",
     )
-    store = dcc.Store(id=ids.trend_person(task, side), data={"subject": subject_id})
+    shared = {"subject": subject_id, "span": write_span(span)}
+    store = dcc.Store(id=ids.trend_person(task, side), data=shared)
     return html.Fieldset([html.Legend("Finger", className="visually-hidden"), choice, store])
 
 
-def _angle_rows(trend: Trend, finger: str) -> list[html.Section]:
-    return [trend_row(line, trend) for line in trend.angles if ANGLE_INFO[line.id].finger == finger]
+def _angle_rows(trend: Trend, finger: str, span: Span | None) -> list[html.Section]:
+    return [trend_row(line, trend, span) for line in trend.angles if ANGLE_INFO[line.id].finger == finger]
 
 
 # --- one measure ---------------------------------------------------------------------------------
 
 
-def trend_row(line: TrendLine, trend: Trend) -> html.Section:
+def trend_row(line: TrendLine, trend: Trend, span: Span | None = None) -> html.Section:
     """One measure over the visits: verdict, plot, and the same as a table beside it."""
     digits = choose_digits(line.unit, (point.value for point in line.points))
     name = line.label[:1].upper() + line.label[1:]
-    figure = draw_trend(line, trend)
+    figure = draw_trend(line, trend, span)
     graph = dcc.Graph(figure=figure, config=_CONFIG, style={"height": f"{HEIGHT_PX}px"})
     verdict = [
         say_verdict(line.change),
@@ -220,7 +225,7 @@ def say_date(visit: TrendVisit) -> str:
     return f"{words}, again ({visit.repeat + 1})" if visit.repeat else words
 
 
-def draw_trend(line: TrendLine, trend: Trend) -> go.Figure:
+def draw_trend(line: TrendLine, trend: Trend, shared: Span | None = None) -> go.Figure:
     """A measure's values with their intervals over the dates of the visits.
 
     The band is the smallest detectable change round the first visit; lines stop where recordings are not
@@ -240,12 +245,14 @@ def draw_trend(line: TrendLine, trend: Trend) -> go.Figure:
             figure.add_vline(x=middle, line={"color": INK, "width": 1.2, "dash": "dash"})
     for stretch in _split(trend.visits):
         _add_stretch(figure, line, trend.visits, times, stretch)
-    span = times[-1] - times[0]
+    first, last = shared or (times[0], times[-1])
+    first, last = min(first, times[0]), max(last, times[-1])
+    margin = 0.06 * (last - first)
     ticks = _choose_ticks(trend.visits, times)
     figure.update_layout(**base_layout(HEIGHT_PX, top=8, bottom=30))
     figure.update_layout(margin={"l": LEFT_PX})
     figure.update_xaxes(
-        range=[times[0] - 0.06 * span, times[-1] + 0.06 * span], tickvals=[when for when, _ in ticks],
+        range=[first - margin, last + margin], tickvals=[when for when, _ in ticks],
         ticktext=[word for _, word in ticks], showgrid=False, zeroline=False, ticks="outside", ticklen=4,
         tickcolor="#b6bfc8", tickfont={"color": QUIET, "size": 11}, fixedrange=True,
     )  # fmt: skip
@@ -337,7 +344,7 @@ def _find_range(line: TrendLine) -> list[float] | None:
     State(ids.trend_person(MATCH, MATCH), "data"),
     prevent_initial_call=True,
 )
-def show_finger(finger: str, chosen: dict[str, str], person: dict[str, str] | None) -> list[html.Section]:
+def show_finger(finger: str, chosen: dict[str, str], person: dict[str, Any] | None) -> list[html.Section]:
     """Draw the angles of the finger that was chosen."""
     if not person or finger not in FINGERS or chosen["side"] not in SIDES:
         raise PreventUpdate
@@ -346,4 +353,4 @@ def show_finger(finger: str, chosen: dict[str, str], person: dict[str, str] | No
     trend = make_trend(by_task.get(chosen["task"], []), side, open_study().reliability)
     if trend is None:
         raise PreventUpdate
-    return _angle_rows(trend, finger)
+    return _angle_rows(trend, finger, read_span(person))

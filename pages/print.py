@@ -9,6 +9,7 @@ from dash import dcc, html
 
 from components import routes
 from components.attributes import Written, as_written
+from components.scores import say_scores_at
 from components.sheet import HandPart, Number, Sheet, compose, require_summary
 from components.states import failed
 from components.status import level_icon, level_legend, simulated_note, svg_image
@@ -24,7 +25,8 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
     try:
         recording = records.get_recording(recording_id or "")
         found = records.read_summary(recording.report_run_id) if recording.report_run_id else None
-        sheets = compose(recording, require_summary(recording, found))
+        scales = say_scores_at(recording, brief=True)
+        sheets = compose(recording, require_summary(recording, found), scales)
     except RedysError as error:
         return [html.H1("Report to print"), failed(error), dcc.Link("All recordings", href=routes.WORKLIST)]
     return [
@@ -68,7 +70,9 @@ def _own(words: str) -> Any:
 
 
 def _quality(sheet: Sheet) -> html.Section:
-    reasons = html.Ul([html.Li(reason) for reason in sheet.reasons]) if sheet.reasons else None
+    lines: list[Any] = [html.Li(reason) for reason in sheet.reasons]
+    lines += [html.Li([words, _own(why)]) for words, why in sheet.changed]
+    reasons = html.Ul(lines) if lines else None
     verdict = html.P([level_icon(sheet.level), html.Strong(f"{sheet.verdict}. "), sheet.figures])
     kind = sheet.verdict.rpartition(" ")[2]
     return html.Section([verdict, reasons], className=f"sheet-quality quality-{kind}")

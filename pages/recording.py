@@ -9,6 +9,8 @@ from dash import dcc, html
 
 from components import jobs, routes
 from components.report import name_recording, report, who_and_when
+from components.scores import scores_line
+from components.shares import share_panel
 from components.states import failed
 from pipeline.errors import RedysError
 from records import NotFound, RecordingRow, get_records
@@ -29,6 +31,7 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
     elif run.state != "done":
         parts.append(jobs.run_panel(run))
     if recording.report_run_id is not None:
+        parts.append(share_panel([recording.id]))
         parts += report(recording, recording.report_run_id)
     return html.Article(parts, className="report")
 
@@ -66,6 +69,7 @@ def _head(recording: RecordingRow) -> html.Header:
                 className="report-title",
             ),
             who_and_when(recording, summary),
+            scores_line(recording),
         ],
         className="report-head",
     )

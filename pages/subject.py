@@ -1,4 +1,4 @@
-"""All visits of one person: the earliest first, the way to compare two, and each number over time."""
+"""All visits of one person: the earliest first, which can be compared, scales and each number over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import dash
 from dash import dcc, html
 
 from components import routes
+from components.attributes import as_written
+from components.comparability import comparability_panel
+from components.scores import find_span, scores_panel
 from components.states import empty, failed, state_badge
+from components.status import verdict_badge
 from components.trend import trend_panels
 from records import NotFound, RecordingRow, get_records
 
@@ -22,14 +26,19 @@ def layout(subject_id: str | None = None, **_: Any) -> Any:
     except NotFound as error:
         return [html.H1("Visits"), failed(error)]
     recordings = get_records().list_subject(subject.id)
-    head = [html.H1(f"Visits of {subject.pseudonym}")]
-    if not recordings:
-        return [*head, empty("There are no recordings of this person.", "Add one", routes.NEW)]
+    head = [html.H1(["Visits of ", as_written(subject.pseudonym)])]
     ready = [recording for recording in recordings if recording.report_run_id]
+    rated = [score.date for score in get_records().scores.list(subject.id)]
+    span = find_span([*(each.visit for each in ready if each.visit), *rated])
+    if not recordings:
+        nothing = empty("There are no recordings of this person.", "Add one", routes.NEW)
+        return [*head, nothing, scores_panel(subject.id, span)]
     return [
         *head,
         html.Ol([_visit(each, _before(each, ready)) for each in recordings], className="visit-list"),
-        *trend_panels(subject.id, ready),
+        *comparability_panel(ready),
+        scores_panel(subject.id, span),
+        *trend_panels(subject.id, ready, span),
     ]
 
 
@@ -45,7 +54,7 @@ def _before(recording: RecordingRow, ready: list[RecordingRow]) -> RecordingRow 
 def _visit(recording: RecordingRow, before: RecordingRow | None) -> html.Li:
     day = recording.visit.isoformat() if recording.visit else "No date"
     name = recording.title or f"{recording.task}, {recording.side}"
-    links: list[Any] = [dcc.Link(f"{day}: {name}", href=routes.recording_url(recording.id))]
+    links: list[Any] = [dcc.Link([f"{day}: ", as_written(name)], href=routes.recording_url(recording.id))]
     if before is not None:
         since = before.visit.isoformat() if before.visit else "the one before"
         links.append(
@@ -55,4 +64,7 @@ def _visit(recording: RecordingRow, before: RecordingRow | None) -> html.Li:
                 className="row-side-link",
             )
         )
-    return html.Li([html.Div(links), state_badge(recording.run.state if recording.run else "new")])
+    marks: list[Any] = [state_badge(recording.run.state if recording.run else "new")]
+    if recording.quality:
+        marks.insert(0, html.Span(["Quality: ", verdict_badge(recording.quality)], className="visit-quality"))
+    return html.Li([html.Div(links), html.Div(marks, className="visit-marks")])

@@ -64,6 +64,11 @@ class Scale:
     about: str
 
     @property
+    def short(self) -> str:
+        """What those who use it call it: "TCS"."""
+        return self.label.partition("(")[2].partition(")")[0].partition(",")[0] or self.label
+
+    @property
     def range_words(self) -> str:
         """The range with its unit: "0 to 120", "0 or more a minute"."""
         unit = {"%": " %", "1/min": " a minute"}.get(self.unit, "")
