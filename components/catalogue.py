@@ -29,8 +29,10 @@ BROWSER_MODULES: Final = "assets/modules/"
 
 _OWN_NAMES: Final = """
 subject subject2 task task2 name name2 name3 names pseudonym author rater person name_recording note run_title
-use_title last_title recording_title file files folder path out camera cameras stem reference base a b b2
+use_title last_title recording_title pair pair2 file files folder path out camera cameras stem reference
+base a b b2
 accused first second first2 second2 run_id recording_id filename actor earlier later recording parent error
+detector estimator model module code
 """
 OWN_WORDS: Final = frozenset(_OWN_NAMES.split())
 """Placeholders whose value is a person's own words or the name of a thing: never looked up."""
@@ -38,6 +40,7 @@ OWN_WORDS: Final = frozenset(_OWN_NAMES.split())
 _NEUTRAL_TEXT: Final = """
 mm cm m s ms min h Hz kHz px ppm dB SD CI MB GB kB KB MiB GiB B n z x y p a k fps bit rad kg N V W
 DIP PIP MCP IP CMC TMC ICC SEM SPARC LDLJ MDC TCS ADDS FAM TAPS BFMDRS UDRS GDS GDRS
+SHA HaMeR WiLoR Hamba MediaPipe mediapipe LiteRT Apache MIT AGPL CC BY NC ND ICC SARA
 CSV JSON MP YAML TOML NPZ GLB FHIR NWB BIDS PDF PNG SVG WebGL OpenCV MANO ReDys Celery Redis ID UTC
 """
 NEUTRAL: Final = frozenset(_NEUTRAL_TEXT.split())
@@ -48,6 +51,7 @@ _WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]+")
 _MARKUP = re.compile(r"<[^<>]*>|%\{[^}]*\}")
 _DECIMAL = re.compile(r"(?<![\w.])(\d+)\.(\d+)(?![\d]*\.\d)(?![\d]*[-_]?[A-Za-z]{3})")
 _JOINTS: Final = ("\n", "; ", " · ", ". ", ", ")
+_ENDINGS: Final = ".:,"
 _DEEPEST: Final = 4
 """Values within values, and rows within those, are looked for so deep."""
 
@@ -169,6 +173,8 @@ class Catalogue:
             return found[0].upper() + found[1:]
         if is_neutral(core):
             return self.write_numbers(core)
+        if core[-1] in _ENDINGS and (found := self._find(core[:-1], depth)) is not None:
+            return found + core[-1]
         if depth >= _DEEPEST or len(core) > _LONGEST:
             return None
         key = (core, depth)

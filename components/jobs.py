@@ -20,7 +20,7 @@ from dash.exceptions import PreventUpdate
 from sqlalchemy.exc import SQLAlchemyError
 
 from components import ids, routes
-from components.attributes import aria, data
+from components.attributes import aria, as_written, data
 from components.security import current_actor
 from components.states import failed, notice, say_duration, say_seconds, state_badge
 from pipeline.errors import RedysError
@@ -114,7 +114,7 @@ def _tray_runs(runs: tuple[RunRow, ...]) -> list[html.Div]:
     return [
         html.Div(
             [
-                dcc.Link(run.title, href=routes.result_url(run.kind, run.recording_id)),
+                dcc.Link(as_written(run.title), href=routes.result_url(run.kind, run.recording_id)),
                 html.Span(
                     "at work" if run.state == "running" else f"waiting, place {run.position}",
                     className="tray-place",
@@ -136,7 +136,7 @@ def _tray_runs(runs: tuple[RunRow, ...]) -> list[html.Div]:
 def _toast(run: RunRow) -> dbc.Toast:
     """A run that has ended is announced wherever the person is."""
     heading = {"done": "Ready", "failed": "Failed", "cancelled": "Cancelled"}.get(run.state, "Interrupted")
-    body: list[Any] = [html.P(run.title)]
+    body: list[Any] = [html.P(as_written(run.title))]
     if run.error_what:
         body.append(html.P(hide_paths(run.error_what)))
     word = "Open the report" if run.state == "done" else "See what happened"

@@ -26,7 +26,8 @@ from settings import ROOT
 ROOMS: Final = ("components", "pages", "records", "pipeline")
 SILENT: Final = (
     "components/catalogue.py", "components/language.py", "components/messages.py", "components/signals.py",
-    "records/__main__.py", "records/demo.py", "records/models.py", "records/migrations/",
+    "records/__main__.py", "records/doctor.py", "records/demo.py", "records/models.py",
+    "records/migrations/",
     "records/database.py", "pipeline/commands/", "pipeline/datasets/", "pipeline/evaluation/",
     "pipeline/synth/", "pipeline/measures/baseline_build", "pipeline/measures/null_rates",
     "pipeline/calibration/describe.py", "pipeline/export/tables.py", "pipeline/export/bids.py",
@@ -60,9 +61,10 @@ _NOT_SPOKEN: Final = frozenset(_NAMES_OF_CALLS.split())
 _TEMPLATE_CALL: Final = re.compile(r"""\bt\(\s*("(?:[^"\\]|\\.)+")""")
 _WORDS: Final = re.compile(r"[A-Za-z]{2,}.*\s|^[A-Z][a-z]+[.…]?$|\s.*[A-Za-z]{2,}")
 _NO_SENTENCE: Final = re.compile(
-    r"^\s*<|</|[{};]\s*$|^[\w./-]*[_/][\w./-]*$|^--?\w|^#|^\W*$|\\[.wsd]|^\w+ = |^\w+: [{\[!]|^[a-z_]+: \{\w+\}$"
-    r"|^\w+: \w$|\w=\"|[a-z]=\{|font|sans-serif|^(private|public|default-src|script-src), |src |'(self|none)'"
-    r"|\b(SELECT|INTO|READ|BEGIN)\b|\(:|domain$|\": |max-age|=\(\)|^(Lax|Strict|Origin|Accept|Export|Records)$"
+    r"^\s*<|</|[{};]\s*$|^[\w./-]*[_/][\w./-]*$|^--?\w|^#|^\W*$|\\[.wsd]|^\w+ = "
+    r"|^\w+: [{\[!]|^[a-z_]+: \{\w+\}$|^\w+: \w$|\w=\"|[a-z]=\{|font|sans-serif|^(private|public|noindex), "
+    r"|src |'(self|none)'|url=|filename=|\b(SELECT|INTO|READ|BEGIN)\b|\(:|domain$|\": |max-age|=\(\)"
+    r"|^(Lax|Strict|Origin|Accept|Export|Records)$"
 )
 
 

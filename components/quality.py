@@ -8,7 +8,7 @@ from typing import Any, Final
 from dash import dcc, html
 
 from components import routes
-from components.attributes import aria
+from components.attributes import aria, as_written
 from components.exclusions import exclusions
 from components.status import level_icon, say_number, verdict_badge
 from pipeline.measures.levels import BETWEEN, BEYOND, WITHIN
@@ -158,7 +158,7 @@ def _camera_table(quality: QualityReport, recording_id: str | None, notes: dict[
         body.append(
             html.Tr(
                 [
-                    html.Th(camera.camera, scope="row"),
+                    html.Th(as_written(camera.camera), scope="row"),
                     html.Td(f"{100 * camera.valid_share:.0f} %"),
                     html.Td(f"{say_number(camera.reprojection_px, 1)} px"),
                     html.Td(_say_set_aside(camera.camera, quality)),

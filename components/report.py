@@ -7,6 +7,7 @@ from typing import Any
 from dash import dcc, html
 
 from components import routes
+from components.attributes import Written, as_written
 from components.clocks import note_clocks
 from components.contents import contents
 from components.corrections import corrections_panel, excluded_note
@@ -16,6 +17,7 @@ from components.exports import take_away
 from components.hand_map import hand_map
 from components.headlines import headlines, provenance_list
 from components.heat_map import heat_maps
+from components.language import translate
 from components.marks import marks_panel, timeline
 from components.player import list_events, player, playhead
 from components.playing import deviation, strokes, timing
@@ -56,16 +58,16 @@ DOWNLOADS = (
 
 def name_recording(recording: RecordingRow) -> str:
     """A recording in a few words: "P-014, 2026-03-02, piano"."""
-    visit = recording.visit.isoformat() if recording.visit else "undated"
-    return f"{recording.subject}, {visit}, {recording.task}"
+    visit = recording.visit.isoformat() if recording.visit else translate("undated")
+    return Written(f"{recording.subject}, {visit}, {recording.task}")
 
 
 def who_and_when(recording: RecordingRow, summary: Summary | None) -> html.Dl:
     """Pseudonym, visit, task, hand, length."""
     found: list[tuple[str, Any]] = [
-        ("Person", dcc.Link(recording.subject, href=routes.subject_url(recording.subject_id))),
+        ("Person", dcc.Link(as_written(recording.subject), href=routes.subject_url(recording.subject_id))),
         ("Visit", recording.visit.isoformat() if recording.visit else "undated"),
-        ("Task", recording.task),
+        ("Task", as_written(recording.task)),
         ("Hand", recording.side),
     ]
     if summary is not None:
@@ -109,7 +111,7 @@ def _parts(recording: RecordingRow, run_id: str) -> list[Any]:
         lead="All cameras at the same instant, with the fused skeleton, and the hand in 3D.",
     )
     rest = [
-        *_heat(signals),
+        *_heat(signals, run_id),
         panel(
             "Joint angles over time",
             curves([(run_id, signals)], _opening_finger(summary)),
@@ -146,12 +148,12 @@ def _maps(summary: Summary) -> list[html.Section]:
     ]
 
 
-def _heat(signals: Signals) -> list[html.Section]:
+def _heat(signals: Signals, run_id: str) -> list[html.Section]:
     many = len(signals.sides) > 1
     return [
         panel(
             f"Movement over time, {side} hand" if many else "Movement over time",
-            *heat_maps(signals, side),
+            *heat_maps(signals, side, run_id),
             lead="A click goes to that moment and joint. Striped grey: cannot tell.",
         )
         for side in signals.sides

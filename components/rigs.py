@@ -10,7 +10,7 @@ from dash import Input, Output, State, callback, dcc, html
 from dash.exceptions import PreventUpdate
 
 from components import ids, routes
-from components.attributes import aria
+from components.attributes import aria, as_written
 from components.security import current_actor
 from components.states import failed, notice
 from components.status import DARK, HATCH, level_icon, say_number, svg_image, verdict_badge
@@ -122,7 +122,7 @@ def _self_calibrated(rig: Rig, says_errors: bool) -> html.Div:
 def _check(check: RigCheck) -> html.Div:
     rows = [
         [
-            html.Th(name, scope="row"),
+            html.Th(as_written(name), scope="row"),
             html.Td(check_badge(camera.verdict)),
             html.Td(f"{say_number(camera.error_px, 1)} px"),
             html.Td(f"{say_number(camera.expected_px, 1)} px"),
@@ -156,7 +156,7 @@ def _camera_table(rig: Rig) -> html.Div:
         head for head in next(iter(found.values())) if any(cells[head] != UNSAID for cells in found.values())
     ]
     rows = [
-        [html.Th(name, scope="row"), *(html.Td(cells[head]) for head in heads)]
+        [html.Th(as_written(name), scope="row"), *(html.Td(cells[head]) for head in heads)]
         for name, cells in found.items()
     ]
     points = "the hand's points" if rig.source == "hand" else "the board's corners"
@@ -490,7 +490,9 @@ def uses_table(row: RigRow) -> Any:
         return html.P("No recording has used it yet.", className="hint")
     rows = [
         [
-            html.Th(dcc.Link(use.title, href=routes.recording_url(use.recording_id)), scope="row"),
+            html.Th(
+                dcc.Link(as_written(use.title), href=routes.recording_url(use.recording_id)), scope="row"
+            ),
             html.Td(check_badge(use.verdict) if use.verdict is not None else "not checked yet"),
             html.Td(use.checked.date().isoformat() if use.checked is not None else "–"),
         ]

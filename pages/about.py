@@ -9,6 +9,7 @@ import dash
 from dash import html
 
 from components import routes
+from components.attributes import as_written
 from components.models import models_table
 from components.shell import INTENDED_USE
 from pipeline.version import PROGRAM_VERSION
@@ -88,4 +89,4 @@ def _package(name: str) -> html.Tr:
 
 
 def _version(name: str, version: str) -> html.Tr:
-    return html.Tr([html.Th(name, scope="row"), html.Td(version)])
+    return html.Tr([html.Th(as_written(name), scope="row"), html.Td(as_written(version))])

@@ -8,6 +8,7 @@ import dash
 from dash import dcc, html
 
 from components import jobs, routes
+from components.attributes import as_written
 from components.report import name_recording, report, who_and_when
 from components.scores import scores_line
 from components.shares import share_panel
@@ -65,7 +66,7 @@ def _head(recording: RecordingRow) -> html.Header:
     return html.Header(
         [
             html.Div(
-                [html.H1(name_recording(recording)), html.Div(actions, className="actions")],
+                [html.H1(as_written(name_recording(recording))), html.Div(actions, className="actions")],
                 className="report-title",
             ),
             who_and_when(recording, summary),

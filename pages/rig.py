@@ -10,6 +10,7 @@ from dash import Input, Output, State, callback, dcc, html
 from dash.exceptions import PreventUpdate
 
 from components import ids, routes
+from components.attributes import as_written
 from components.rigs import FORMATS, check_badge, rig_report, uses_table
 from components.security import current_actor
 from components.states import failed, notice
@@ -61,7 +62,7 @@ def heading(row: RigRow) -> list[Any]:
         parts.append(notice("partial", html.P("Retired: it is no longer offered for new recordings.")))
     last = row.last_check
     if last is not None and last.verdict in ("doubtful", "moved") and last.checked is not None:
-        link = dcc.Link(last.title, href=routes.recording_url(last.recording_id))
+        link = dcc.Link(as_written(last.title), href=routes.recording_url(last.recording_id))
         day = last.checked.date().isoformat()
         words: list[Any] = ["Last check, ", day, " in ", link, ": ", check_badge(last.verdict), ". "]
         advice = "Film the checkerboard again before the next recording, and retire this rig."
