@@ -15,7 +15,20 @@ from typing import Any
 
 import dash
 
-from components import cache, exports, jobs, language, marks, media, pdf, photos, security, shell, upload
+from components import (
+    cache,
+    exports,
+    jobs,
+    language,
+    marks,
+    media,
+    pdf,
+    photos,
+    security,
+    shared_view,
+    shell,
+    upload,
+)
 from pipeline.errors import RedysError
 from records import Records, get_records
 from settings import ROOT, Settings, get_settings
@@ -69,6 +82,7 @@ def make_app(settings: Settings | None = None, records: Records | None = None) -
     marks.add_routes(app.server, records)
     photos.add_routes(app.server, records)
     pdf.add_routes(app.server, records)
+    shared_view.add_routes(app.server, records)
     upload.add_routes(app.server, records, settings)
     cache.attach(app.server, settings)
     jobs.register_callbacks(app)

@@ -31,6 +31,12 @@ MEDIA: Final = "/media/<run_id>/<path:name>"
 UPLOAD: Final = "/upload"
 LOOK: Final = "/look"
 VENDOR: Final = "/vendor"
+LINKS: Final = "/links"
+SHARED: Final = "/shared"
+SHARED_OPEN: Final = "/shared/open"
+SHARED_VIEW: Final = "/shared/view"
+SHARED_DATA: Final = "/shared/data/<part>/<name>"
+SHARED_CLOSE: Final = "/shared/close"
 WORDS: Final = "/words/<language>.json"
 
 
@@ -122,6 +128,16 @@ def upload_url(draft_id: str) -> str:
 def look_url(folder: str, file: str) -> str:
     """What a file of a folder on the server is."""
     return f"{LOOK}?{urlencode({'folder': folder, 'file': file})}"
+
+
+def shared_link(token: str) -> str:
+    """What a collaborator is sent, without the site's name; browsers keep the fragment to themselves."""
+    return f"{SHARED}#{token}"
+
+
+def shared_data_url(part: str) -> str:
+    """Where the moving hand of a part of a shared view is, without a slash at the end."""
+    return f"{SHARED}/data/{_part(part)}"
 
 
 def vendor_url(name: str) -> str:

@@ -161,9 +161,9 @@ def _refuse_strangers(settings: Settings) -> flask.typing.ResponseReturnValue | 
 def _refuse_unknown() -> flask.typing.ResponseReturnValue | None:
     """With sign-in: only those who did, but for the few public routes."""
     request = flask.request
-    if request.endpoint in policy.PUBLIC:
+    if request.endpoint in policy.PUBLIC | policy.LINK:
         return None
-    if request.path.startswith("/assets/css/") and request.method in _SAFE_METHODS:
+    if request.path.startswith(policy.OWN_CODE) and request.method in _SAFE_METHODS:
         return None
     since = flask.session.get("signed_in", 0.0)
     fresh = 0 <= time.time() - since <= SESSION_HOURS * 3600
@@ -192,7 +192,7 @@ def _refuse_foreign_posts(signer: Signer) -> flask.typing.ResponseReturnValue | 
 def _refuse_role(app: dash.Dash, records: Records) -> flask.typing.ResponseReturnValue | None:
     """What the role of who signed in does not allow, and what nobody classified."""
     request = flask.request
-    if request.endpoint in policy.PUBLIC or policy.may_request(app):
+    if request.endpoint in policy.PUBLIC | policy.LINK or policy.may_request(app):
         return None
     records.note(current_actor(), f"request.{request.endpoint}", result="refused")
     return _refuse(403, f"{policy.REFUSED} {policy.ASK}")

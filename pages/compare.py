@@ -25,6 +25,7 @@ from components.difference import difference_panel
 from components.hand_map import CAPTION, hand_image
 from components.player import player, playhead
 from components.report import name_recording
+from components.shares import share_panel
 from components.signals import Signals, read_signals
 from components.states import failed
 from components.status import level_legend, panel, simulated_note
@@ -49,7 +50,7 @@ def layout(recording_a: str | None = None, recording_b: str | None = None, **_: 
     (earlier, before), (later, after) = visits
     study = open_study()
     comparison = compare(before, after, study.reliability)
-    parts: list[Any] = [_head(earlier, later), warnings(comparison)]
+    parts: list[Any] = [_head(earlier, later), share_panel([earlier.id, later.id]), warnings(comparison)]
     for side, change in comparison.sides.items():
         several = f", {side} hand" if len(comparison.sides) > 1 else ""
         parts.append(

@@ -56,7 +56,7 @@ KNOWN_TASKS: Final = frozenset({"piano", "banjo"})
 VIDEO_SCALE: Final = 0.5
 VIDEO_CRF: Final = 28
 STILL_PX: Final = (64, 36)
-STAGE_PX: Final = (1280, 720)
+STAGE_PX: Final = (1280, 560)
 
 MORE_REASONS: Final = "More reasons concern cameras, clocks or the rig: ask who shared this."
 OTHER_TASK: Final = "The task is another than the reference's: read every z with care."

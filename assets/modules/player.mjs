@@ -2,7 +2,8 @@
  *
  * <div data-module="player" id="player" data-base="/media/RUN/web" data-title="Visit of ...">
  *   data-follow="other-id" data-offset="0"   plays beside another player (comparison); the offset may change
- *   data-links="true"                        keeps the address at the moment shown
+ *   data-links="true"                        keeps the address at the moment shown, and offers it as a link
+ *   data-links="page"                        the same, but the address is of no use to others
  *   data-playhead="store-id"                 a Dash store that hears of the frame, at most four times a second
  *   data-events="[...]"                      flagged events (moments.mjs)
  *
@@ -76,6 +77,7 @@ class Player {
     this.video = make("video", {
       class: "player-video", src: `${index.base}/${index.mosaic.file}`, preload: "auto", playsinline: true, muted: true,
       "aria-label": t("Video of cameras {names}", { names: index.cameras.map((camera) => camera.name).join(", ") }),
+      "aria-hidden": index.cameras.length ? "false" : "true", // of a shared hand without pictures it only keeps the time
     });
     this.video.muted = true;
     this.canvas = make("canvas", { class: "player-overlay", "aria-hidden": "true" });
@@ -278,20 +280,17 @@ class Player {
     const view = choice(t("3D view"), views, "follow", (name) => this.#look(name));
     this.viewSelect = view.querySelector("select");
     this.legend = make("div", { class: "player-legend" });
-    const ghosts = [["none", t("None")], ["reference", t("The reference's mean posture")]];
+    const ghosts = [["none", t("None")]];
+    if (!index.shared) ghosts.push(["reference", t("The reference's mean posture")]);
     const ghost = choice(t("Ghost"), ghosts, "none", (kind) => this.#setGhost(kind));
     this.ghostSelect = ghost.querySelector("select");
     this.ghostNote = make("span", { class: "player-ghost-note", role: "status" });
     const settings = make("div", { class: "player-settings" },
-      this.panels, this.speed,
-      toggle(t("Skeleton"), true, (on) => this.#setOverlay("reprojected", on)),
-      this.#makeOutlineToggle(),
-      toggle(t("Measured points"), false, (on) => this.#setOverlay("measured", on)),
-      toggle(t("Sound"), false, (on) => { this.video.muted = !on; }),
+      ...(index.cameras.length ? [this.panels] : []), this.speed, ...this.#makeToggles(),
       view, button(t("Reset view of the 3D hand"), () => this.hand3d?.reset(), { text: t("Reset view") }),
       choice(t("Hand colour"), Object.entries(COLOURINGS), "jerk", (name) => this.#setColouring(name)),
       this.legend, ghost);
-    if (this.element.dataset.links) {
+    if (this.element.dataset.links === "true") {
       this.copyButton = button(t("Copy link to this moment"), () => this.#copy(), { text: t("Copy link"), class: "player-button player-copy" });
       settings.append(this.copyButton);
     }
@@ -299,6 +298,18 @@ class Player {
     settings.append(button(t("Keys"), () => this.showHelp(), { text: "?" }), this.ghostNote);
     this.#showLegend("jerk");
     return settings;
+  }
+
+  /* What is laid over the pictures, and the sound; what is shared with others has not all of it. */
+  #makeToggles() {
+    const skeleton = toggle(t("Skeleton"), true, (on) => this.#setOverlay("reprojected", on));
+    if (this.index.shared) return this.overlays.has("reprojected") ? [skeleton] : [];
+    return [
+      skeleton,
+      this.#makeOutlineToggle(),
+      toggle(t("Measured points"), false, (on) => this.#setOverlay("measured", on)),
+      toggle(t("Sound"), false, (on) => { this.video.muted = !on; }),
+    ];
   }
 
   /* A run from before there were outlines says so. */
@@ -457,7 +468,7 @@ class Player {
     const [mosaicWidth, mosaicHeight] = index.mosaic.size_px;
     const camera = this.alone >= 0 ? index.cameras[this.alone] : null;
     const window = camera ? camera.panel_px : [0, 0, mosaicWidth, mosaicHeight];
-    const layout = narrow ? "stacked" : camera ? "solo" : this.freeCell ? "cell" : "beside";
+    const layout = narrow && index.cameras.length ? "stacked" : camera ? "solo" : this.freeCell ? "cell" : "beside";
     stage.dataset.layout = layout;
     this.picture.style.aspectRatio = `${window[2]} / ${window[3]}`;
     video.style.width = `${(mosaicWidth / window[2]) * 100}%`;
