@@ -15,7 +15,16 @@ from plotly.subplots import make_subplots
 from components import ids
 from components.alignment import read_alignment
 from components.exclusions import hatch_left_out
-from components.graphs import GRID, QUIET, base_layout, make_graph, time_axis
+from components.graphs import (
+    GRID,
+    LATE,
+    QUIET,
+    base_layout,
+    draw_graph,
+    make_graph,
+    make_late_graph,
+    time_axis,
+)
 from components.heat_map import name_angle
 from components.signals import Signals, read_signals
 from components.status import FINGER_LABELS
@@ -25,6 +34,7 @@ from records import get_records
 
 MAX_POINTS = 1600
 ROW_PX = 112
+_LABEL = "Joint angles of one finger over time"
 LEAST_SPAN_DEG = 30.0
 """Least range of an angle's axis."""
 
@@ -74,7 +84,7 @@ def draw_curves(
         By what is shown: how far it is ahead of the axis's clock; 0 by default.
     """
     ahead_s = ahead_s or (0.0,) * len(shown)
-    angles = [angle for angle in ANGLES if ANGLE_INFO[angle].finger == finger]
+    angles = _angles_of(finger)
     figure = make_subplots(rows=len(angles), cols=1, shared_xaxes=True, vertical_spacing=0.035)
     start_s = min(0.0, *(-ahead for ahead in ahead_s))
     end_s = max(signals.duration_s - ahead for (signals, _, _), ahead in zip(shown, ahead_s, strict=True))
@@ -106,7 +116,7 @@ def draw_curves(
         )  # fmt: skip
     figure.update_xaxes(time_axis(end_s, title="") | {"range": [start_s, end_s]})
     figure.update_xaxes(title=time_axis(end_s)["title"], row=len(angles), col=1)
-    figure.update_layout(**base_layout(ROW_PX * len(angles) + 60, top=8, bottom=44))
+    figure.update_layout(**base_layout(_height(len(angles)), top=8, bottom=44))
     if len({id(signals) for signals, _, _ in shown}) == 1:  # of two visits it would not be clear whose
         hatch_left_out(figure, shown[0][0], shown[0][1] if len(shown) == 1 else None, len(angles))
     return figure
@@ -172,9 +182,28 @@ def curves(runs: list[tuple[str, Signals]], finger: str, visits: bool = False) -
                  html.Ul([*legend, band], className="line-legend")],
                 className="curves-head",
             ),
-            make_graph(draw_curves(shown, finger), "Joint angles of one finger over time", ids.CURVES),
+            make_graph(draw_curves(shown, finger), _LABEL, ids.CURVES) if visits else
+            make_late_graph("curves", (runs[0][0], finger), _height(4), _LABEL, ids.CURVES),
         ]
     )  # fmt: skip
+
+
+def _draw_late(run_id: str, finger: str) -> dcc.Graph:
+    if finger not in FINGERS:
+        raise PreventUpdate
+    signals = read_signals(get_records().open_run(run_id))
+    return draw_graph(draw_curves(_lines([signals], visits=False), finger), ids.CURVES)
+
+
+LATE["curves"] = _draw_late
+
+
+def _angles_of(finger: str) -> list[str]:
+    return [angle for angle in ANGLES if ANGLE_INFO[angle].finger == finger]
+
+
+def _height(n_rows: int) -> int:
+    return ROW_PX * n_rows + 60
 
 
 def _legend(shown: list[tuple[Signals, Side, dict[str, Any]]], visits: bool) -> list[tuple[str, str]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import plotly.graph_objects as go
-from dash import dcc, html
+from dash import MATCH, Input, Output, State, callback, dcc, html
+from dash.exceptions import PreventUpdate
 
 from components import ids
+from components.states import failed
+from pipeline.errors import RedysError
 
 GRAPH_CONFIG: Final[Any] = {
     # plotly.js shows a button that uploads the figure to another company's server unless it is told not to.
@@ -72,18 +76,75 @@ def make_graph(figure: go.Figure, label: str, graph_id: Any = None, hatched: boo
     hatched : bool
         Stripes behind the plot, where a heat map has no value.
     """
+    return _frame(draw_graph(figure, graph_id), label, hatched, _choice(graph_id))
+
+
+def draw_graph(figure: go.Figure, graph_id: Any = None) -> dcc.Graph:
+    """The graph alone, as high as its figure says."""
     own: dict[str, Any] = {"id": graph_id} if graph_id is not None else {}
-    height = figure.layout.height or 300
-    marks: dict[str, Any] = {"aria-label": label, "data-module": "cursors", "data-player": ids.PLAYER}
-    if graph_id == ids.CURVES:
-        marks["data-choice"] = ids.CURVES_FINGER
+    return dcc.Graph(
+        figure=figure, config=GRAPH_CONFIG, style={"height": f"{figure.layout.height or 300}px"}, **own
+    )
+
+
+LATE: Final[dict[str, Callable[..., dcc.Graph]]] = {}
+"""What draws a late graph, by the first word of its key; called with the others. Each room adds its own."""
+
+
+def make_late_graph(
+    kind: str, parts: tuple[str, ...], height: int, label: str, graph_id: Any = None, hatched: bool = False
+) -> html.Div:
+    """The place of a graph that is fetched when it comes near the screen: a long report opens at once.
+
+    Parameters
+    ----------
+    kind : str
+        Which of `LATE` draws it.
+    parts : tuple of str
+        What that is called with; without a slash.
+    height : int
+        Of the graph, px, so that nothing moves when it comes.
+    label, graph_id, hatched
+        As in `make_graph`.
+    """
+    key = "/".join((kind, *parts))
+    waiting = html.P("Loading the plot …", className="plot-note plot-waiting")
+    place = html.Div(waiting, id=ids.late_plot(key), style={"minHeight": f"{height}px"})
+    marks = {"data-late": key, **_choice(graph_id)}
+    return _frame([dcc.Store(id=ids.late_wanted(key)), place], label, hatched, marks)
+
+
+@callback(
+    Output(ids.late_plot(MATCH), "children"),
+    Input(ids.late_wanted(MATCH), "data"),
+    State(ids.late_wanted(MATCH), "id"),
+    prevent_initial_call=True,
+)
+def show_late_graph(wanted: bool | None, place: dict[str, str]) -> Any:
+    """Draw a graph that has come near the screen."""
+    kind, *parts = place["key"].split("/")
+    if not wanted or kind not in LATE:
+        raise PreventUpdate
+    try:
+        return LATE[kind](*parts)
+    except RedysError as error:
+        return failed(error)
+
+
+def _choice(graph_id: Any) -> dict[str, str]:
+    return {"data-choice": ids.CURVES_FINGER} if graph_id == ids.CURVES else {}
+
+
+def _frame(graph: Any, label: str, hatched: bool, marks: dict[str, str]) -> html.Div:
+    """What lies about a graph: stripes behind it, the cursor over it."""
+    own: dict[str, Any] = {"aria-label": label, "data-module": "cursors", "data-player": ids.PLAYER, **marks}
     return html.Div(
         [
             html.Div(className="plot-hatch") if hatched else None,
             html.Div(className="cursor-line"),
-            dcc.Graph(figure=figure, config=GRAPH_CONFIG, style={"height": f"{height}px"}, **own),
+            *(graph if isinstance(graph, list) else [graph]),
         ],
         className="plot",
         role="group",
-        **marks,
+        **own,
     )

@@ -7,16 +7,27 @@ from typing import Any, Final
 
 import numpy as np
 import plotly.graph_objects as go
-from dash import html
+from dash import dcc, html
+from dash.exceptions import PreventUpdate
 
 from components import ids
 from components.exclusions import hatch_left_out
-from components.graphs import INK, QUIET, base_layout, make_graph, time_axis
-from components.signals import SideSignals, Signals
+from components.graphs import (
+    INK,
+    LATE,
+    QUIET,
+    base_layout,
+    draw_graph,
+    make_graph,
+    make_late_graph,
+    time_axis,
+)
+from components.signals import SideSignals, Signals, read_signals
 from components.status import GREEN, RED, YELLOW
 from pipeline.hand.angles import ANGLE_INFO, ANGLES
 from pipeline.hand.joints import JOINTS, Side
 from pipeline.measures.levels import FAR_SD, NEAR_SD
+from records import get_records
 
 MAX_COLUMNS = 1200
 """More columns than pixels only cost time; a column then shows the strongest value of its frames."""
@@ -84,7 +95,7 @@ def _draw(
         )
     )  # fmt: skip
     figure.update_layout(
-        **base_layout(len(names) * ROW_PX + 72, top=28, bottom=44),
+        **base_layout(_height(len(names)), top=28, bottom=44),
         xaxis=time_axis(signals.duration_s),
         yaxis={
             "autorange": "reversed",
@@ -95,6 +106,11 @@ def _draw(
         },
     )
     return figure
+
+
+def _height(n_rows: int) -> int:
+    """Of a heat map with its axis and scale, px."""
+    return n_rows * ROW_PX + 72
 
 
 def _scale_bar(**more: Any) -> dict[str, Any]:
@@ -157,30 +173,68 @@ def draw_z(signals: Signals, side: SideSignals) -> go.Figure:
 WITHHELD = "Withheld: it cannot be told from this recording. The quality box says why."
 
 
-def heat_maps(signals: Signals, side: Side) -> list[html.Div]:
-    """The three heat maps of one hand, each with its title."""
+_DRAW: Final = {"jerk": draw_jerk, "acceleration": draw_acceleration, "z": draw_z}
+
+
+def heat_maps(signals: Signals, side: Side, run_id: str = "") -> list[html.Div]:
+    """The three heat maps of one hand, each with its title.
+
+    Parameters
+    ----------
+    signals : Signals
+        The run over time.
+    side : "right" | "left"
+        Which hand.
+    run_id : str
+        The run that they are fetched from when they come near the screen; empty to have them at once.
+    """
     values = signals.sides[side]
-    drawn = [
-        ("jerk", "Jerk, relative to this recording", draw_jerk(signals, values),
+    shown = [
+        ("jerk", "Jerk, relative to this recording",
          "Yellow is where this recording is jerkiest; colours cannot be compared between recordings.",
          values.jerk),
-        ("acceleration", "Acceleration, relative to this recording", draw_acceleration(signals, values),
+        ("acceleration", "Acceleration, relative to this recording",
          f"The scale ends at {values.acceleration_top:.0f} m/s², this recording's 99th percentile.",
          values.acceleration),
-        ("z", "Joint angles, standard deviations from the reference, by frame", draw_z(signals, values),
+        ("z", "Joint angles, standard deviations from the reference, by frame",
          "Green within 1 SD, yellow 1 to 3, red 3 or more. Passing moments are ordinary: duration counts.",
          values.z),
     ]  # fmt: skip
-    for _, _, figure, _, _ in drawn:
-        hatch_left_out(figure, signals, side, stripes=False)
     return [
         html.Div(
             [
                 html.H3(title),
-                html.P(note if np.isfinite(shown).any() else WITHHELD, className="plot-note"),
-                make_graph(figure, f"{title}, {side} hand", ids.heat_map(kind, side), hatched=True),
+                html.P(note if np.isfinite(numbers).any() else WITHHELD, className="plot-note"),
+                make_late_graph(
+                    "heat",
+                    (run_id, kind, side),
+                    _height(numbers.shape[1]),
+                    f"{title}, {side} hand",
+                    hatched=True,
+                )
+                if run_id
+                else make_graph(
+                    _draw_kind(signals, side, kind), f"{title}, {side} hand", ids.heat_map(kind, side), True
+                ),
             ],
             className="heat",
         )
-        for kind, title, figure, note, shown in drawn
+        for kind, title, note, numbers in shown
     ]
+
+
+def _draw_kind(signals: Signals, side: Side, kind: str) -> go.Figure:
+    figure = _DRAW[kind](signals, signals.sides[side])
+    hatch_left_out(figure, signals, side, stripes=False)
+    return figure
+
+
+def _draw_late(run_id: str, kind: str, side: str) -> dcc.Graph:
+    signals = read_signals(get_records().open_run(run_id))
+    for known in signals.sides:
+        if known == side and kind in _DRAW:
+            return draw_graph(_draw_kind(signals, known, kind), ids.heat_map(kind, known))
+    raise PreventUpdate
+
+
+LATE["heat"] = _draw_late

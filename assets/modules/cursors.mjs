@@ -7,6 +7,7 @@
 import { whenPlayer } from "./clock.mjs";
 
 const mounted = new Map();
+const NEAR = "700px 0px"; // this far off the screen a plot is fetched
 
 /* Index of the entry of ascending `times` that is nearest to `time`. */
 export function nearestIndex(times, time) {
@@ -40,6 +41,24 @@ class Cursor {
     this.attach = this.attach.bind(this);
   }
 
+  /* A plot that is fetched only when it comes near the screen, or onto paper. */
+  wait() {
+    const { late } = this.element.dataset;
+    if (!late) return;
+    const want = () => {
+      this.near?.disconnect();
+      removeEventListener("beforeprint", want);
+      window.dash_clientside?.set_props({ type: "late-wanted", key: late }, { data: true });
+    };
+    this.near = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && want(), { rootMargin: NEAR });
+    this.near.observe(this.element);
+    addEventListener("beforeprint", want);
+    this.stopWaiting = () => {
+      this.near.disconnect();
+      removeEventListener("beforeprint", want);
+    };
+  }
+
   async start() {
     this.player = await whenPlayer(this.element.dataset.player);
     if (!this.alive) return;
@@ -59,6 +78,7 @@ class Cursor {
     plot.on("plotly_click", this.click);
     plot.on("plotly_afterplot", this.redraw);
     this.redraw();
+    if (this.player) this.choose();
   }
 
   detach() {
@@ -121,13 +141,14 @@ class Cursor {
   choose() {
     const { choice } = this.element.dataset;
     const finger = this.player.clock.joint?.split("_")[0];
-    if (!choice || !finger || finger === "wrist" || finger === this.finger) return;
+    if (!choice || !this.plot || !finger || finger === "wrist" || finger === this.finger) return;
     this.finger = finger;
     window.dash_clientside?.set_props(choice, { value: finger });
   }
 
   dispose() {
     this.alive = false;
+    this.stopWaiting?.();
     this.observer?.disconnect();
     this.stop?.();
     this.stopWatching?.();
@@ -138,6 +159,7 @@ class Cursor {
 export function mount(element) {
   const cursor = new Cursor(element);
   mounted.set(element, cursor);
+  cursor.wait();
   cursor.start(); // waits for the player, which may never come
 }
 

@@ -58,7 +58,8 @@ export class FrameStream {
     const number = Math.floor(frame / this.framesPerChunk);
     const chunk = this.chunks.get(number, ...this.#range(number));
     if (!chunk) return null;
-    if ((number + 1) * this.framesPerChunk < this.nFrames) this.chunks.get(number + 1, ...this.#range(number + 1));
+    const isLate = frame - number * this.framesPerChunk > this.framesPerChunk / 2;
+    if (isLate && (number + 1) * this.framesPerChunk < this.nFrames) this.chunks.get(number + 1, ...this.#range(number + 1));
     const start = (frame - number * this.framesPerChunk) * this.width;
     const values = chunk.subarray(start, start + this.width);
     const within = (values.byteOffset - chunk.byteOffset) / this.frameBytes;
@@ -95,7 +96,8 @@ export class RaggedStream {
     const number = Math.floor(frame / this.framesPerChunk);
     const chunk = this.#chunk(number);
     if (!chunk) return null;
-    if ((number + 1) * this.framesPerChunk < this.nFrames) this.#chunk(number + 1);
+    const isLate = frame - number * this.framesPerChunk > this.framesPerChunk / 2;
+    if (isLate && (number + 1) * this.framesPerChunk < this.nFrames) this.#chunk(number + 1);
     const base = this.starts[number * this.framesPerChunk];
     const [first, end] = [this.starts[frame], this.starts[frame + 1]];
     return { frame, values: chunk.subarray((first - base) * this.width, (end - base) * this.width) };

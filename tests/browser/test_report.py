@@ -39,6 +39,7 @@ ORDER = [
 def open_report(page: Page, url: str) -> None:
     page.goto(url)
     page.wait_for_selector(READY, timeout=60_000)
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")  # plots come when they are near, or printed
     page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .main-svg').length >= 8")
     page.evaluate(GET_PLAYER)
 

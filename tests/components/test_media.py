@@ -1,5 +1,6 @@
 """Files of a run over HTTP, browser libraries, health."""
 
+import gzip
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,3 +143,14 @@ def test_health_says_which_part_fails(tmp_path: Path) -> None:
         database.mkdir()
         away = client.get("/health")
         assert (away.status_code, away.get_json()) == (503, {"part": "database", "state": "failed"})
+
+
+def test_a_large_answer_is_packed_for_those_who_can_unpack_it(site: Site) -> None:
+    client = site.browser()
+    plain = client.get("/_dash-dependencies")
+    packed = client.get("/_dash-dependencies", headers={"Accept-Encoding": "gzip, deflate"})
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == plain.data
+    assert len(packed.data) < len(plain.data) / 2
+    assert "Accept-Encoding" in packed.headers["Vary"]

@@ -19,9 +19,9 @@ from hypothesis.extra import numpy as hnp
 
 from components import ids
 from components.comparison import angle_changes, headline_changes, posture_changes, warnings
-from components.curves import curves, draw_curves, thin
+from components.curves import LINES, curves, draw_curves, thin
 from components.events import MOST, events
-from components.graphs import GRAPH_CONFIG
+from components.graphs import GRAPH_CONFIG, draw_graph
 from components.hand_map import draw_hand, hand_map, say_worst
 from components.headlines import headlines, provenance_list, say_value
 from components.heat_map import WITHHELD, heat_maps, reduce_columns
@@ -68,7 +68,8 @@ def contrast(a: str, b: str) -> float:
 
 
 def every_graph(signals: Signals) -> list[Any]:
-    layout = [heat_maps(signals, "right"), curves([("a", signals)], "index"),
+    late = draw_graph(draw_curves([(signals, "right", LINES["right"])], "index"), ids.CURVES)
+    layout = [heat_maps(signals, "right"), html.Div(late),
               curves([("a", signals), ("b", signals)], "ring", visits=True)]  # fmt: skip
     return [found for found in walk(layout) if isinstance(found, dcc.Graph)]
 
