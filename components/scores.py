@@ -38,6 +38,11 @@ MEANING: Final = (
     "held here, so no change in one is judged."
 )
 
+MARKS: Final = (
+    "Filled mark: the rater did not know which visit it was. Hollow: the rater did, or it is not known. A "
+    "dotted line joins the scores of one rater and one version."
+)
+
 _CONFIG: Final[Any] = GRAPH_CONFIG | {"displayModeBar": False}
 
 
@@ -96,6 +101,8 @@ def list_scores(subject_id: str, span: Span | None) -> list[Any]:
     ]
     if not parts:
         parts.append(notice("info", html.P("No clinical scale has been entered for this person.")))
+    else:
+        parts.append(html.P(MARKS, className="plot-note"))
     if withdrawn:
         summary = html.Summary(f"Withdrawn scores ({len(withdrawn)})")
         parts.append(
@@ -158,9 +165,11 @@ def draw_scale(scale: Scale, rows: Sequence[ScoreRow], span: Span | None) -> go.
     )  # fmt: skip
     top = scale.high if math.isfinite(scale.high) else 1.15 * max([row.value for row in rows] + [1.0])
     reach = 0.06 * (top - scale.low)
+    if scale.whole:
+        figure.update_yaxes(dtick=1)
     figure.update_yaxes(
-        range=[scale.low - reach, top + reach], gridcolor=GRID, zeroline=False, nticks=5, fixedrange=True,
-        tickfont={"size": 11, "color": QUIET},
+        range=[scale.low - reach, top + reach], gridcolor=GRID, zeroline=False, fixedrange=True,
+        nticks=8 if scale.whole else 5, tickfont={"size": 11, "color": QUIET},
         title={"text": scale.unit, "font": {"size": 11, "color": QUIET}},
     )  # fmt: skip
     return figure
@@ -170,7 +179,7 @@ def say_score(row: ScoreRow) -> str:
     """A score with its unit."""
     scale = SCALES.get(row.scale)
     unit = {"%": " %", "1/min": " /min"}.get(scale.unit if scale else "", "")
-    digits = 0 if row.value == round(row.value) else 2
+    digits = next(digits for digits in (0, 1, 2) if digits == 2 or row.value == round(row.value, digits))
     return f"{say_number(row.value, digits)}{unit}"
 
 
