@@ -48,9 +48,9 @@ NEUTRAL: Final = frozenset(_NEUTRAL_TEXT.split())
 
 _PLACE = re.compile(r"(?<![%$])\{(\w*)\}")
 _WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]+")
-_MARKUP = re.compile(r"<[^<>]*>|%\{[^}]*\}")
+_MARKUP = re.compile(r"<[^<>]*>|%\{[^}]*\}|[\w./-]*_[\w./-]*")
 _DECIMAL = re.compile(r"(?<![\w.])(\d+)\.(\d+)(?![\d]*\.\d)(?![\d]*[-_]?[A-Za-z]{3})")
-_JOINTS: Final = ("\n", "; ", " · ", ". ", ", ")
+_JOINTS: Final = ("\n", "; ", " · ", ". ", ": ", ", ")
 _ENDINGS: Final = ".:,"
 _DEEPEST: Final = 4
 """Values within values, and rows within those, are looked for so deep."""
@@ -182,8 +182,9 @@ class Catalogue:
             if len(self._known) >= _KEPT_MOST:
                 self._known.clear()
             self._known[key] = None  # while it is looked for, and if it is not found
-            found = self._find_template(core, depth)
-            self._known[key] = self._find_row(core, depth) if found is None else found
+            ways = (self._find_template, self._find_beside, self._find_row)
+            tries = (way(core, depth) for way in ways)
+            self._known[key] = next((found for found in tries if found is not None), None)
         return self._known[key]
 
     def _list_templates(self, text: str) -> list[Template]:
@@ -206,6 +207,25 @@ class Catalogue:
                 else:
                     return template.write(values)
         return None
+
+    def _find_beside(self, text: str, depth: int) -> str | None:
+        """Of words beside figures ("8 cannot tell", "open 81 %") or with brackets ("a joint (3 mm)"): all."""
+        if text.endswith(")") and " (" in text:
+            head, _, inner = text[:-1].rpartition(" (")
+            first, second = self._find(head, depth + 1), self._find(inner, depth + 1)
+            return None if first is None or second is None else f"{first} ({second})"
+        words = text.split(" ")
+        figures = [bool(re.search(r"\d", word)) and is_neutral(word) for word in words]
+        start = next((n for n, figure in enumerate(figures) if not figure), 0)
+        end = len(words)
+        while end > start and is_neutral(words[end - 1]):
+            end -= 1
+        if (start, end) == (0, len(words)) or start >= end or not any(figures):
+            return None
+        found = self._find(" ".join(words[start:end]), depth + 1)
+        if found is None:
+            return None
+        return self.write_numbers(" ".join([*words[:start], found, *words[end:]]))
 
     def _find_row(self, text: str, depth: int) -> str | None:
         """Of texts in a row ("a; b", "One. Two."): each by itself, where all of them are known."""
@@ -245,7 +265,7 @@ class Catalogue:
                     for name, value in groups
                 }
                 return text.replace(core, template.write(values), 1)
-        for joint in _JOINTS[:4]:
+        for joint in _JOINTS[:5]:
             parts = _split(core, joint)
             if len(parts) > 1:
                 found_parts = [self._find(part, 1) for part in parts]

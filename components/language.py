@@ -281,7 +281,8 @@ def attach(app: dash.Dash) -> None:
 
     @server.after_request
     def translate_plain(response: flask.Response) -> flask.Response:
-        if response.mimetype == "text/plain" and response.status_code >= 400 and not response.is_streamed:
+        plain = response.mimetype == "text/plain" and response.content_encoding is None
+        if plain and response.status_code >= 400 and not response.is_streamed:
             response.set_data(translate(response.get_data(as_text=True)))
         return response
 
