@@ -22,6 +22,7 @@ ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     REDYS_DATA_DIR=/data \
     REDYS_HOST=0.0.0.0 \
+    REDYS_LOG=json \
     REDYS_PORT=8050
 VOLUME /data
 EXPOSE 8050
@@ -31,4 +32,5 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
 
 # tini buries the supervisors' dead. No --preload: each worker opens its own database connections.
 ENTRYPOINT ["tini", "--"]
-CMD ["sh", "-c", "exec gunicorn app:server --bind $REDYS_HOST:$REDYS_PORT --worker-class gthread --workers 2 --threads 16 --timeout 120 --graceful-timeout 30"]
+# The server's processes keep their figures together, in a folder that is empty at each start.
+CMD ["sh", "-c", "export PROMETHEUS_MULTIPROC_DIR=$(mktemp -d) && exec gunicorn app:server --bind $REDYS_HOST:$REDYS_PORT --worker-class gthread --workers 2 --threads 16 --timeout 120 --graceful-timeout 30"]

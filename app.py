@@ -22,6 +22,7 @@ from components import (
     language,
     marks,
     media,
+    operations,
     pdf,
     photos,
     security,
@@ -31,6 +32,7 @@ from components import (
 )
 from pipeline.errors import RedysError
 from records import Records, get_records
+from records.logs import set_up_logs
 from settings import ROOT, Settings, get_settings
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ def make_app(settings: Settings | None = None, records: Records | None = None) -
     pdf.add_routes(app.server, records)
     shared_view.add_routes(app.server, records)
     upload.add_routes(app.server, records, settings)
+    operations.add_routes(app.server, records, settings)
     cache.attach(app.server, settings)
     jobs.register_callbacks(app)
     return app
@@ -126,8 +129,10 @@ def make_celery(settings: Settings) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _app() -> dash.Dash:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    return make_app()
+    set_up_logs(get_settings().log == "json")
+    app = make_app()
+    operations.keep_house(get_records())
+    return app
 
 
 def __getattr__(name: str) -> Any:

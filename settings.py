@@ -1,13 +1,15 @@
 """Every setting of the program that comes from its surroundings: one class, one place.
 
 Each is an environment variable with the prefix ``REDYS_`` (or a line in ``.env``), but for
-``DATABASE_URL``, ``REDIS_URL`` and ``SECRET_KEY``, which are called what hosting services call them.
+``DATABASE_URL``, ``REDIS_URL`` and ``SECRET_KEY``, which are called what hosting services call them, and
+``PROMETHEUS_MULTIPROC_DIR``, which the library of that name reads itself.
 """
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -79,6 +81,19 @@ class Settings(BaseSettings):
     estimator: str = Field(
         default="mediapipe",
         description="Finds joints where session.toml names no estimator; see `python -m pipeline models`.",
+    )
+    log: Literal["text", "json"] = Field(
+        default="text",
+        description="json: a line for each event and request, with identifiers and numbers alone.",
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="Lets Prometheus read /metrics from another machine (as a bearer token).",
+    )
+    metrics_dir: Path | None = Field(
+        default=None,
+        validation_alias="PROMETHEUS_MULTIPROC_DIR",
+        description="Where several server processes keep their figures together; emptied at the start.",
     )
     session_folders: Path | None = Field(
         default=None,

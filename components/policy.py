@@ -57,6 +57,7 @@ ENDPOINTS: Final[Mapping[str, Permission]] = MappingProxyType(
         "_dash_assets.static": "self",
         "static": "self",
         "sign_out": "self",
+        "metrics": "administer",  # and whoever `components.security` lets read them without signing in
         "media": "see",
         "report_pdf": "export",
         "marks_file": "export",

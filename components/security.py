@@ -124,6 +124,8 @@ def protect(app: dash.Dash, records: Records, settings: Settings) -> None:
 
     @server.before_request
     def gate() -> flask.typing.ResponseReturnValue | None:
+        if not local and flask.request.endpoint == "metrics" and _is_scraper(settings):
+            return None
         return (
             (_refuse_strangers(settings) if local else _refuse_unknown())
             or _refuse_foreign_posts(signer)
@@ -150,12 +152,27 @@ def protect(app: dash.Dash, records: Records, settings: Settings) -> None:
 
 def _refuse_strangers(settings: Settings) -> flask.typing.ResponseReturnValue | None:
     """Without sign-in: only a browser on this machine, calling us by a name of this machine."""
+    if is_direct(settings.host):
+        return None
+    return _refuse(403, "This server answers only the machine it runs on. Open it as http://127.0.0.1.")
+
+
+def is_direct(host: str = "") -> bool:
+    """Whether a program on this machine asks, without a proxy between, by a name of this machine."""
     name = urlsplit(f"//{flask.request.host}").hostname or ""
     forwarded = "X-Forwarded-For" in flask.request.headers or "Forwarded" in flask.request.headers
     caller = flask.request.remote_addr or ""
-    if (is_loopback(name) or name == settings.host) and is_loopback(caller) and not forwarded:
-        return None
-    return _refuse(403, "This server answers only the machine it runs on. Open it as http://127.0.0.1.")
+    return (is_loopback(name) or (name == host and bool(host))) and is_loopback(caller) and not forwarded
+
+
+def _is_scraper(settings: Settings) -> bool:
+    """Who reads the figures without signing in: this machine, or who has the token."""
+    if is_direct():
+        return True
+    if settings.metrics_token is None:
+        return False
+    wanted = f"Bearer {settings.metrics_token.get_secret_value()}"
+    return secrets.compare_digest(flask.request.headers.get("Authorization", "").encode(), wanted.encode())
 
 
 def _refuse_unknown() -> flask.typing.ResponseReturnValue | None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import logging
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import RedysError
 from records import get_records
 from records.audit import read_head
+from records.logs import set_up_logs
 from records.users import ROLES
 
 EXIT_ERROR = 2
@@ -54,6 +55,31 @@ def _make_parser() -> argparse.ArgumentParser:
 
     head = commands.add_parser("audit-head", help="print the audit's end, to be noted away from this machine")
     head.set_defaults(work=lambda options: print(get_records().audit.head()))
+
+    backup = commands.add_parser(
+        "backup", help="copy everything into a folder of backups, while it is in use"
+    )
+    backup.add_argument("place", type=Path)
+    backup.add_argument("--keep-days", type=int, default=35, help="drop older backups (default 35)")
+    backup.set_defaults(work=_backup)
+
+    restore = commands.add_parser("restore", help="put a backup in place, and erase again what was erased")
+    restore.add_argument("place", type=Path)
+    restore.add_argument("--backup", default="", metavar="NAME", help="which one; by default the newest")
+    restore.add_argument("--replace", action="store_true", help="remove what is in the data folder now")
+    restore.add_argument("--check", action="store_true", help="only read the backup and compare every byte")
+    restore.set_defaults(work=_restore)
+
+    purge = commands.add_parser("purge", help="announce what has come due, and remove what has had its time")
+    purge.set_defaults(work=_purge)
+
+    erase = commands.add_parser("erase", help="erase a person and everything that was made of them")
+    erase.add_argument("pseudonym")
+    erase.add_argument("--yes", action="store_true", help="do not ask again")
+    erase.set_defaults(work=_erase)
+
+    doctor = commands.add_parser("doctor", help="say what is missing for this installation to work")
+    doctor.set_defaults(work=_doctor)
 
     supervise = commands.add_parser("supervise", help="see a run through, and then those that wait")
     supervise.add_argument("run_id")
@@ -115,11 +141,84 @@ def _verify_audit(options: argparse.Namespace) -> None:
     print(f"The audit is whole: {head.count} events.\n{head}")
 
 
+def _backup(options: argparse.Namespace) -> None:
+    from records.backup import make_backup
+
+    done = make_backup(get_records(), options.place, options.keep_days)
+    print(
+        f"{done.folder}: the database and {done.files} files, {done.size_bytes / 1e6:.1f} MB, "
+        f"of which {done.copied_bytes / 1e6:.1f} MB are new."
+    )
+    for name in done.dropped:
+        print(f"Dropped {name}, which was older than {options.keep_days} days.")
+    _say_outside("Not in the backup, since they lie outside the data folder", done.outside)
+
+
+def _restore(options: argparse.Namespace) -> None:
+    from records.backup import check_backup, find_backup, restore_backup
+
+    if options.check:
+        folder = find_backup(options.place, options.backup)
+        print(f"{folder} is whole: the database and {check_backup(folder)} files.")
+        return
+    done = restore_backup(get_records(), options.place, options.backup, options.replace)
+    print(
+        f"Restored as of {done.made}: the database and {done.files} files. "
+        f"Erased again: {done.erased.recordings} recordings.\n"
+        "All sessions and share links are ended. Users who were disabled since are enabled again: look at "
+        "them under /admin."
+    )
+    _say_outside("Not in the backup; put them back by other means", done.outside)
+
+
+def _purge(options: argparse.Namespace) -> None:
+    done = get_records().retention.purge("command")
+    print(f"Announced: {done.noticed}. Removed for good: {done.erased.recordings} recordings.")
+    _say_outside("Outside the data folder, yours to delete", done.erased.outside)
+
+
+def _erase(options: argparse.Namespace) -> None:
+    retention = get_records().retention
+    plan = retention.plan_erasure(options.pseudonym)
+    print(f"{plan.pseudonym}: {plan.recordings} recordings, {plan.runs} runs, {plan.scores} scores.")
+    if not options.yes and input("Type the pseudonym again to erase them for good: ") != plan.pseudonym:
+        raise RedysError("Nothing was erased: the pseudonym was not the same.", "Try again.")
+    done = retention.erase_subject(plan.pseudonym, "command")
+    print(
+        f"Erased: {done.recordings} recordings and {done.runs} runs, {done.size_bytes / 1e6:.1f} MB.\n"
+        "Backups hold them until they are dropped; a restore erases them again."
+    )
+    _say_outside("Outside the data folder, yours to delete", done.outside)
+
+
+def _say_outside(words: str, folders: Iterable[object]) -> None:
+    found = list(folders)
+    if found:
+        print(f"{words}:")
+    for folder in found:
+        print(f"  {folder}")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from records.doctor import examine
+
+    found = examine(get_records())
+    for each in found:
+        print(f"{each.level:<8} {each.part}: {each.what}")
+        if each.advice:
+            print(f"         {each.advice}")
+    missing = sum(each.level == "missing" for each in found)
+    if missing:
+        raise RedysError(f"{missing} of {len(found)} parts are missing.", "Mend what is said above.")
+
+
 def _supervise(options: argparse.Namespace) -> None:
     from records.supervise import drain
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    drain(get_records(), options.run_id)
+    records = get_records()
+    set_up_logs(records.settings.log == "json")
+    drain(records, options.run_id)
+    records.retention.purge_daily()
 
 
 def _check(options: argparse.Namespace) -> None:

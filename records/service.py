@@ -623,6 +623,19 @@ class Records:
                 summoned=now(),
             )
 
+    def count_runs(self) -> dict[str, int]:
+        """How many runs there are in each state, in sight or in the trash."""
+        with self.reading() as database:
+            query = select(models.Run.state, func.count()).group_by(models.Run.state)
+            return {state: count for state, count in database.execute(query)}
+
+    def oldest_wait_s(self) -> float:
+        """How long the first run of the queue has waited, in s; 0 where none waits."""
+        with self.reading() as database:
+            waiting = select(func.min(models.Run.queued)).where(models.Run.state == "queued")
+            queued: datetime.datetime | None = database.scalar(waiting)
+        return 0.0 if queued is None else max(0.0, (now() - queued).total_seconds())
+
     # --- artefacts -------------------------------------------------------------------------------
 
     def open_run(self, run_id: str) -> RunFolder:
