@@ -103,6 +103,7 @@ def test_an_upload_that_is_cut_goes_on_and_arrives_whole(
     assert cuts == [2]
     watch.errors.clear()  # the browser logs the two that were cut
     expect(page.locator(".upload-file input")).to_have_value("left")
+    expect(page.locator(".look .check-error")).to_contain_text("left hand.mp4 is not a video", timeout=30_000)
     stored = list(site.log.parent.glob("incoming/*/*.part"))
     assert [hashlib.sha256(path.read_bytes()).digest() for path in stored] == [hashlib.sha256(data).digest()]
 
@@ -110,7 +111,7 @@ def test_an_upload_that_is_cut_goes_on_and_arrives_whole(
     expect(page.locator(".upload-file .status")).to_have_text("Arrived, 400.0 kB")
     page.fill("#new-subject", "P-upload")
     page.click("#new-check")
-    expect(page.locator(".check-error").first).to_contain_text("left.mp4", timeout=30_000)
+    expect(page.locator("#new-checks .check-error").first).to_contain_text("left.mp4", timeout=30_000)
     expect(page.locator("#new-start")).to_be_disabled()
     page.get_by_role("button", name="Remove left hand.mp4").click()
     expect(page.locator(".upload-file")).to_have_count(0)
@@ -121,6 +122,8 @@ def test_a_new_recording_is_sent_checked_started_watched_and_cancelled(page: Pag
     open_page(page, site.url + "/new")
     page.set_input_files("#upload-input", site.log.parent / "visit-0" / "front.mp4")
     expect(page.locator(".upload-file .status")).to_contain_text("Arrived", timeout=30_000)
+    expect(page.locator(".look")).to_contain_text("front.mp4: 2.5 s, 640x360", timeout=30_000)
+    expect(page.locator(".look img")).to_be_visible()
     page.fill("#new-subject", "P-new")
     page.fill("#new-visit", "2026-06-07")
     page.click("#new-check")
@@ -137,9 +140,26 @@ def test_a_new_recording_is_sent_checked_started_watched_and_cancelled(page: Pag
     expect(tray).to_contain_text("%", timeout=60_000)
     page.reload()  # nothing is lost
     expect(tray).to_contain_text("%", timeout=30_000)
+    expect(page.locator(".step-working")).to_have_count(1, timeout=30_000)
+    expect(page.locator(".steps")).to_contain_text("Finding the hand in camera front")
+    expect(page).to_have_title(re.compile(r"^\[\d+ %\] Report"))
     open_page(page, site.url + "/about")
     tray.get_by_role("button", name=re.compile("Cancel")).click(timeout=30_000)
     expect(page.locator("#toasts")).to_contain_text("Cancelled", timeout=60_000)
     expect(tray).to_be_hidden()
+    expect(page).to_have_title("[Cancelled] About - ReDys")
     page.locator("#toasts a").click()
     expect(page.get_by_role("button", name="Go on where it stopped")).to_be_visible(timeout=30_000)
+
+
+def test_a_server_that_is_not_heard_of_is_said_to_be_silent_until_it_is_back(
+    page: Page, site: Any, watch: Any
+) -> None:
+    open_page(page, site.url + "/about")
+    heard = page.locator("#tray-heard")
+    expect(heard).to_be_empty()
+    page.context.set_offline(True)
+    expect(heard).to_contain_text("No network", timeout=5000)
+    page.context.set_offline(False)
+    expect(heard).to_contain_text("The connection is back", timeout=20_000)
+    watch.errors.clear()  # the browser logs what it could not fetch meanwhile
