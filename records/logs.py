@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from settings import ROOT
 
-OWN: Final = ("app", "components", "pages", "pipeline", "records", "settings", "__main__")
-"""First parts of the names of this program's loggers."""
+OWN: Final = ("components", "pages", "pipeline", "records", "settings", "__main__")
+"""First parts of the names of this program's loggers; "app" is Flask's too, which writes addresses."""
 
 FIELDS: Final = ("request", "endpoint", "method", "status", "seconds", "size_bytes", "actor")
 """What a line may carry besides its sentence (``extra=``)."""
