@@ -3,8 +3,9 @@ reasons are raised where they are true and nowhere else.
 
     python -m benchmarks.photo_failures [--pictures 40] [--real FOLDER]
 
-Made pictures (`pipeline.synth.still`): all postures, seen from all around. The floor beside the error in space is
-the flat average hand, put where the truth has its palm: what one would say without looking at the fingers.
+Made pictures (`pipeline.synth.still`): all postures, seen from all around. The floor beside the error in
+space is the flat average hand, put where the truth has its palm: what one would say without looking at the
+fingers.
 """
 
 from __future__ import annotations
@@ -131,11 +132,8 @@ def report_reasons(
         for part in (wrong_sides, right_sides)
         if part
     ]
-    print(
-        f"sides disagree    of {len(wrong_sides)} hands with the wrong side and {len(right_sides)} with the right one: ",
-        end="",
-    )
-    print(", ".join(f"{100 * share:.0f} %" for share in doubted))
+    print(f"sides disagree    raised of {len(wrong_sides)} hands with the wrong side", end=" ")
+    print(f"and of {len(right_sides)} with the right one:", ", ".join(f"{100 * s:.0f} %" for s in doubted))
 
 
 def report_low_confidence(everything: list[Found]) -> None:
@@ -144,13 +142,9 @@ def report_low_confidence(everything: list[Found]) -> None:
     low = ["low confidence" in each.reasons for each in everything]
     some = [bool(each.reasons) for each in everything]
     far_, low_, some_ = (np.array(part) for part in (far, low, some))
-    print(
-        f"low confidence    of {far_.sum()} hands more than 10 % of their size off: {100 * low_[far_].mean():.0f} %,",
-        end=" ",
-    )
-    print(
-        f"any reason {100 * some_[far_].mean():.0f} %; of {(~far_).sum()} others: {100 * low_[~far_].mean():.0f} %"
-    )
+    print(f"low confidence    raised of {far_.sum()} hands more than 10 % of their size off:", end=" ")
+    print(f"{100 * low_[far_].mean():.0f} % (any reason: {100 * some_[far_].mean():.0f} %);", end=" ")
+    print(f"of {(~far_).sum()} others: {100 * low_[~far_].mean():.0f} %")
 
 
 def report_real(folder: Path, detector: Detector, estimator: Estimator, model: HandModel) -> None:
@@ -214,9 +208,8 @@ def main() -> None:
     right = [each for each in clean if each.hand.side == each.made.side]
     report_reasons(clean, spoilt, wrong, right)
     harmless = [each for truth, found, _ in spoilt.values() if truth == "harmless" for each in found]
-    print(
-        f"blurred           raised at a harmless blur: {100 * np.mean(['blurred' in each.reasons for each in harmless]):.0f} %"
-    )
+    mild = 100 * np.mean(["blurred" in each.reasons for each in harmless])
+    print(f"blurred           raised at a harmless blur: {mild:.0f} %")
     report_low_confidence(everything)
     if options.real:
         report_real(options.real, detector, estimator, model)

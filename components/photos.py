@@ -123,7 +123,7 @@ def set_list(rows: tuple[RecordingRow, ...], count: Callable[[RecordingRow], int
 
 def _list_row(row: RecordingRow, pictures: int) -> html.Tr:
     link = dcc.Link(as_written(name_set(row)), href=routes.photo_set_url(row.id), className="row-link")
-    cells = [
+    cells: list[Any] = [
         as_written(row.subject),
         row.visit.isoformat() if row.visit else "–",
         str(pictures) if pictures else "–",
@@ -359,8 +359,8 @@ def _gallery(run_id: str, results: PhotoResults) -> html.Section:
         [
             html.Header([html.H2("Pictures"), controls], className="photo-head"),
             html.P(
-                "The error of each point is drawn as a circle of one standard deviation. Open a picture for the "
-                "hand in space and its numbers.",
+                "The error of each point is drawn as a circle of one standard deviation. Open a picture for "
+                "the hand in space and its numbers.",
                 className="panel-lead",
             ),
             html.Ol(cards, className="photo-grid"),
@@ -491,7 +491,7 @@ def _failure_row(picture: PictureRow, hand: str, reason: str, seen: str, advice:
     name: Any = as_written(picture.name)
     if not picture.what:
         name = html.A(name, href=f"#p={picture.number + 1}")
-    cells = [hand, reason_badge(reason), seen, advice]
+    cells: list[Any] = [hand, reason_badge(reason), seen, advice]
     return html.Tr([html.Th(name, scope="row"), *[html.Td(cell) for cell in cells]])
 
 

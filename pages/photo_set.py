@@ -44,7 +44,9 @@ def _head(recording: RecordingRow) -> html.Header:
         [
             html.P(dcc.Link("All sets of pictures", href=routes.PHOTOS), className="photo-back"),
             html.H1(as_written(photos.name_set(recording))),
-            html.Dl([html.Div([html.Dt(word), html.Dd(fact)]) for word, fact in facts], className="photo-who"),
+            html.Dl(
+                [html.Div([html.Dt(word), html.Dd(fact)]) for word, fact in facts], className="photo-who"
+            ),
         ],
         className="report-head",
     )

@@ -373,7 +373,7 @@ def _hash_inputs(session: Session) -> dict[str, str]:
 
 
 def list_versions() -> dict[str, str]:
-    """This program's, Python's and the packages' that results hang on."""
+    """Versions of what results hang on: the program, Python, packages."""
     versions = {"redys": PROGRAM_VERSION, "python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""Still pictures of hands: points, their error, a hand model over the picture, and what may be wrong with each.
+"""Still pictures of hands: points, their error, a hand model over the picture, and what may be wrong.
 
     pictures ─► hands ─► single_view ─► failures ─► results
 

@@ -1,7 +1,7 @@
 """What may be wrong with a hand in a picture, each reason with the figure that raised it and its limit.
 
-A reason is a likely one, not a proof: `benchmarks.photo_failures` says on made pictures how often each is raised
-where it is true and where it is not.
+A reason is a likely one, not a proof: `benchmarks.photo_failures` says on made pictures how often each is
+raised where it is true and where it is not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BORDER_SHARE = 0.02
 CROP_PX = 224
 """Sharpness is measured on a crop of this side, the network's own: what it cannot see does not matter."""
 
-MAX_BLUR_PX = 2.6
+MAX_BLUR_PX = 2.2
 MIN_SLOPE = 0.4
 """Grey levels a px; weaker edges drown in the noise of the sensor."""
 
@@ -81,7 +81,9 @@ def judge(
     Parameters
     ----------
     image_bgr : ndarray (H, W, 3) uint8
+        The whole picture.
     hand : MeasuredHand
+        The hand in question.
     others : sequence of MeasuredHand
         The other hands of the picture.
     spatial : SpatialHand or None
@@ -125,8 +127,8 @@ def find_blurred(image_bgr: np.ndarray, hand: MeasuredHand) -> Failure | None:
 def measure_blur_px(image_bgr: np.ndarray, hand: MeasuredHand) -> float:
     """Width of the hand's edges in px of the network's crop: the standard deviation of a Gaussian.
 
-    An edge blurred by b has at scale s a slope of ``A / sqrt(2 pi (b² + s²))``; so the slopes at two scales tell
-    b whatever the contrast A. Median over the strongest edges of the hand; NaN without any.
+    An edge blurred by b has at scale s a slope of ``A / sqrt(2 pi (b² + s²))``; so the slopes at two scales
+    tell b whatever the contrast A. Median over the strongest edges of the hand; NaN without any.
     """
     crop, image_from_crop = cut(image_bgr, hand.region, CROP_PX)
     grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY).astype(np.float32)

@@ -17,11 +17,11 @@ from pipeline.pose.tracking import MAX_HANDS, SAME_HAND
 from pipeline.results import PoseGuess
 
 MIN_SCORE = 0.3
-"""Below this mean confidence of the passes there is no hand; up to `failures.MIN_SCORE` it is a doubtful one."""
+"""Below this mean confidence of the passes there is no hand; up to `failures.MIN_SCORE` a doubtful one."""
 
 TILE_SHARE = 0.6
-"""Where the whole picture shows no hand, tiles of this share of its sides are searched, which overlap by half:
-a detector sees a picture small, and a hand of a group photo smaller."""
+"""Where the whole picture shows no hand, tiles of this share of its sides are searched, which overlap: a
+detector sees a picture small, and a hand of a group photo smaller."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _search_tiles(image_bgr: np.ndarray, detector: Detector) -> list[Detection]:
 def _shift(detection: Detection, x: int, y: int) -> Detection:
     region = detection.region
     return Detection(
-        detection.box_px + [x, y, x, y],
+        detection.box_px + np.array([x, y, x, y]),
         detection.side,
         detection.score,
         Region(region.x_px + x, region.y_px + y, region.size_px, region.angle_rad),

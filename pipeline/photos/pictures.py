@@ -18,7 +18,7 @@ MAX_PIXELS = 60_000_000
 MIN_SIDE_PX = 64
 
 DEFAULT_FOCAL_35MM = 28.0
-"""Where neither the picture nor a person says: between the main lenses of telephones (23 to 28) and webcams."""
+"""Where neither the picture nor a person says: that of telephones is 23 to 28, of webcams about 30."""
 
 DIAGONAL_35MM = 43.2666
 SAME_SHAPE = 0.02
@@ -62,7 +62,7 @@ def read_picture(path: Path) -> Picture:
     if path.suffix.lower() not in SUFFIXES:
         raise PhotoError(
             f"{path.name} is a kind of picture that is not read here.",
-            "Save it as JPEG. A telephone has a setting for that (on an iPhone: Camera, Formats, Most Compatible).",
+            "Save it as JPEG. Telephones have a setting for that (iPhone: Camera, Formats, Most Compatible).",
         )
     try:
         if path.stat().st_size > MAX_BYTES:

@@ -4,9 +4,9 @@
 - ``points.npz``: every hand's points, 2D and 3D, and their error.
 - ``tables/``: ``points.csv`` with a row a joint; ``points_000.csv`` of one picture.
 - ``web/``, what the browser asks for: ``picture_000.json``, one picture with its points; ``picture_000.jpg``
-  and ``thumb_000.jpg``, as taken but without hidden details (place, owner, camera); ``mesh_000.png``, the hand
-  models alone, see-through; ``vertices_000_0.f32``, a hand model's surface (V, 3) in mm about its wrist;
-  ``faces_right.u32`` and ``faces_left.u32``.
+  and ``thumb_000.jpg``, as taken but without hidden details (place, owner, camera); ``mesh_000.png``, the
+  hand models alone, see-through; ``vertices_000_0.f32``, a hand model's surface (V, 3) in mm about its
+  wrist; ``faces_right.u32`` and ``faces_left.u32``.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class HandRow:
     sigma_px : list (21,)
         One standard deviation along each axis.
     reprojection_px : float or None
-        Root mean square distance of the points from the hand model's joints; None without a fit, as are those below.
+        Root mean square distance of the points from the hand model's joints; None without a fit, as are
+        those below.
     joints_mm : list (21, 3) or None
         In the camera's frame, from the wrist on.
     sigma_mm : list (21, 3) or None
@@ -297,7 +298,7 @@ def _round(values: list[float]) -> list[Any]:
 
 
 def write_csv(path: Path, rows: list[list[Any]]) -> None:
-    """Write rows under `CSV_HEADS`; a name that a spreadsheet would take for a formula is led by an apostrophe."""
+    """Write rows under `CSV_HEADS`; a name that a spreadsheet would run as a formula gets an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(CSV_HEADS)

@@ -1,4 +1,4 @@
-"""What the browser shows of a picture: a plain copy without hidden details, and the hand models drawn over it."""
+"""What the browser shows of a picture: a copy without hidden details, and the hand models drawn over it."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def _get_settings(record: _Record) -> Any:
 
 
 def _read_kept(folder: Path, number: int, key: str) -> PictureRow | None:
-    """What an earlier run in this folder found in the picture, if it is still that; written last, it is whole."""
+    """What an earlier run in this folder found in the picture, if it is still the same."""
     try:
         kept = read_picture_row(picture_file(folder, number))
     except RunFolderError:

@@ -1,7 +1,7 @@
 """Made still pictures of hands, their truth, and what goes wrong with pictures, done on purpose.
 
-For the checks of `pipeline.photos`: hands in all postures seen from all around before a motley background, and
-the same picture cut off, blurred, dark, or with something in front of the hand.
+For the checks of `pipeline.photos`: hands in all postures seen from all around before a motley background,
+and the same picture cut off, blurred, or with something in front of the hand.
 """
 
 from __future__ import annotations

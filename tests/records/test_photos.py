@@ -1,0 +1,111 @@
+"""Sets of still pictures among the recordings: their own list, their own process, the same queue."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.errors import PhotoError
+from records import NotFound, Records
+from records.errors import UploadError
+from records.photos import list_photo_folders
+from records.supervise import supervise_run
+from settings import Settings
+from tests.records.site import make_session
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    opened = Records(Settings(data_dir=tmp_path / "data"))
+    yield opened
+    opened.close()
+
+
+def make_set(folder: Path, toml: str = 'subject = "P-9"\nvisit = 2026-04-01\n') -> Path:
+    (folder / "photos").mkdir(parents=True)
+    Image.new("RGB", (200, 200), "grey").save(folder / "photos" / "a.jpg")
+    (folder / "photos.toml").write_text(toml)
+    return folder
+
+
+def test_a_set_is_no_recording_of_video(records: Records, tmp_path: Path) -> None:
+    video = records.add_recording(make_session(tmp_path / "video", 'subject = "P-9"'))
+    row = records.photos.add(make_set(tmp_path / "set"), "First")
+    assert (row.kind, row.subject, row.title, str(row.visit)) == ("photos", "P-9", "First", "2026-04-01")
+    assert [each.id for each in records.photos.list()] == [row.id]
+    assert [each.id for each in records.list_recordings().rows] == [video.id]
+    assert [each.id for each in records.list_subject(row.subject_id)] == [video.id]
+    assert records.photos.count(row) == 1
+    with pytest.raises(NotFound):
+        records.photos.get(video.id)
+
+
+def test_adding_a_set_again_brings_it_up_to_date(records: Records, tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "set")
+    first = records.photos.add(folder, "First")
+    (folder / "photos.toml").write_text('subject = "P-10"\n')
+    again = records.photos.add(folder)
+    assert (again.id, again.subject, again.title) == (first.id, "P-10", "First")
+    both = make_session(make_set(tmp_path / "both"), 'subject = "P-1"')
+    records.add_recording(both)
+    with pytest.raises(PhotoError, match="recording of video"):
+        records.photos.add(both)
+
+
+def test_a_set_is_worked_by_its_own_command_and_ends_as_it_should(records: Records, tmp_path: Path) -> None:
+    row = records.photos.add(make_set(tmp_path / "set"))
+    command = records.make_command(row, tmp_path / "run")
+    assert list(command)[:4] == [sys.executable, "-m", "pipeline", "photos"]
+    run = records.submit_run(row.id)
+    assert (run.kind, run.title) == ("photos", "P-9, 2026-04-01, still pictures")
+    assert records.photos.read(run.id) is None
+    ended = supervise_run(records, run.id)
+    assert (ended.state, ended.error_what) == ("done", "")
+    results = records.photos.read(run.id)
+    assert results is not None
+    assert [picture.name for picture in results.pictures] == ["a.jpg"]
+    assert records.photos.get(row.id).report_run_id == run.id
+    assert records.artefact(run.id, "picture_000.jpg").is_file()
+
+
+def test_a_draft_of_pictures_takes_pictures_and_becomes_a_set(records: Records) -> None:
+    drafts = records.drafts
+    draft = drafts.create("me", "photos")
+    with pytest.raises(UploadError, match="no kind of file"):
+        drafts.begin(draft, "me", "front.mp4", 10)
+    with pytest.raises(UploadError, match="No pictures"):
+        drafts.assemble_photos(draft, "me", {})
+    for name in ("IMG 1.JPG", "IMG 1.JPG", "../../x.png"):
+        file = drafts.begin(draft, "me", name, 3)
+        drafts.append(draft, "me", file.id, 0, [b"abc"])
+    late = drafts.begin(draft, "me", "late.webp", 3)
+    with pytest.raises(UploadError, match=r"late\.webp"):
+        drafts.assemble_photos(draft, "me", {})
+    drafts.remove(draft, "me", late.id)
+    drafts.assemble_photos(draft, "me", {"subject": "P-1", "hand_length_mm": 180})
+    kept = drafts.keep(draft, "me")
+    row = records.photos.add(kept)
+    assert row.subject == "P-1"
+    assert sorted(path.name for path in (kept / "photos").iterdir()) == [
+        "IMG 1 (2).jpg",
+        "IMG 1.jpg",
+        "x.png",
+    ]
+
+
+def test_fifty_pictures_are_the_most_of_a_draft(records: Records) -> None:
+    draft = records.drafts.create("me", "photos")
+    for number in range(50):
+        records.drafts.begin(draft, "me", f"{number}.jpg", 1)
+    with pytest.raises(UploadError, match="50 files"):
+        records.drafts.begin(draft, "me", "more.jpg", 1)
+
+
+def test_folders_of_pictures_on_the_server_can_be_picked(tmp_path: Path) -> None:
+    make_set(tmp_path / "a")
+    (tmp_path / "empty").mkdir()
+    assert list_photo_folders(tmp_path / "data", tmp_path) == (tmp_path / "a",)
