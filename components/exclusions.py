@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from components import routes
-from components.attributes import aria
+from components.attributes import aria, as_written
 from components.graphs import QUIET
 from components.signals import Signals
 from components.states import notice
@@ -67,7 +67,7 @@ def _row(row: Exclusion) -> html.Tr:
     length = f"{row.seconds:.1f} s ({100 * row.share:.0f} %)"
     return html.Tr(
         [
-            html.Th(row.camera, scope="row"),
+            html.Th(as_written(row.camera), scope="row"),
             html.Td([say_parts(row.parts), html.Div(REASONS.get(row.reason, row.reason), className="quiet")]),
             html.Td([link, html.Div(length.replace(" ", "\N{NO-BREAK SPACE}"), className="quiet")]),
         ]

@@ -8,6 +8,7 @@
 
 import { whenPlayer } from "./clock.mjs";
 import { areSingleKeysOn } from "./keys.mjs";
+import { parseMoment } from "./links.mjs";
 import { say, t } from "./words.mjs";
 
 const START = "mark-start";
@@ -52,10 +53,18 @@ class Timeline {
     cursor.style.transform = `translateX(${(100 * this.player.times[frame]) / duration}%)`;
   }
 
-  /* A click beside all items goes to that time. */
+  /* A click beside all items goes to that time. An item's link does nothing by itself while the address names
+   * its moment already, so its frame is sought here, too. */
   #seek(event) {
     const lane = event.target.closest(".lane");
-    if (!lane || event.target.closest("a") || !this.player) return;
+    if (!lane || !this.player) return;
+    const link = event.target.closest("a");
+    if (link) {
+      const { clock, index } = this.player;
+      const { frame } = parseMoment(link.hash, clock.nFrames, index.joints);
+      if (frame !== null) clock.seek(frame);
+      return;
+    }
     const box = lane.getBoundingClientRect();
     const time = ((event.clientX - box.left) / box.width) * Number(this.element.dataset.duration);
     let nearest = 0;

@@ -24,6 +24,7 @@ PAGES = {
     "report": "/recording/{0}",
     "print": "/recording/{0}/print",
     "clocks": "/recording/{0}/clocks",
+    "rate": "/recording/{0}/mark",
     "compare": "/compare/{0}/{1}",
     "subject": "/subject/{subject}",
 }
@@ -39,7 +40,7 @@ def test_axe_finds_no_fault_and_the_keyboard_reaches_everything(page: Page, site
         subject = (link.get_attribute("href") or "").removeprefix("/subject/")
     page.goto(site.url + PAGES[name].format(*site.recordings, subject=subject))
     expect(page.locator("main h1")).not_to_have_count(0)
-    if name in ("report", "compare"):
+    if name in ("report", "compare", "rate"):
         page.wait_for_selector("[data-ready=true]", timeout=60_000)
     page.wait_for_timeout(1500)
     found = page.evaluate(RUN)
