@@ -553,12 +553,14 @@ def _scale(box: Sequence[float], across: float, down: float) -> list[float]:
 
 
 def _print_mark(picture: np.ndarray, panel: Sequence[float], mark: str) -> None:
-    """Write whose copy it is into a panel: light on dark and dark on light both show it."""
+    """Write whose copy it is into a panel: plainly at its foot, and faintly across its middle."""
     import cv2
 
     x, y, width, height = panel
     scale = max(width / 640, 0.3)
-    for line, (share_x, share_y) in ((mark, (0.04, 0.96)), (mark, (0.3, 0.5))):
+    for share_x, share_y, opacity in ((0.04, 0.96, 1.0), (0.3, 0.5, 0.3)):
         place = (round(x + share_x * width), round(y + share_y * height))
+        layer = picture.copy()
         for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+            cv2.putText(layer, mark, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+        cv2.addWeighted(layer, opacity, picture, 1 - opacity, 0, dst=picture)

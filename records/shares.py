@@ -18,7 +18,6 @@ import functools
 import hashlib
 import ipaddress
 import json
-import logging
 import secrets
 import shutil
 import subprocess
@@ -46,8 +45,6 @@ from settings import ROOT
 
 if TYPE_CHECKING:
     from records.service import Records
-
-log = logging.getLogger(__name__)
 
 DEFAULT_DAYS: Final = 7
 MOST_DAYS: Final = 30
@@ -473,7 +470,8 @@ class Shares:
             opening, link = found
             is_standing = self._is_standing(database, link)
         moment = _moment(link)
-        if _is_past(link) or moment - link.latest > _SEEN_EVERY:
+        has_ended = moment >= opening.expires > link.latest  # to be kept, should the clock be set back
+        if _is_past(link) or has_ended or moment - link.latest > _SEEN_EVERY:
             self._keep_moment(link, moment)
         if not is_standing or moment >= opening.expires or not self._is_ready(link.id):
             return None
@@ -604,7 +602,6 @@ class Shares:
                     said = json.loads(line)
                     if said.get("type") == "error":
                         return "failed", str(said["what"]), str(said["advice"])
-                log.error("share %s: %s", link_id, line)
         return "failed", "What the link should open could not be made.", "Revoke it and make another."
 
     @functools.cached_property
