@@ -15,7 +15,7 @@ import pytest
 from components import pdf
 from components.attributes import Written
 from components.language import LANGUAGE_COOKIE
-from components.sheet import MOST_REASONS, Sheet, compose
+from components.sheet import MOST_CHANGED, MOST_REASONS, Sheet, compose
 from pipeline.files import write_json
 from pipeline.measures.summary import Summary, write_summary
 from pipeline.results import RunFolder
@@ -104,6 +104,10 @@ def make_worst(sheet: Sheet) -> Sheet:
         sheet,
         subject=Written("P-" + 62 * "W"),
         reasons=(2 * sentence,) * MOST_REASONS,
+        changed=tuple(
+            (f"Section {n} was left out: ", Written("the hand left the keys. " * 4))
+            for n in range(MOST_CHANGED)
+        ),
         notes=(*sheet.notes, *(sentence,) * 8),
         hand=replace(sheet.hand, numbers=numbers, more=more, worst=worst),
     )
@@ -114,8 +118,10 @@ def test_the_fullest_sheet_stays_on_its_page_and_loses_nothing(
 ) -> None:
     sheets = tuple(make_worst(sheet) for sheet in sheets_of(both_hands(summary), site, tmp_path))
     pages = read_pages(pdf.make_pdf(sheets, FINISHED))
-    assert len(pages) == len(sheets)
+    longer = pdf.make_pdf(sheets, FINISHED, "de", lambda text: f"{text} {text[: len(text) // 4]}".strip())
+    assert len(pages) == len(sheets) == len(read_pages(longer))
     for page in pages:
+        assert page.count("the hand left the keys.") == 4 * MOST_CHANGED
         assert page.count("and its clock may be off by 40 ms") == 2 * 6 + 2 * 8 + 2 * 4 + 8
         assert "Another measure of this hand, number 3" in page
         assert "Examiner and date" in page
