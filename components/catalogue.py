@@ -32,7 +32,8 @@ subject subject2 task task2 name name2 name3 names pseudonym author rater person
 use_title last_title recording_title pair pair2 file files folder path out camera cameras stem reference
 base a b b2
 accused first second first2 second2 run_id recording_id filename actor earlier later recording parent error
-detector estimator model module code
+detector estimator model module code baseline_task baseline_digest
+report_id digest
 """
 OWN_WORDS: Final = frozenset(_OWN_NAMES.split())
 """Placeholders whose value is a person's own words or the name of a thing: never looked up."""
@@ -50,6 +51,9 @@ _PLACE = re.compile(r"(?<![%$])\{(\w*)\}")
 _WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]+")
 _MARKUP = re.compile(r"<[^<>]*>|%\{[^}]*\}|[\w./-]*_[\w./-]*")
 _DECIMAL = re.compile(r"(?<![\w.])(\d+)\.(\d+)(?![\d]*\.\d)(?![\d]*[-_]?[A-Za-z]{3})")
+_LISTED = re.compile(r"(\d,\d+), (?=[−+-]?\d)")
+"""Figures in a row: where the comma is the decimal sign, it cannot part them as well."""
+
 _JOINTS: Final = ("\n", "; ", " · ", ". ", ": ", ", ")
 _ENDINGS: Final = ".:,"
 _DEEPEST: Final = 4
@@ -57,6 +61,10 @@ _DEEPEST: Final = 4
 
 _LONGEST: Final = 2_000
 """Letters of a text that may be taken apart; a longer one is no sentence."""
+
+_LONGEST_NAME: Final = 80
+_WEIGHTY: Final = 8
+"""Letters of a message past which it is not mistaken for another."""
 
 _NEIGHBOURS: Final = 4
 _KEPT_MOST: Final = 20_000
@@ -72,6 +80,10 @@ class Template:
     weight: int
     """Letters that are the message's own: of two that fit, the one with more of them."""
     target: str
+
+    def takes(self, own: str) -> bool:
+        """Whether a value can be somebody's own words: a short message would else fit half of all texts."""
+        return len(own) <= _LONGEST_NAME and (self.weight >= _WEIGHTY or " " not in own)
 
     def write(self, values: dict[str, str]) -> str:
         """The translation with its values."""
@@ -200,7 +212,8 @@ class Catalogue:
             if match := template.source.fullmatch(text):
                 values = {}
                 for name, value in zip(template.names, match.groups(), strict=True):
-                    found = value if name in OWN_WORDS else self._find(value, depth + 1)
+                    is_own = name in OWN_WORDS and template.takes(value)
+                    found = value if is_own else self._find(value, depth + 1)
                     if found is None:
                         break
                     values[name] = found
@@ -276,7 +289,10 @@ class Catalogue:
 
     def write_numbers(self, text: str) -> str:
         """Figures with this language's decimal sign; dates, versions and names are left alone."""
-        return text if self.decimal_sign == "." else _DECIMAL.sub(rf"\1{self.decimal_sign}\2", text)
+        if self.decimal_sign == ".":
+            return text
+        written = _DECIMAL.sub(rf"\1{self.decimal_sign}\2", text)
+        return written if written == text else _LISTED.sub(r"\1; ", written)
 
 
 def _split(text: str, joint: str) -> list[str]:
