@@ -303,3 +303,55 @@ SHARE_REVOKE_ALL: Final = "share-revoke-all"
 def share_revoke(link_id: str | Any) -> dict[str, Any]:
     """Button that ends a link."""
     return {"type": "share-revoke", "link": link_id}
+
+
+# --- trash and retention -------------------------------------------------------------------------
+
+KEEP_OF: Final = "keep-of"
+KEEP_UNTIL: Final = "keep-until"
+KEEP_GO: Final = "keep-go"
+KEEP_ANSWER: Final = "keep-answer"
+TRASH_GO: Final = "trash-go"
+TRASH_BODY: Final = "trash-body"
+TRASH_ANSWER: Final = "trash-answer"
+
+
+def trash_back(recording_id: str | Any) -> dict[str, Any]:
+    """Button that takes a recording out of the trash."""
+    return {"type": "trash-back", "recording": recording_id}
+
+
+# --- administration ------------------------------------------------------------------------------
+
+ADMIN_USERS: Final = "admin-users"
+ADMIN_USERS_ANSWER: Final = "admin-users-answer"
+ADMIN_NAME: Final = "admin-name"
+ADMIN_ROLE: Final = "admin-role"
+ADMIN_ADD: Final = "admin-add"
+ADMIN_AUDIT: Final = "admin-audit"
+ADMIN_AUDIT_PAGE: Final = "admin-audit-page"
+ADMIN_VERIFY: Final = "admin-verify"
+ADMIN_VERIFIED: Final = "admin-verified"
+ADMIN_TRASH: Final = "admin-trash"
+ADMIN_TRASH_ANSWER: Final = "admin-trash-answer"
+ADMIN_ERASE: Final = "admin-erase"
+ADMIN_ERASE_LOOK: Final = "admin-erase-look"
+ADMIN_ERASE_PLAN: Final = "admin-erase-plan"
+ADMIN_ERASE_AGAIN: Final = "admin-erase-again"
+ADMIN_ERASE_GO: Final = "admin-erase-go"
+ADMIN_ERASE_ANSWER: Final = "admin-erase-answer"
+
+
+def admin_do(action: str | Any, user_id: str | Any) -> dict[str, Any]:
+    """Button that does something to a user: role, disable, enable, end or password."""
+    return {"type": "admin-do", "action": action, "user": user_id}
+
+
+def admin_role(user_id: str | Any) -> dict[str, Any]:
+    """Choice of a user's role."""
+    return {"type": "admin-role", "user": user_id}
+
+
+def admin_purge(recording_id: str | Any) -> dict[str, Any]:
+    """Button that removes a recording in the trash for good."""
+    return {"type": "admin-purge", "recording": recording_id}

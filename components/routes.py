@@ -20,6 +20,9 @@ PHOTOS: Final = "/photos"
 PHOTO_SET: Final = "/photos/<recording_id>"
 ABOUT: Final = "/about"
 
+ADMIN: Final = "/admin"
+TRASH: Final = "/trash"
+
 SIGN_IN: Final = "/sign-in"
 SIGN_OUT: Final = "/sign-out"
 HEALTH: Final = "/health"

@@ -324,13 +324,25 @@ class SubjectRow:
 
 @dataclass(frozen=True)
 class UserRow:
-    """Someone who may sign in; ``epoch`` changes when all their sessions shall end."""
+    """Someone who may sign in.
+
+    Attributes
+    ----------
+    id, name : str
+    epoch : int
+        Changes when all their sessions shall end.
+    disabled : bool
+    role : str
+    has_totp : bool
+        Signs in with a code as well.
+    """
 
     id: str
     name: str
     epoch: int
     disabled: bool
     role: Role
+    has_totp: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import secrets
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, cast, get_args
 
 from argon2 import PasswordHasher
@@ -12,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from records import models
-from records.errors import UserError
+from records.errors import NotFound, UserError
 from records.rows import Role, UserRow
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 MINIMUM_PASSWORD = 12
 MAXIMUM_PASSWORD = 1024
 """Longer ones would only cost time: hashing a book for everybody who asks is a way to stop the server."""
+
+_PLAIN_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 30.0
@@ -37,7 +42,7 @@ class Users:
         # argon2id with OWASP's figures: 19 MiB, 2 passes, 1 lane.
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
-    def add(self, name: str, password: str, role: Role | None = None) -> UserRow:
+    def add(self, name: str, password: str, role: Role | None = None, actor: str = "command") -> UserRow:
         """Add someone, or give them a new password or role, which ends all their sessions.
 
         Parameters
@@ -49,6 +54,8 @@ class Users:
         role : str, optional
             "administrator", "clinician", "researcher" or "viewer". By default "clinician" for who is new,
             and as it was for who is there.
+        actor : str
+            For the audit.
 
         Raises
         ------
@@ -76,10 +83,104 @@ class Users:
                 user.password_hash = hashed
                 user.role = role or user.role or "clinician"
                 database.add(user)
-                database.add(models.AuditEvent(actor="command", action="user.set", object=user.id))
+                database.add(models.AuditEvent(actor=actor, action="user.set", object=user.id))
         except IntegrityError as error:
             raise UserError(f"{name} was added by someone else just now.", "Try again.") from error
         return _row(user)
+
+    def invite(self, name: str, role: Role, actor: str) -> tuple[UserRow, str]:
+        """Add someone new, with a password that is made here and told once.
+
+        Raises
+        ------
+        UserError
+            As `add`, or somebody is called so already.
+        """
+        if any(user.name == name.strip() for user in self.list()):
+            raise UserError(f"There is a user {name.strip()} already.", "Take another name.")
+        password = make_password()
+        return self.add(name, password, role, actor), password
+
+    def renew_password(self, user_id: str, actor: str) -> str:
+        """Give someone a new password, which ends all their sessions; gives it, to be told once.
+
+        Raises
+        ------
+        NotFound
+        """
+        password = make_password()
+        hashed = self._hasher.hash(password)
+        with self._changing(user_id, "user.password", actor) as user:
+            user.password_hash = hashed
+            user.epoch += 1
+        return password
+
+    def set_role(self, user_id: str, role: Role, actor: str) -> UserRow:
+        """Give someone another role.
+
+        Raises
+        ------
+        NotFound
+        UserError
+            It is the last administrator.
+        """
+        if role not in ROLES:
+            raise UserError(f"There is no role {role}.", f"The roles are {', '.join(ROLES)}.")
+        with self._changing(user_id, "user.role", actor, keeps=role == "administrator") as user:
+            user.role = role
+            user.epoch += 1
+        return _row(user)
+
+    def set_disabled(self, user_id: str, disabled: bool, actor: str) -> UserRow:
+        """Let someone sign in no more, which ends all their sessions at once; or again.
+
+        Raises
+        ------
+        NotFound
+        UserError
+            It is the last administrator.
+        """
+        action = "user.disable" if disabled else "user.enable"
+        with self._changing(user_id, action, actor, keeps=not disabled) as user:
+            user.disabled = disabled
+            user.epoch += 1
+        return _row(user)
+
+    def end_sessions(self, user_id: str, actor: str) -> UserRow:
+        """Sign someone out everywhere.
+
+        Raises
+        ------
+        NotFound
+        """
+        with self._changing(user_id, "user.end-sessions", actor) as user:
+            user.epoch += 1
+        return _row(user)
+
+    @contextlib.contextmanager
+    def _changing(self, user_id: str, action: str, actor: str, keeps: bool = True) -> Iterator[models.User]:
+        """A user to change in one transaction; without ``keeps`` somebody else must stay administrator."""
+        with self._records.writing() as database:
+            everybody = database.scalars(select(models.User).with_for_update()).all()
+            user = next((each for each in everybody if each.id == user_id), None)
+            if user is None:
+                raise NotFound("There is no such user.", "Look at the list again.")
+            others = [
+                each
+                for each in everybody
+                if each.id != user_id and each.role == "administrator" and not each.disabled
+            ]
+            if not keeps and user.role == "administrator" and not others:
+                raise UserError(f"{user.name} is the last administrator.", "Make somebody else one first.")
+            yield user
+            database.add(models.AuditEvent(actor=actor, action=action, object=user.id))
+
+    def list(self) -> tuple[UserRow, ...]:
+        """Everybody, by name."""
+        with self._records.reading() as database:
+            return tuple(
+                _row(user) for user in database.scalars(select(models.User).order_by(models.User.name))
+            )
 
     def count(self) -> int:
         """How many may sign in."""
@@ -110,7 +211,15 @@ class Users:
 
 
 def _row(user: models.User) -> UserRow:
-    return UserRow(user.id, user.name, user.epoch, user.disabled, cast("Role", user.role))
+    return UserRow(
+        user.id, user.name, user.epoch, user.disabled, cast("Role", user.role), bool(user.totp_secret)
+    )
+
+
+def make_password() -> str:
+    """A password of 98 random bits, without letters that are taken for others."""
+    groups = ["".join(secrets.choice(_PLAIN_LETTERS) for _ in range(5)) for _ in range(4)]
+    return "-".join(groups)
 
 
 class Backoff:
