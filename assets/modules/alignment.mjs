@@ -30,7 +30,7 @@ function make(tag, attributes = {}, ...children) {
 export function parseAlignment(hash) {
   const [a, b, more] = (new URLSearchParams(hash.replace(/^#/, "")).get(KEY) ?? "").split("~");
   if (!a || !b || more !== undefined) return { how: "start", a: null, b: null };
-  const number = /^\d{1,6}(\.\d{1,6})?$/;
+  const number = /^-?\d{1,6}(\.\d{1,6})?$/;
   if (number.test(a) && number.test(b)) return { how: "hand", a: Number(a), b: Number(b) };
   const event = /^[a-z]{2,12}-\d{1,6}$/;
   if (event.test(a) && event.test(b)) return { how: "event", a, b };
@@ -139,7 +139,8 @@ class Alignment {
         this.#takeEvents();
       }
     } else this.how = "start";
-    this.#apply(false);
+    const namesFrame = new URLSearchParams(location.hash.slice(1)).has("f");
+    this.#apply(false, this.how !== "start" && !namesFrame);
   }
 
   #choose(how) {
@@ -179,8 +180,8 @@ class Alignment {
   alignAt(aS, bS) {
     this.how = "hand";
     this.lost = false;
-    this.aS = Math.max(aS, 0);
-    this.bS = Math.min(Math.max(bS, 0), this.follower.times.at(-1));
+    const outS = bS - Math.min(Math.max(bS, 0), this.follower.times.at(-1));
+    [this.aS, this.bS] = [aS - outS, bS - outS]; // the same shift, named by a moment that the later visit has
     this.#apply(true);
   }
 
