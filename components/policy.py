@@ -64,6 +64,8 @@ ENDPOINTS: Final[Mapping[str, Permission]] = MappingProxyType(
         "export": "export",
         "photo_file": "export",
         "rig_file": "export",
+        "look_folder": "work",
+        "look_upload": "work",
         "upload_draft": "work",
         "upload_files": "work",
         "upload_file": "work",
@@ -87,6 +89,8 @@ PAGES: Final[Mapping[str, Permission]] = MappingProxyType(
         "pages.rigs": "see",
         "pages.subject": "see",
         "pages.links": "work",
+        "pages.admin": "administer",
+        "pages.trash": "work",
     }
 )
 
@@ -102,6 +106,7 @@ CALLBACKS: Final[Mapping[str, Permission]] = MappingProxyType(
         "components.alignment:show_events": "see",
         "components.curves:show_finger": "see",
         "components.difference:show_difference": "see",
+        "components.graphs:show_late_graph": "see",
         "components.rigs:keep_rig": "work",
         "components.marks": "work",
         "components.corrections": "work",
@@ -110,6 +115,9 @@ CALLBACKS: Final[Mapping[str, Permission]] = MappingProxyType(
         "components.scores:show_scale": "see",
         "components.trend:show_finger": "see",
         "components.shares": "work",
+        "components.retention": "work",
+        "pages.admin": "administer",
+        "pages.trash": "work",
         "pages.photos": "work",
         "pages.rig:rename": "work",
         "pages.rig:retire": "work",
