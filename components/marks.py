@@ -95,6 +95,7 @@ def timeline(
         ],
         className="timeline",
         **data(module="marks", player=ids.PLAYER, duration=f"{signals.duration_s:.6f}"),
+        **(data(blind="true") if blind else {}),
     )
 
 
@@ -230,7 +231,9 @@ def marks_list(recording_id: str, summary: Summary, signals: Signals, blind: boo
     if held:
         parts.append(_table(held, signals, ids.mark_withdraw, "Withdraw"))
     else:
-        parts.append(notice("info", html.P("Nobody has set a mark on this recording yet.")))
+        nobody = "Nobody has set a mark on this recording yet."
+        words = "You have set no blinded mark on this recording yet." if blind else nobody
+        parts.append(notice("info", html.P(words)))
     if not blind:
         parts += _ratings(held, summary)
     if gone:

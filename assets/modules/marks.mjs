@@ -34,6 +34,7 @@ class Timeline {
     this.player = await whenPlayer(this.element.dataset.player);
     if (signal.aborted) return;
     this.player.element.addEventListener("keydown", (event) => this.#key(event), { signal });
+    if (this.element.dataset.blind) this.#coverFindings();
     this.stop = this.player.clock.subscribe((frame) => this.#place(frame));
     // The track is drawn anew when a mark is added.
     this.observer = new MutationObserver(() => this.#place(this.player.clock.frame));
@@ -44,6 +45,11 @@ class Timeline {
     this.abort.abort();
     this.stop?.();
     this.observer?.disconnect();
+  }
+
+  /* Who rates blind sees the film alone at first, without what was found drawn on it. */
+  #coverFindings() {
+    for (const box of this.player.root.querySelectorAll(".player-toggle input:checked")) box.click();
   }
 
   #place(frame) {

@@ -76,6 +76,7 @@ def test_who_rates_sees_neither_numbers_nor_date_and_marks_blinded(page: Page, s
     expect(page.locator(".player-hand, .player-legend")).to_have_count(2)
     for each in page.locator(".player-hand, .player-legend").all():
         expect(each).to_be_hidden()
+    expect(page.locator(".player-toggle input:checked")).to_have_count(0)  # nothing drawn on the film
     expect(page.locator("#mark-blinded")).to_be_disabled()
     expect(page.locator("#mark-blinded")).to_have_value("yes")
     page.locator("#mark-start").fill("0.5")
