@@ -19,6 +19,7 @@ PAGES = {
     "worklist": "/",
     "new recording": "/new",
     "rigs": "/rigs",
+    "photos": "/photos",
     "about": "/about",
     "not found": "/nonsense",
     "report": "/recording/{0}",
