@@ -334,6 +334,14 @@ def say_places(source: str, files: dict[str, Any], form: dict[str, Any]) -> tupl
     return (Finding("note", what, "Choose “From the files” to use them."),)
 
 
+def say_visit(source: str, folder: str | None, form: dict[str, Any]) -> tuple[Finding, ...]:
+    """What it costs to leave the day of the visit out, where the form has a say in it."""
+    if form.get("visit") or (source == "folder" and _has_own_settings(_allowed(folder))):
+        return ()
+    what = "No day of the visit: change between visits is not judged without the days of both."
+    return (Finding("warning", what, "Give the day above."),)
+
+
 def _settings(form: dict[str, Any]) -> dict[str, Any]:
     """The form as ``session.toml``; an empty field is the default."""
     subject = (form.get("subject") or "").strip()

@@ -175,7 +175,7 @@ def check(
         raise PreventUpdate
     try:
         session_folder = intake.prepare(source, files or {}, folder, form, current_actor())
-        said = intake.say_places(source, files or {}, form)
+        said = (*intake.say_places(source, files or {}, form), *intake.say_visit(source, folder, form))
     except RedysError as error:
         return failed(error), None, True
     found = (*intake.check(session_folder), *said)

@@ -39,7 +39,9 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
                     download="",
                     className="btn btn-primary",
                 ),
-                html.Span(f"Or print with Ctrl+P; it fits {_say_pages(sheets)}.", className="quiet"),
+                html.Span(
+                    f"The file has {_say_pages(sheets)}; this page prints with Ctrl+P too.", className="quiet"
+                ),
             ],
             className="screen-only print-actions",
         ),
