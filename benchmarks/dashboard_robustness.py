@@ -2,12 +2,11 @@
 
     python -m benchmarks.dashboard_robustness [--seconds 6] [--pictures FOLDER]
 
-A site with sign-in is served as the image serves it, with a made recording of two cameras; two people in
-browsers of their own open it. Both press Start at once; one reloads the page in the middle of the run, the
-other is without network for ten seconds, then the server is stopped for five and started again, and the first
-goes to another page meanwhile. The bar: the run ends, the one sees the report come up, the other is told where
-she is, and nothing happened twice (one run, one attempt, each stage
-begun once). Progress must never go back, and each end is announced once to each. Needs Chromium.
+A site with sign-in is served as the image serves it, with a made recording; two people in browsers of their
+own open it. Both press Start at once; one reloads the page in the middle of the run, the other is without
+network for ten seconds, then the server is stopped for five and started again, and the first goes to another
+page. The bar: the run ends, the one sees the report come up, the other is told where she is, and nothing
+happened twice (one run, one attempt, each stage begun once). Progress must never go back. Needs Chromium.
 """
 
 from __future__ import annotations
@@ -222,9 +221,8 @@ def main() -> None:
             server.stop()
         figures, state = count_twice(records, recording.id)
         records.close()
-        print(
-            f"run {state} after {time.monotonic() - begun:.0f} s; the one saw the report, the other was told: {saw}"
-        )
+        seconds = time.monotonic() - begun
+        print(f"run {state} after {seconds:.0f} s; the one saw the report, the other was told: {saw}")
         print(", ".join(f"{name} {count}" for name, count in figures.items()))
         for person in people:
             print(
