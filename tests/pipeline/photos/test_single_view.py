@@ -43,10 +43,17 @@ def test_true_points_give_the_true_posture(model: HandModel, side: Side) -> None
 
 
 def test_a_mirrored_picture_gives_the_mirrored_hand(model: HandModel) -> None:
-    right, left = (make_still(7, model, (side,)) for side in ("right", "left"))
-    a, b = fit(right, model, "right", noise_px=1e-3), fit(left, model, "left", noise_px=1e-3)
-    assert a.joints_mm * [-1, 1, 1] == pytest.approx(b.joints_mm, abs=4.0)
-    assert a.sigma_mm == pytest.approx(b.sigma_mm, rel=0.1, abs=0.1)
+    still = make_still(7, model)
+    points, width = still.hands[0].keypoints_px, still.camera.size_px[0]
+    joints = still.hands[0].joints_mm - still.hands[0].joints_mm[0]
+    mirrored = np.stack([width - 1 - points[:, 0], points[:, 1]], axis=1)
+    sigma = np.full(21, 2.0)
+    a = fit_hand(points, sigma, still.camera, "right", model, SpatialGuess(joints))
+    b = fit_hand(mirrored, sigma, still.camera, "left", model, SpatialGuess(joints * [-1, 1, 1]))
+    assert a.joints_mm * [-1, 1, 1] == pytest.approx(b.joints_mm, abs=1e-6)
+    assert a.vertices_mm * [-1, 1, 1] == pytest.approx(b.vertices_mm, abs=1e-6)
+    assert a.sigma_mm == pytest.approx(b.sigma_mm, abs=1e-6)
+    assert width - 1 - a.projected_px[:, 0] == pytest.approx(b.projected_px[:, 0], abs=1e-6)
 
 
 def test_size_scales_lengths_and_their_error_but_not_the_picture(model: HandModel) -> None:
