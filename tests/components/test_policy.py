@@ -12,7 +12,16 @@ import flask.testing
 import pytest
 
 from components import policy
-from components.policy import CALLBACKS, ENDPOINTS, GRANTS, PAGES, PUBLIC, Permission, callback_permission
+from components.policy import (
+    CALLBACKS,
+    ENDPOINTS,
+    GRANTS,
+    LINK,
+    PAGES,
+    PUBLIC,
+    Permission,
+    callback_permission,
+)
 from records import get_records
 from records.rows import Role
 from records.users import ROLES
@@ -51,7 +60,8 @@ def token(client: flask.testing.FlaskClient) -> dict[str, str]:
 
 def test_every_route_is_classified_and_every_class_is_a_routes(site: Site) -> None:
     there = {rule.endpoint for rule in site.app.server.url_map.iter_rules()}
-    assert there == set(ENDPOINTS) | PUBLIC
+    assert there == set(ENDPOINTS) | PUBLIC | LINK
+    assert LINK.isdisjoint(PUBLIC | set(ENDPOINTS))
 
 
 def test_every_page_is_classified(site: Site) -> None:
@@ -85,7 +95,7 @@ def test_every_route_answers_each_role_as_the_table_says(
     role, client = someone
     wrong = []
     for rule in site.app.server.url_map.iter_rules():
-        if rule.endpoint in PUBLIC or rule.endpoint in ("sign_out", UPDATE):
+        if rule.endpoint in PUBLIC | LINK or rule.endpoint in ("sign_out", UPDATE):
             continue
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             answer = client.open(address(rule.rule), method=method, headers=token(client))
@@ -93,6 +103,19 @@ def test_every_route_answers_each_role_as_the_table_says(
             if (answer.status_code == 403) is allowed:
                 wrong.append((method, rule.rule, answer.status_code))
     assert wrong == []
+
+
+def test_what_is_shared_asks_for_a_link_and_never_for_a_role(
+    site: Site, someone: tuple[Role, flask.testing.FlaskClient]
+) -> None:
+    for client in (someone[1], site.browser("https", "redys.example")):
+        client.get("/shared")
+        assert client.get("/shared").status_code == 200
+        for path in ("/shared/view", "/shared/data/a/index.json", "/shared/data/a/mosaic.mp4"):
+            assert client.get(path).status_code == 404
+        assert client.post("/shared/open", json={"token": "x" * 43}).status_code == 403  # no CSRF token
+        answer = client.post("/shared/open", json={"token": "x" * 43}, headers=token(client))
+        assert answer.status_code == 404
 
 
 def ask(client: flask.testing.FlaskClient, output: str, entry: dict[str, Any]) -> int:
