@@ -19,7 +19,7 @@ from dash import ALL, MATCH, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 from sqlalchemy.exc import SQLAlchemyError
 
-from components import ids, routes
+from components import ids, policy, routes
 from components.attributes import aria, as_written, data
 from components.security import current_actor
 from components.states import failed, notice, say_duration, say_seconds, state_badge
@@ -125,7 +125,9 @@ def _tray_runs(runs: tuple[RunRow, ...]) -> list[html.Div]:
                     className="btn btn-sm btn-outline-secondary",
                     disabled=run.cancel_requested,
                     **aria(label=f"Cancel {run.title}"),
-                ),
+                )
+                if policy.may("work")
+                else None,
             ],
             className="tray-run",
         )
@@ -232,7 +234,7 @@ def start_panel(recording_id: str) -> html.Div:
     """For a recording that was never worked on: the button that does."""
     start = html.Button("Start", id=ids.START_RUN, value=recording_id, className="btn btn-primary")
     words = html.P("The videos of this recording have not been worked on yet.")
-    return html.Div(notice("info", words, start), id=ids.START_PANEL)
+    return html.Div(notice("info", words, start if policy.may("work") else None), id=ids.START_PANEL)
 
 
 def _panel_content(run: RunRow) -> list[Any]:
@@ -256,7 +258,9 @@ def _panel_content(run: RunRow) -> list[Any]:
                 id=ids.run_cancel(run.id, "page"),
                 disabled=run.cancel_requested,
                 className="btn btn-outline-secondary",
-            ),
+            )
+            if policy.may("work")
+            else None,
         ]
     else:
         # The bar and the text stay, unseen: the callback below writes to them.
@@ -279,9 +283,9 @@ def _panel_end(run: RunRow) -> list[Any]:
             content.append(html.P(dcc.Link(words, href=routes.clocks_url(run.recording_id))))
     elif run.state == "cancelled":
         content.append(notice("info", html.P("The work was cancelled. What is finished is kept.")))
-    content.append(
-        html.Button("Go on where it stopped", id=ids.run_retry(run.id, "page"), className="btn btn-primary")
-    )
+    if policy.may("work"):
+        words = "Go on where it stopped"
+        content.append(html.Button(words, id=ids.run_retry(run.id, "page"), className="btn btn-primary"))
     content.append(_details(run))
     return content
 

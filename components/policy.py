@@ -15,6 +15,7 @@ import flask
 import flask_login
 from dash import html
 
+from components import routes
 from components.states import failed
 from pipeline.errors import RedysError
 from records import get_records
@@ -155,6 +156,11 @@ def allows(role: Role | None, permission: Permission | None) -> bool:
     if role is None:
         return True
     return permission is not None and permission in GRANTS[role]
+
+
+def home() -> str:
+    """The page that who asks begins with: an administrator may not see the recordings."""
+    return routes.WORKLIST if may("see") else routes.ADMIN
 
 
 def may_request(app: dash.Dash) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from dash import dcc, html
 
-from components import routes
+from components import policy, routes
 from components.attributes import Written, as_written
 from components.clocks import note_clocks
 from components.contents import contents
@@ -123,7 +123,8 @@ def _parts(recording: RecordingRow, run_id: str) -> list[Any]:
     ]
     marks = panel("Notes and marks", *marks_panel(recording.id, summary, signals), lead=MARKS_LEAD)
     cameras = panel("Cameras", *cameras_panel(recording, run_id))
-    foot = (take_away(run_id, _single_files(run_id, recording.id)), _limits(summary, run_id))
+    files = [take_away(run_id, _single_files(run_id, recording.id))] if policy.may("export") else []
+    foot = (*files, _limits(summary, run_id))
     if summary.quality.verdict == "failed":
         hidden = html.Details(
             [

@@ -9,7 +9,7 @@ import dash_bootstrap_components as dbc
 from dash import Input, Output, State, callback, dcc, html
 from dash.exceptions import PreventUpdate
 
-from components import ids, routes
+from components import ids, policy, routes
 from components.attributes import aria, as_written
 from components.security import current_actor
 from components.states import failed, notice
@@ -400,7 +400,8 @@ def cameras_panel(recording: RecordingRow, run_id: str) -> list[Any]:
         check = read_rig_check(run.rig_check_json) if run.rig_check_json.is_file() else None
     except RedysError as error:
         return [failed(error)]
-    return [_given(recording), rig_report(rig, check, is_told=True), _keep_form(recording, run_id, rig)]
+    keep = _keep_form(recording, run_id, rig) if policy.may("work") else None
+    return [_given(recording), rig_report(rig, check, is_told=True), keep]
 
 
 def _given(recording: RecordingRow) -> html.P | None:

@@ -379,7 +379,8 @@ def _safe_target(target: str) -> str:
     """A path of this site, or the worklist: a link must not lead a fresh sign-in elsewhere."""
     parts = urlsplit(target.replace("\\", "/"))
     own = target.startswith("/") and not target.startswith(("//", "/\\"))
-    return target if own and not parts.scheme and not parts.netloc else routes.WORKLIST
+    safe = own and not parts.scheme and not parts.netloc and target != routes.WORKLIST
+    return target if safe else policy.home()
 
 
 def _sign_in_page(signer: Signer, message: str = "", status: int = 200) -> flask.Response:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import dash
 import dash_bootstrap_components as dbc
 from dash import dcc, html
 
-from components import ids, jobs, routes, security
+from components import ids, jobs, policy, routes, security
 from components.attributes import NOT_TRANSLATED, aria, as_written, data
 from components.catalogue import list_languages
 from components.language import current_language, current_theme
@@ -53,16 +53,21 @@ def layout() -> html.Div:
     )
 
 
+LINKS: Final[tuple[tuple[str, str, policy.Permission], ...]] = (
+    ("Recordings", routes.WORKLIST, "see"),
+    ("New recording", routes.NEW, "work"),
+    ("Photos", routes.PHOTOS, "see"),
+    ("Rigs", routes.RIGS, "see"),
+    ("Administration", routes.ADMIN, "administer"),
+    ("About", routes.ABOUT, "self"),
+)
+"""The header's pages, each for those who may open it."""
+
+
 def _header() -> html.Header:
-    links = [
-        ("Recordings", routes.WORKLIST),
-        ("New recording", routes.NEW),
-        ("Photos", routes.PHOTOS),
-        ("Rigs", routes.RIGS),
-        ("About", routes.ABOUT),
-    ]
+    links = [(word, address) for word, address, permission in LINKS if policy.may(permission)]
     parts: list[Any] = [
-        dcc.Link("ReDys", href=routes.WORKLIST, className="brand"),
+        dcc.Link("ReDys", href=policy.home(), className="brand"),
         html.Nav(
             [dbc.NavLink(word, href=address, active="exact") for word, address in links],
             **aria(label="Pages"),

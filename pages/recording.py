@@ -7,9 +7,10 @@ from typing import Any
 import dash
 from dash import dcc, html
 
-from components import jobs, routes
+from components import jobs, policy, routes
 from components.attributes import as_written
 from components.report import name_recording, report, who_and_when
+from components.retention import keep_panel
 from components.scores import scores_line
 from components.shares import share_panel
 from components.states import failed
@@ -34,6 +35,7 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
     if recording.report_run_id is not None:
         parts.append(share_panel([recording.id]))
         parts += report(recording, recording.report_run_id)
+    parts.append(keep_panel(recording.id))
     return html.Article(parts, className="report")
 
 
@@ -49,11 +51,8 @@ def _head(recording: RecordingRow) -> html.Header:
         actions.append(
             html.A("Print", href=routes.print_url(recording.id), className="btn btn-outline-secondary")
         )
-        actions.append(
-            html.A(
-                "PDF", href=routes.pdf_url(recording.id), download="", className="btn btn-outline-secondary"
-            )
-        )
+        if policy.may("export"):
+            actions.append(_pdf(recording))
         earlier = _earlier(recording)
         if earlier is not None:
             actions.append(
@@ -74,6 +73,11 @@ def _head(recording: RecordingRow) -> html.Header:
         ],
         className="report-head",
     )
+
+
+def _pdf(recording: RecordingRow) -> html.A:
+    address = routes.pdf_url(recording.id)
+    return html.A("PDF", href=address, download="", className="btn btn-outline-secondary")
 
 
 def _earlier(recording: RecordingRow) -> RecordingRow | None:

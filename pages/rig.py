@@ -9,7 +9,7 @@ import dash_bootstrap_components as dbc
 from dash import Input, Output, State, callback, dcc, html
 from dash.exceptions import PreventUpdate
 
-from components import ids, routes
+from components import ids, policy, routes
 from components.attributes import as_written
 from components.rigs import FORMATS, check_badge, rig_report, uses_table
 from components.security import current_actor
@@ -37,8 +37,8 @@ def layout(rig_id: str | None = None, **_: Any) -> Any:
             html.Div(heading(row), id=ids.RIG_HEADING),
             panel("Cameras", cameras),
             panel("Recordings that used it", uses_table(row)),
-            panel("Files for other programs", _downloads(row)),
-            _name_form(row),
+            panel("Files for other programs", _downloads(row)) if policy.may("export") else None,
+            _name_form(row) if policy.may("work") else None,
         ],
         className="report",
     )

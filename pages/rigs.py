@@ -13,7 +13,7 @@ import dash_bootstrap_components as dbc
 from dash import Input, Output, State, callback, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
-from components import ids, routes
+from components import ids, policy, routes
 from components.attributes import aria, data
 from components.rigs import check_badge, say_source
 from components.security import current_actor
@@ -43,7 +43,7 @@ def layout(**_: Any) -> Any:
             className="panel-lead",
         ),
         html.Div(rig_list(rows), id=ids.RIG_LIST),
-        _add_form(),
+        _add_form() if policy.may("work") else None,
     ]
 
 

@@ -8,7 +8,7 @@ import dash
 import dash_bootstrap_components as dbc
 from dash import Input, Output, callback, ctx, dcc, html
 
-from components import ids, routes
+from components import ids, policy, routes
 from components.attributes import Written, aria, as_written, data
 from components.cache import is_reference_simulated, worst_angles
 from components.states import STATE_WORDS, empty, notice, say_seconds, state_badge
@@ -48,19 +48,14 @@ ORDER_WORDS = {
 def layout(**_: Any) -> Any:
     """The filters and the table; an empty house leads to the first recording."""
     page = get_records().list_recordings(limit=PAGE_SIZE)
-    heading = html.Div(
-        [html.H1("Recordings"), dcc.Link("New recording", href=routes.NEW, className="btn btn-primary")],
-        className="page-head",
-    )
+    may = policy.may("work")
+    new = dcc.Link("New recording", href=routes.NEW, className="btn btn-primary") if may else None
+    trash = html.P(dcc.Link("Trash", href=routes.TRASH)) if may else None
+    heading = html.Div([html.H1("Recordings"), new], className="page-head")
     if not page.total:
-        return [
-            html.H1("Recordings"),
-            empty(
-                "There are no recordings yet. A recording is one video per camera of a hand at its task.",
-                "Add the first recording",
-                routes.NEW,
-            ),
-        ]
+        why = "There are no recordings yet. A recording is one video per camera of a hand at its task."
+        shown = empty(why, "Add the first recording", routes.NEW) if may else notice("info", html.P(why))
+        return [html.H1("Recordings"), shown, trash]
     return [
         heading,
         _filters(),
@@ -75,6 +70,7 @@ def layout(**_: Any) -> Any:
             className="pager",
             hidden=page.total <= PAGE_SIZE,
         ),
+        trash,
     ]
 
 
