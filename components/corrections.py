@@ -263,7 +263,7 @@ def _names_form(session: Session) -> html.Details:
     for camera in session.cameras:
         control_id = ids.correct_camera(camera)
         control = dbc.Input(id=control_id, value=camera, maxLength=60)
-        words = [as_written(files[camera].name), " is camera"]
+        words: list[Any] = [as_written(files[camera].name), " is camera"]
         # A pattern's id is no plain text that a label could name, so the label holds its field.
         fields.append(html.Label([html.Span(words), control], className="field field-label"))
     takes = dbc.Select(

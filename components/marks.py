@@ -211,7 +211,7 @@ def marks_panel(recording_id: str, summary: Summary, signals: Signals, blind: bo
     if policy.may("work"):
         parts.append(mark_form(recording_id, blind))
     if not blind:
-        links = [dcc.Link("Rate without the numbers", href=routes.mark_url(recording_id))] * policy.may(
+        links: list[Any] = [dcc.Link("Rate without the numbers", href=routes.mark_url(recording_id))] * policy.may(
             "work"
         )
         if policy.may("export"):
@@ -260,7 +260,7 @@ def _row(mark: MarkRow, signals: Signals, button: Any, words: str) -> html.Tr:
     where = [
         part for part in (mark.side and f"{mark.side} hand", mark.joint and name_joint(mark.joint)) if part
     ]
-    kind = [html.Span(SHAPES[mark.kind], **aria(hidden="true")), " ", KIND_WORDS[mark.kind]]
+    kind: list[Any] = [html.Span(SHAPES[mark.kind], **aria(hidden="true")), " ", KIND_WORDS[mark.kind]]
     act = (
         html.Button(
             words, id=button(mark.id), className="btn btn-sm btn-outline-secondary",

@@ -19,6 +19,7 @@ export const HELP = [
   ["1 2 3 …", t("Enlarge a camera")],
   ["0", t("All cameras")],
   ["F", t("Full screen, and back")],
+  ["M", t("A mark at this moment, where there is a form for marks")],
   ["?", t("This list")],
 ];
 

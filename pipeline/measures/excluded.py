@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def _exclude_hand(hand: HandTrack, sections: list[ExcludedSection]) -> HandTrack
     inside = mark_excluded(hand.time_s, sections)
     if not inside.any():
         return hand
-    changes = {name: _blank(getattr(hand, name), inside) for name in _PER_FRAME}
+    changes: dict[str, Any] = {name: _blank(getattr(hand, name), inside) for name in _PER_FRAME}
     for name in _PER_FRAME_IF_KNOWN:
         if getattr(hand, name) is not None:
             changes[name] = _blank(getattr(hand, name), inside)

@@ -121,8 +121,8 @@ def agree(marks: Sequence[Span], movements: Sequence[Span]) -> Agreement:
         words = "Too few to tell" if total else "Nothing was marked or found"
         return Agreement(together, alone, unmarked, note=f"{words}.")
     low, high = _bound_share(together, total)
-    share = together / total
-    return Agreement(together, alone, unmarked, *(2 * part / (1 + part) for part in (share, low, high)))
+    share, low, high = (2 * part / (1 + part) for part in (together / total, low, high))
+    return Agreement(together, alone, unmarked, share, low, high)
 
 
 def _bound_share(count: int, total: int) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import pytest
 from components import marks
 from components.corrections import excluded_note, say_change
 from components.curves import draw_curves
-from components.marks import rate_marks
+from components.marks import rate_marks, write_marks
 from components.signals import LeftOut, SideSignals, Signals
 from pipeline.measures.summary import Summary
 from pipeline.measures.summary_types import Excluded, PostureBout
@@ -20,7 +20,7 @@ NOW = datetime.datetime(2026, 3, 2, 12, tzinfo=datetime.UTC)
 
 
 def make_mark(start_s: float, **changes: Any) -> MarkRow:
-    plain = {
+    plain: dict[str, Any] = {
         "id": "m", "recording_id": "r", "kind": "abnormal movement", "start_s": start_s, "end_s": None,
         "side": None, "joint": None, "text": "", "rater": "R1", "blinded": True, "author": "local",
         "created": NOW, "withdrawn": None, "withdrawn_by": None,
@@ -87,7 +87,7 @@ def make_change(kind: Any, before: Any, after: Any) -> CorrectionRow:
     return CorrectionRow("c", "r", kind, before, after, "", "local", NOW, None, None, True, True)
 
 
-NAMES = {"calibration_cameras": {}, "offset_s": {}, "focal_35mm": {}, "reference": None}
+NAMES: dict[str, Any] = {"calibration_cameras": {}, "offset_s": {}, "focal_35mm": {}, "reference": None}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,8 @@ def test_a_change_is_said_from_what_it_was_to_what_it_became(row: CorrectionRow,
 
 def make_signals(**changes: Any) -> Signals:
     time_s = np.arange(0, 10, 0.1)
-    side = SideSignals(*(np.zeros((100, k)) for k in (21, 21, 20, 20)), bands={}, acceleration_top=5.0)
+    jerk, z = np.zeros((100, 21)), np.zeros((100, 20))
+    side = SideSignals(jerk, jerk, z, z, {}, 5.0)
     return Signals(time_s, 10.0, ("front",), {"right": side}, **changes)
 
 
@@ -129,3 +130,11 @@ def test_curves_stripe_what_was_left_out_and_only_of_their_hand() -> None:
         assert shape.x0 is None or shape.xref.endswith("domain") or 2.0 <= shape.x0 <= shape.x1 <= 4.0
     other = draw_curves([(make_signals(excluded=(LeftOut(2.0, 4.0, "left"),)), "right", line)], "ring")
     assert len(other.layout.shapes) == len(plain.layout.shapes)
+
+
+def test_marks_as_a_table_run_nothing_in_a_spreadsheet() -> None:
+    rows = [make_mark(1.25, text="=1+1", end_s=2.0), make_mark(3.0, withdrawn=NOW, withdrawn_by="local")]
+    head, first, second = write_marks("r", rows).splitlines()
+    assert head.split(",") == list(marks.COLUMNS)
+    assert first.startswith("r,abnormal movement,1.250,2.000,,,'=1+1,R1,yes,local,2026-03-02T12:00:00+00:00")
+    assert second.endswith("2026-03-02T12:00:00+00:00,local")

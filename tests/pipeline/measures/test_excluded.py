@@ -43,6 +43,7 @@ def with_trust(hand: HandTrack) -> HandTrack:
 def ruin(hand: HandTrack, inside: np.ndarray) -> HandTrack:
     """Another movement altogether in the frames inside, and a view that followed another hand there."""
     random = np.random.default_rng(3)
+    assert hand.view_state is not None
     joints, state = hand.joints_mm.copy(), hand.view_state.copy()
     joints[inside] = random.normal(0, 200, joints[inside].shape)
     state[:, inside] = "other hand"
@@ -56,6 +57,7 @@ def test_every_figure_is_that_of_a_session_never_measured_there(track, baseline)
     """Whatever the hand did in the section; before and after it nothing is filtered together."""
     hand = with_trust(track(12.0))
     inside = mark_excluded(hand.time_s, [SECTION])
+    assert hand.trust is not None
     never = dataclasses.replace(
         hand,
         joints_mm=np.where(inside[:, None, None], np.nan, hand.joints_mm),
@@ -114,6 +116,7 @@ def test_strokes_inside_are_left_out_and_no_interval_goes_across():
     found = exclude_strokes(heard, [SECTION])
     inside = mark_excluded(heard.onsets.time_s, [SECTION])
     assert len(found.onsets.time_s) == (~inside).sum()
+    assert heard.onsets.is_chord is not None
     assert found.onsets.chords == int(heard.onsets.is_chord[~inside].sum())
     assert found.duration_s == pytest.approx(heard.duration_s - 2.5)
     timing = describe_timing(found)
