@@ -28,7 +28,7 @@ SOURCE_NAME: Final = "English"
 BROWSER_MODULES: Final = "assets/modules/"
 
 _OWN_NAMES: Final = """
-subject subject2 task task2 name name2 name3 names pseudonym author rater person name_recording note run_title
+subject subject2 task task2 name name2 name3 names pseudonym author rater person name_recording run_title
 use_title last_title recording_title pair pair2 file files folder path out camera cameras stem reference
 base a b b2
 accused first second first2 second2 run_id recording_id filename actor earlier later recording parent error

@@ -18,6 +18,7 @@ from dash.exceptions import PreventUpdate
 from components import ids, routes
 from components.attributes import data
 from components.jobs import job_request
+from components.language import translate
 from components.security import current_actor
 from components.states import failed
 from components.status import say_number
@@ -35,6 +36,7 @@ WAVEFORMS_SCHEMA_VERSION = 1
 _INDEX = {"reference", "rate_hz", "peaks_per_s", "match", "cameras"}
 _FILES = ("sound", "peaks", "match", "fit")
 _PLAIN = ("name", "file", "n", "duration_s", "sound_s", "peak", "source")
+_LOCKED = "This recording is being worked on. When that run has ended, open this page again."
 _FROM_SOUND = ("offset_s", "sigma_s", "drift_ppm", "confidence", "verdict", "reasons")
 _ENTRY = {*_FILES, *_PLAIN, *_FROM_SOUND}
 
@@ -255,10 +257,11 @@ def clock_bench(recording: RecordingRow, clocks: Clocks) -> html.Div:
         "base": clocks.run_id and routes.media_url(clocks.run_id, "x").removesuffix("/x"),
         "store": ids.CLOCKS_REQUEST,
         "answer": ids.CLOCKS_ANSWER,
-        "locked": "This recording is being worked on. When that run has ended, open this page again."
-        if is_live
-        else "",
+        "locked": translate(_LOCKED) if is_live else "",
     }
+    for camera in settings["cameras"]:
+        for told in filter(None, (camera, camera["used"], camera["measured"])):
+            told["reasons"] = [translate(reason) for reason in told.get("reasons", ())]
     return html.Div(
         [
             html.Div(

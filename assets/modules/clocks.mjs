@@ -8,6 +8,7 @@
  */
 
 import { Listening } from "./listening.mjs";
+import { say, t } from "./words.mjs";
 import {
   CAMERA, CHECK, INK, MOST_PEAKS, Match, REFERENCE, RELIABLE, Track, drawTimes, drawTrack, prepare, rate, refineOffset, sayNumber,
 } from "./waveforms.mjs";
@@ -73,25 +74,28 @@ export function readNumber(text) {
 }
 
 function sayDifference(seconds) {
-  if (Math.abs(seconds) < SAME_S) return "none";
+  if (Math.abs(seconds) < SAME_S) return t("none");
   return Math.abs(seconds) < 1 ? `${sayNumber(1000 * seconds, 2, true)} ms` : sayOffset(seconds);
 }
 
 function sayConfidence(confidence) {
   const { word } = rate(confidence);
-  return confidence === null ? word : `${confidence.toFixed(2)}, ${word}`;
+  return confidence === null ? word : `${say(confidence, 2)}, ${word}`;
 }
 
 /* The word on a camera's tab, and how urgent it is: those that need a person come first. */
 function standing(camera) {
-  if (camera.manual_s !== null) return { level: "within", word: "set by hand", order: 2 };
+  if (camera.manual_s !== null) return { level: "within", word: t("set by hand"), order: 2 };
   const clock = camera.used ?? camera.measured;
-  if (!clock || clock.offset_s === null) return { level: "beyond", word: "not known", order: 0 };
-  return { level: VERDICTS[clock.verdict], word: clock.verdict, order: { failed: 0, check: 1, reliable: 3 }[clock.verdict] };
+  if (!clock || clock.offset_s === null) return { level: "beyond", word: t("not known"), order: 0 };
+  return { level: VERDICTS[clock.verdict], word: VERDICT_WORDS[clock.verdict], order: { failed: 0, check: 1, reliable: 3 }[clock.verdict] };
 }
 
 const VERDICTS = { reliable: "within", check: "between", failed: "beyond" };
-const SOURCES = { audio: "by sound", hand: "from the hand's motion", manual: "set by hand", none: "taken for granted" };
+const VERDICT_WORDS = { reliable: t("reliable"), check: t("check"), failed: t("failed") };
+const SOURCES = {
+  audio: t("by sound"), hand: t("from the hand's motion"), manual: t("set by hand"), none: t("taken for granted"),
+};
 
 class Bench {
   constructor(element) {
@@ -195,7 +199,7 @@ class Bench {
 
   async #load() {
     const camera = this.camera;
-    const slow = setTimeout(() => this.#say("Loading the sound of both cameras …", "loading"), 300);
+    const slow = setTimeout(() => this.#say(t("Loading the sound of both cameras …"), "loading"), 300);
     this.stage.hidden = true;
     this.fits.hidden = true;
     try {
@@ -218,8 +222,8 @@ class Bench {
       this.#loadSamples(both);
     } catch (error) {
       if (error.name === "AbortError" || camera !== this.camera) return;
-      this.#say(`The sound could not be loaded: ${error.message}. The offset can be typed all the same.`, "failed");
-      this.message.append(button("Try again", () => this.choose(camera.name)));
+      this.#say(t("The sound could not be loaded: {reason}. The offset can be typed all the same.", { reason: error.message }), "failed");
+      this.message.append(button(t("Try again"), () => this.choose(camera.name)));
     } finally {
       clearTimeout(slow);
     }
@@ -242,7 +246,7 @@ class Bench {
       await Promise.all(both.map((track) => track.loadSamples(this.abort.signal)));
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.soundFault = `This browser cannot play the sound (${error.message}).`;
+      this.soundFault = t("This browser cannot play the sound ({reason}).", { reason: error.message });
     }
     if (camera === this.camera) this.#showListening();
     this.#draw();
@@ -276,7 +280,7 @@ class Bench {
       this.setOffset(value, { typed: true });
       return;
     }
-    this.fault = "Give the offset in seconds, such as 0.184 or -1.25.";
+    this.fault = t("Give the offset in seconds, such as 0.184 or -1.25.");
     this.#showOffset();
   }
 
@@ -308,7 +312,7 @@ class Bench {
     const { reach } = peak;
     const near = () => refineOffset(a, b, this.settings.rate_hz, peak.offset, { reach, drifts });
     this.setOffset(peak.isMeasured || !a || !b ? peak.place : near());
-    this.#announce(`Peak ${number + 1} of ${this.peaks.length}: ${this.#sayChosen()}`);
+    this.#announce(t("Peak {n} of {total}: {chosen}", { n: number + 1, total: this.peaks.length, chosen: this.#sayChosen() }));
   }
 
   /* The number of the peak that is chosen now; -1 between peaks. */
@@ -325,7 +329,7 @@ class Bench {
   }
 
   #sayChosen() {
-    return `${sayOffset(this.offset)}, confidence ${sayConfidence(this.confidence)}`;
+    return t("{offset}, confidence {confidence}", { offset: sayOffset(this.offset), confidence: sayConfidence(this.confidence) });
   }
 
   get confidence() {
@@ -400,9 +404,9 @@ class Bench {
       this.#makeTabs(),
       make("section", { class: "panel clock-sound" }, this.heading, this.why, this.message, this.stage),
       make("div", { class: "clock-below" },
-        make("section", { class: "panel clock-offset" }, make("h2", { text: "Offset" }), this.#makeOffset()),
+        make("section", { class: "panel clock-offset" }, make("h2", { text: t("Offset") }), this.#makeOffset()),
         this.fits,
-        make("section", { class: "panel clock-use" }, make("h2", { text: "Use it" }), this.#makeUse())),
+        make("section", { class: "panel clock-use" }, make("h2", { text: t("Use it") }), this.#makeUse())),
     );
   }
 
@@ -414,7 +418,7 @@ class Bench {
       this.radios.push(radio);
       return make("label", { class: "clock-tab" }, radio, make("strong", { text: camera.name }), badge(level, word));
     });
-    return make("fieldset", { class: "clock-tabs" }, make("legend", { text: "Camera" }), ...tabs);
+    return make("fieldset", { class: "clock-tabs" }, make("legend", { text: t("Camera") }), ...tabs);
   }
 
   #makeStage() {
@@ -424,32 +428,32 @@ class Bench {
     this.closeup = make("canvas", { class: "clock-closeup", role: "slider", tabindex: "0" });
     this.#listenToOverview();
     this.#listenToCloseup();
-    this.playButton = button("Play", () => this.toggle(), { class: "btn btn-primary clock-play" });
+    this.playButton = button(t("Play"), () => this.toggle(), { class: "btn btn-primary clock-play" });
     this.soundNote = make("span", { class: "hint", role: "status" });
     const loop = make("input", { type: "checkbox", onchange: (event) => { this.loop = event.target.checked; if (this.listening.playing) this.play(); } });
     const over = make("input", { type: "checkbox", onchange: (event) => { this.over = event.target.checked; this.#draw(); } });
     const ears = make("select", { class: "form-select", onchange: (event) => { this.listening.split = event.target.value === "split"; if (this.listening.playing) this.play(); } },
-      make("option", { value: "split", text: "Reference left, camera right" }), make("option", { value: "middle", text: "Both in the middle" }));
+      make("option", { value: "split", text: t("Reference left, camera right") }), make("option", { value: "middle", text: t("Both in the middle") }));
     return make("div", { class: "clock-stage" },
       make("div", { class: "clock-key" },
-        make("span", {}, swatch("reference"), `${this.reference.name} (reference)`),
+        make("span", {}, swatch("reference"), t("{name} (reference)", { name: this.reference.name })),
         make("span", {}, swatch("camera"), this.cameraName),
-        make("label", {}, over, "Lay over each other")),
-      make("div", { class: "clock-name", text: "Whole recording: click to look there" }),
+        make("label", {}, over, t("Lay over each other"))),
+      make("div", { class: "clock-name", text: t("Whole recording: click to look there") }),
       this.overview,
-      make("div", { class: "clock-name", text: "Close-up: drag the camera's sound, click to set the cursor" }),
+      make("div", { class: "clock-name", text: t("Close-up: drag the camera's sound, click to set the cursor") }),
       this.closeup,
       make("div", { class: "clock-tools" },
-        make("div", { class: "clock-group", role: "group", "aria-label": "Zoom" },
-          button("−", () => this.zoom(2), { "aria-label": "Show more", title: "Show more (key −)" }),
-          button("+", () => this.zoom(0.5), { "aria-label": "Show less, larger", title: "Show less, larger (key +)" }),
-          button("Whole", () => this.showWhole(), { title: "Show the whole recording" })),
+        make("div", { class: "clock-group", role: "group", "aria-label": t("Zoom") },
+          button("−", () => this.zoom(2), { "aria-label": t("Show more"), title: t("Show more (key −)") }),
+          button("+", () => this.zoom(0.5), { "aria-label": t("Show less, larger"), title: t("Show less, larger (key +)") }),
+          button(t("Whole"), () => this.showWhole(), { title: t("Show the whole recording") })),
         this.playButton,
-        make("label", { class: "clock-check" }, loop, `Loop ${LOOP_S} s around the cursor`),
-        make("label", { class: "clock-ears" }, make("span", { text: "Ears" }), ears),
+        make("label", { class: "clock-check" }, loop, t("Loop {seconds} s around the cursor", { seconds: LOOP_S })),
+        make("label", { class: "clock-ears" }, make("span", { text: t("Ears") }), ears),
         this.soundNote),
-      make("details", { class: "clock-keys" }, make("summary", { text: "Keys" }),
-        make("p", { text: "With the close-up in focus: ← → move the camera's sound by 1 ms, with Shift by 10 ms, with Ctrl by 0.1 ms. + − zoom, as does the wheel. Space plays and stops. Page Up and Page Down move the cursor, as do ← → in the whole recording. N chooses the next peak. In the field for the offset ↑ ↓ do what they do in the close-up." })));
+      make("details", { class: "clock-keys" }, make("summary", { text: t("Keys") }),
+        make("p", { text: t("With the close-up in focus: ← → move the camera's sound by 1 ms, with Shift by 10 ms, with Ctrl by 0.1 ms. + − zoom, as does the wheel. Space plays and stops. Page Up and Page Down move the cursor, as do ← → in the whole recording. N chooses the next peak. In the field for the offset ↑ ↓ do what they do in the close-up.") })));
   }
 
   #makeOffset() {
@@ -461,22 +465,22 @@ class Bench {
       "aria-describedby": "clock-meaning clock-error", oninput: () => this.#type(),
       onkeydown: (event) => this.#stepInField(event),
     });
-    this.nudges = NUDGES_MS.map((ms) => button(`${ms > 0 ? "+" : "−"}${Math.abs(ms)}`, () => {
+    this.nudges = NUDGES_MS.map((ms) => button(`${ms > 0 ? "+" : "−"}${say(Math.abs(ms))}`, () => {
       this.setOffset(this.offset + ms / 1000);
       this.#announce(this.#sayChosen());
-    }, { "aria-label": `${ms > 0 ? "Later" : "Earlier"} by ${Math.abs(ms)} ms` }));
+    }, { "aria-label": ms > 0 ? t("Later by {ms} ms", { ms }) : t("Earlier by {ms} ms", { ms: -ms }) }));
     this.meaning = make("p", { class: "hint", id: "clock-meaning" });
     this.readout = make("dl", { class: "clock-readout" });
-    this.backButton = button("Back to the measured one", () => {
+    this.backButton = button(t("Back to the measured one"), () => {
       this.setOffset(this.measured());
       this.#announce(this.#sayChosen());
     });
-    this.nextButton = button("Next peak", () => this.nextPeak());
+    this.nextButton = button(t("Next peak"), () => this.nextPeak());
     return make("div", {},
       make("div", { class: "field" },
-        make("label", { for: "clock-seconds", text: "Seconds added to the camera's time" }),
+        make("label", { for: "clock-seconds", text: t("Seconds added to the camera's time") }),
         make("div", { class: "clock-number" }, this.input,
-          make("div", { class: "clock-group", role: "group", "aria-label": "Move by milliseconds" }, ...this.nudges, make("span", { class: "hint", text: "ms" }))),
+          make("div", { class: "clock-group", role: "group", "aria-label": t("Move by milliseconds") }, ...this.nudges, make("span", { class: "hint", text: "ms" }))),
         error, this.meaning),
       this.readout,
       make("div", { class: "clock-tools" }, this.backButton, this.nextButton));
@@ -487,20 +491,20 @@ class Bench {
     this.curve.addEventListener("click", (event) => this.#clickCurve(event));
     this.list = make("ol", { class: "clock-peaks" });
     this.fitsLead = make("p", { class: "panel-lead" });
-    return make("section", { class: "panel clock-fits" }, make("h2", { text: "How well other offsets fit" }),
+    return make("section", { class: "panel clock-fits" }, make("h2", { text: t("How well other offsets fit") }),
       this.fitsLead,
       this.curve,
       make("div", { class: "clock-key" },
-        make("span", {}, make("span", { class: "clock-sign clock-sign-chosen", "aria-hidden": "true" }), "chosen"),
-        make("span", {}, make("span", { class: "clock-sign clock-sign-measured", "aria-hidden": "true" }), "measured"),
-        make("span", {}, make("span", { class: "clock-sign clock-sign-peak", "aria-hidden": "true", text: "▼" }), "peak: click to choose")),
+        make("span", {}, make("span", { class: "clock-sign clock-sign-chosen", "aria-hidden": "true" }), t("chosen")),
+        make("span", {}, make("span", { class: "clock-sign clock-sign-measured", "aria-hidden": "true" }), t("measured")),
+        make("span", {}, make("span", { class: "clock-sign clock-sign-peak", "aria-hidden": "true", text: "▼" }), t("peak: click to choose"))),
       this.list);
   }
 
   #makeUse() {
-    const again = this.settings.run_id ? "Use this offset and run again" : "Use this offset and run";
+    const again = this.settings.run_id ? t("Use this offset and run again") : t("Use this offset and run");
     this.useButton = button(again, () => this.#send(this.offset), { class: "btn btn-primary" });
-    this.removeButton = button("Remove the manual offset", () => this.#send(null));
+    this.removeButton = button(t("Remove the manual offset"), () => this.#send(null));
     this.useNote = make("p", { class: "hint", role: "status" });
     return make("div", {}, make("div", { class: "clock-tools" }, this.useButton, this.removeButton), this.useNote);
   }
@@ -526,7 +530,7 @@ class Bench {
     this.waiting = setTimeout(() => {
       if (!this.element.isConnected) return;
       this.sending = false;
-      this.silence = "The server has not answered, so it is not known whether the offset was taken. Look at the connection, then try again.";
+      this.silence = t("The server has not answered, so it is not known whether the offset was taken. Look at the connection, then try again.");
       this.#showOffset();
     }, PATIENCE_MS);
   }
@@ -540,21 +544,21 @@ class Bench {
   }
 
   #announce(text) {
-    window.redys.say(`Camera ${this.camera.name}: ${text}`);
+    window.redys.say(t("Camera {name}: {text}", { name: this.camera.name, text }));
   }
 
   #showCamera() {
     const { camera, reference } = this;
-    this.heading.textContent = `Camera ${camera.name} against ${reference.name}`;
+    this.heading.textContent = t("Camera {name} against {reference}", { name: camera.name, reference: reference.name });
     this.cameraName.textContent = camera.name;
-    this.closeup.setAttribute("aria-label", `Offset of camera ${camera.name}, in seconds`);
-    this.overview.setAttribute("aria-label", "Cursor in the whole recording, in seconds");
+    this.closeup.setAttribute("aria-label", t("Offset of camera {name}, in seconds", { name: camera.name }));
+    this.overview.setAttribute("aria-label", t("Cursor in the whole recording, in seconds"));
     const reasons = camera.used?.reasons ?? (this.canHear ? (camera.measured?.reasons ?? camera.reasons) : []);
     const list = reasons.map((text) => make("li", { text }));
-    this.why.replaceChildren(...(list.length ? [make("p", { text: "What is doubtful about this clock:" }), make("ul", {}, ...list)] : []));
+    this.why.replaceChildren(...(list.length ? [make("p", { text: t("What is doubtful about this clock:") }), make("ul", {}, ...list)] : []));
     this.stage.hidden = this.fits.hidden = !this.canHear;
-    const silent = [reference, camera].filter((one) => !one.sound).map((one) => `camera ${one.name} (${one.file})`);
-    const none = this.settings.base ? `There is no sound of ${silent.join(" and ")}. The offset can only be typed.` : "There is no sound to show.";
+    const silent = [reference, camera].filter((one) => !one.sound).map((one) => t("camera {name} ({file})", { name: one.name, file: one.file }));
+    const none = this.settings.base ? t("There is no sound of {cameras}. The offset can only be typed.", { cameras: silent.join(" / ") }) : t("There is no sound to show.");
     this.#say(this.canHear ? "" : none, "");
     this.input.value = this.offset === null ? "" : this.offset.toFixed(5);
     this.fault = "";
@@ -573,11 +577,11 @@ class Bench {
     const shared = unknown ? null : this.overlap(offset);
     const apart = shared !== null && shared <= 0;
     for (const each of this.nudges) each.disabled = unknown;
-    this.errorText.textContent = fault || (apart ? "At this offset the two cameras did not record at the same time." : "");
+    this.errorText.textContent = fault || (apart ? t("At this offset the two cameras did not record at the same time.") : "");
     this.input.setAttribute("aria-invalid", String(Boolean(fault || apart)));
     this.meaning.textContent = unknown
-      ? `Where is 0 s of ${camera.name} on the clock of ${this.reference.name}? Nobody knows yet.`
-      : `The start of ${camera.name} is at ${sayOffset(offset)} of ${this.reference.name}.`;
+      ? t("Where is 0 s of {name} on the clock of {reference}? Nobody knows yet.", { name: camera.name, reference: this.reference.name })
+      : t("The start of {name} is at {offset} of {reference}.", { name: camera.name, offset: sayOffset(offset), reference: this.reference.name });
     this.#showReadout(shared);
     this.backButton.hidden = this.measured() === null;
     this.nextButton.hidden = this.peaks.length < 2;
@@ -586,12 +590,12 @@ class Bench {
     this.useButton.disabled = Boolean(unknown || fault || apart || locked || this.sending);
     this.removeButton.disabled = Boolean(locked || this.sending);
     this.removeButton.hidden = camera.manual_s === null;
-    const kept = "What was found in each camera's pictures is kept; the common clock and all that follows is worked out again.";
-    const note = locked || (this.sending ? "Sending …" : this.silence || (this.settings.run_id ? kept : ""));
+    const kept = t("What was found in each camera's pictures is kept; the common clock and all that follows is worked out again.");
+    const note = locked || (this.sending ? t("Sending …") : this.silence || (this.settings.run_id ? kept : ""));
     if (this.useNote.textContent !== note) this.useNote.textContent = note; // else it would be read out at every step
     this.useNote.className = note && note === this.silence ? "clock-error" : "hint";
     if (unknown) return;
-    const text = `${sayNumber(offset, 4, true)} seconds, confidence ${sayConfidence(this.confidence)}`;
+    const text = t("{offset} seconds, confidence {confidence}", { offset: sayNumber(offset, 4, true), confidence: sayConfidence(this.confidence) });
     for (const [name, value] of [["valuenow", offset.toFixed(5)], ["valuetext", text], ["valuemin", (-camera.sound_s).toFixed(3)], ["valuemax", this.reference.sound_s.toFixed(3)]]) {
       this.closeup.setAttribute(`aria-${name}`, value);
     }
@@ -604,21 +608,21 @@ class Bench {
     const rows = [];
     const row = (term, ...found) => rows.push(make("div", {}, make("dt", { text: term }), make("dd", {}, ...found)));
     const { level } = rate(confidence, this.#countHigh());
-    if (this.matches.has(camera.name)) row("Confidence of this offset", badge(level, sayConfidence(confidence)));
-    if (shared !== null) row("Both recorded", `${sayNumber(Math.max(0, shared), 2)} s`);
+    if (this.matches.has(camera.name)) row(t("Confidence of this offset"), badge(level, sayConfidence(confidence)));
+    if (shared !== null) row(t("Both recorded"), `${sayNumber(Math.max(0, shared), 2)} s`);
     if (measured !== null) {
       const clock = camera.measured;
       const sigma = clock.sigma_s === null ? "" : ` ± ${sayNumber(1000 * clock.sigma_s, 2)} ms`;
-      row("Measured by sound", `${sayOffset(measured)}${sigma} `, badge(VERDICTS[clock.verdict], clock.verdict));
-      if (offset !== null) row("Difference from measured", sayDifference(offset - measured));
+      row(t("Measured by sound"), `${sayOffset(measured)}${sigma} `, badge(VERDICTS[clock.verdict], VERDICT_WORDS[clock.verdict]));
+      if (offset !== null) row(t("Difference from measured"), sayDifference(offset - measured));
     } else {
-      row("Measured by sound", camera.source === "manual" ? "not asked, since the clock is set by hand" : "not known");
+      row(t("Measured by sound"), camera.source === "manual" ? t("not asked, since the clock is set by hand") : t("not known"));
     }
     const used = this.#used(camera);
-    if (used !== null) row("Used in the last run", `${sayOffset(used)}, ${SOURCES[camera.used.source] ?? camera.used.source}`);
+    if (used !== null) row(t("Used in the last run"), `${sayOffset(used)}, ${SOURCES[camera.used.source] ?? camera.used.source}`);
     const drift = 2 * this.#driftToMiddle(camera, camera.measured);
     if (Math.abs(drift) >= 5e-4) {
-      row("Drift", `${sayNumber(1000 * drift, 1, true)} ms over the recording. A clock set by hand has none: these offsets hold in the middle.`);
+      row(t("Drift"), t("{drift} ms over the recording. A clock set by hand has none: these offsets hold in the middle.", { drift: sayNumber(1000 * drift, 1, true) }));
     }
     this.readout.replaceChildren(...rows);
   }
@@ -630,30 +634,33 @@ class Bench {
 
   #showPeaks() {
     const { peaks, peak } = this;
-    this.nextButton.textContent = peaks.length ? `Next peak (${peak >= 0 ? `${peak + 1} of ${peaks.length}` : `${peaks.length} in all`})` : "Next peak";
+    const total = peaks.length;
+    if (!total) this.nextButton.textContent = t("Next peak");
+    else if (peak >= 0) this.nextButton.textContent = t("Next peak ({n} of {total})", { n: peak + 1, total });
+    else this.nextButton.textContent = t("Next peak ({total} in all)", { total });
     const good = this.#countHigh();
-    const many = good === MOST_PEAKS ? `At least ${good}` : good;
-    const several = `${many} offsets have a confidence of ${RELIABLE} or more, so that number does not tell which is right. The fit, 1.00 at the best, has no such ceiling. `;
-    this.fitsLead.textContent = `${good > 1 ? several : ""}A bar of music that comes again fits at several offsets. Compare the peaks by eye and ear, at the beginning and at the end.`;
+    const many = good === MOST_PEAKS ? t("At least {n}", { n: good }) : good;
+    const several = `${t("{many} offsets have a confidence of {reliable} or more, so that number does not tell which is right. The fit, 1.00 at the best, has no such ceiling.", { many, reliable: RELIABLE })} `;
+    this.fitsLead.textContent = `${good > 1 ? several : ""}${t("A bar of music that comes again fits at several offsets. Compare the peaks by eye and ear, at the beginning and at the end.")}`;
     const shown = peaks.map((one) => `${one.place}`).join() + this.camera.name;
     if (this.shownPeaks !== shown) { // drawn anew at each step they would take the focus away
       this.shownPeaks = shown;
       this.list.replaceChildren(...peaks.map((one, number) => {
         const made = button("", () => this.choosePeak(number), { class: "btn btn-outline-secondary clock-peak" });
-        made.append(make("span", { text: sayOffset(one.place) }), badge(rate(one.confidence, good).level, sayConfidence(one.confidence)), make("span", { text: `fit ${one.fit.toFixed(2)}` }), one.isMeasured ? "measured" : "");
+        made.append(make("span", { text: sayOffset(one.place) }), badge(rate(one.confidence, good).level, sayConfidence(one.confidence)), make("span", { text: t("fit {fit}", { fit: say(one.fit, 2) }) }), one.isMeasured ? t("measured") : "");
         return make("li", {}, made);
       }));
     }
     [...this.list.children].forEach((item, number) => item.firstChild.setAttribute("aria-pressed", String(number === peak)));
-    const words = peaks.map((one) => `${sayOffset(one.place)} (${sayConfidence(one.confidence)}, fit ${one.fit.toFixed(2)})`).join("; ");
-    this.curve.setAttribute("aria-label", `Confidence of every offset. The highest peaks: ${words}. The list below has them as buttons.`);
+    const words = peaks.map((one) => `${sayOffset(one.place)} (${sayConfidence(one.confidence)}, ${t("fit {fit}", { fit: say(one.fit, 2) })})`).join("; ");
+    this.curve.setAttribute("aria-label", t("Confidence of every offset. The highest peaks: {peaks}. The list below has them as buttons.", { peaks: words }));
   }
 
   #showListening() {
     const ready = [this.reference, this.camera].every((camera) => this.tracks.get(camera.name)?.buffer);
     this.playButton.disabled = !ready;
-    this.playButton.textContent = this.listening.playing ? "Stop" : "Play from the cursor";
-    this.soundNote.textContent = ready ? "" : this.soundFault || "Loading the sound …";
+    this.playButton.textContent = this.listening.playing ? t("Stop") : t("Play from the cursor");
+    this.soundNote.textContent = ready ? "" : this.soundFault || t("Loading the sound …");
     this.element.dataset.sound = ready ? "ready" : "";
     this.#draw();
   }
@@ -680,7 +687,7 @@ class Bench {
     context.fillRect(from, 0, to - from, 2 * half);
     context.strokeRect(Math.max(0.5, from), 0.5, Math.min(width - 1, to) - Math.max(0.5, from), 2 * half - 1);
     this.#drawLines(context, x, 2 * half);
-    for (const [name, value] of [["valuenow", this.cursor.toFixed(3)], ["valuemin", view.start.toFixed(3)], ["valuemax", (view.start + view.span).toFixed(3)], ["valuetext", `${sayNumber(this.cursor, 2)} seconds of ${this.reference.name}, ${sayNumber(this.view.span, 2)} seconds shown`]]) {
+    for (const [name, value] of [["valuenow", this.cursor.toFixed(3)], ["valuemin", view.start.toFixed(3)], ["valuemax", (view.start + view.span).toFixed(3)], ["valuetext", t("{seconds} seconds of {name}, {span} seconds shown", { seconds: sayNumber(this.cursor, 2), name: this.reference.name, span: sayNumber(this.view.span, 2) })]]) {
       this.overview.setAttribute(`aria-${name}`, value);
     }
   }

@@ -2,6 +2,8 @@
  *   { name, contents, count }         contents: base64; count: so that the same file twice is two requests
  * A native input: the keyboard and screen readers know it. */
 
+import { t } from "./words.mjs";
+
 let count = 0;
 
 export function mount(element) {
@@ -22,7 +24,7 @@ export function mount(element) {
     if (!file) return;
     problem.textContent = "";
     try {
-      if (file.size > Number(most)) throw new Error(`${file.name} is too large for a rig.`);
+      if (file.size > Number(most)) throw new Error(t("{name} is too large for a rig.", { name: file.name }));
       const contents = await encode(file);
       count += 1;
       window.dash_clientside.set_props(store, { data: { name: file.name, contents, count } });

@@ -1,6 +1,8 @@
 /* Sound as a picture, and how well offsets fit: what pipeline/sync/waveforms.py wrote, read and drawn.
  * No element of the page is made here; times are in s, `rate` is samples a second. */
 
+import { say, t } from "./words.mjs";
+
 /* Seed 000's thresholds of the confidence. */
 export const RELIABLE = 0.7;
 export const CHECK = 0.3;
@@ -22,7 +24,7 @@ export const CAMERA = { fill: "#fbd9b5", line: "#b34700" };
 
 async function get(url, signal) {
   const answer = await fetch(url, { credentials: "same-origin", signal });
-  if (!answer.ok) throw new Error(`the server answered ${answer.status} for ${url.split("/").pop()}`);
+  if (!answer.ok) throw new Error(t("the server answered {status} for {file}", { status: answer.status, file: url.split("/").pop() }));
   return answer.arrayBuffer();
 }
 
@@ -40,7 +42,7 @@ export class Track {
 
   async load(signal) {
     const pairs = new Int8Array(await get(`${this.base}/${this.camera.peaks}`, signal));
-    if (!pairs.length || pairs.length % 2) throw new Error(`${this.camera.peaks} came incomplete`);
+    if (!pairs.length || pairs.length % 2) throw new Error(t("{file} came incomplete", { file: this.camera.peaks }));
     this.pairs = pairs;
   }
 
@@ -96,7 +98,7 @@ export class Match {
 
   static async load(urls, settings, shift, span, signal) {
     const [values, fits] = await Promise.all(urls.map(async (url) => new Uint8Array(await get(url, signal))));
-    if (values.length < 3 || fits.length !== values.length) throw new Error("how well offsets fit came incomplete");
+    if (values.length < 3 || fits.length !== values.length) throw new Error(t("how well offsets fit came incomplete"));
     return new Match(values, fits, settings, shift, span);
   }
 
@@ -222,10 +224,10 @@ function loudestStart(samples, first, last, length) {
 /* A word for a confidence at the thresholds of seed 000, and a mark: where several offsets reach the upper one, none of
  * them is reliable, whatever the number says. */
 export function rate(confidence, rivals = 0) {
-  if (confidence === null || confidence === undefined) return { word: "cannot tell", level: "unknown" };
-  if (confidence >= RELIABLE) return { word: "high", level: rivals > 1 ? "between" : "within" };
-  if (confidence >= CHECK) return { word: "middling", level: "between" };
-  return { word: "low", level: "beyond" };
+  if (confidence === null || confidence === undefined) return { word: t("cannot tell"), level: "unknown" };
+  if (confidence >= RELIABLE) return { word: t("high"), level: rivals > 1 ? "between" : "within" };
+  if (confidence >= CHECK) return { word: t("middling"), level: "between" };
+  return { word: t("low"), level: "beyond" };
 }
 
 /* --- drawing ----------------------------------------------------------------------------------- */
@@ -327,5 +329,5 @@ export function drawTimes(context, { view, width, top, unit = "s" }) {
 export function sayNumber(value, digits, signed = false) {
   const rounded = Number(value.toFixed(digits)) + 0;
   const sign = signed && rounded > 0 ? "+" : "";
-  return (sign + rounded.toFixed(digits)).replace("-", "−");
+  return (sign + say(rounded, digits)).replace("-", "−");
 }
