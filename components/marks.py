@@ -211,9 +211,9 @@ def marks_panel(recording_id: str, summary: Summary, signals: Signals, blind: bo
     if policy.may("work"):
         parts.append(mark_form(recording_id, blind))
     if not blind:
-        links: list[Any] = [dcc.Link("Rate without the numbers", href=routes.mark_url(recording_id))] * policy.may(
-            "work"
-        )
+        links: list[Any] = []
+        if policy.may("work"):
+            links.append(dcc.Link("Rate without the numbers", href=routes.mark_url(recording_id)))
         if policy.may("export"):
             address = routes.marks_file_url(recording_id)
             links.append(html.A("All marks as a table (CSV)", href=address, download="marks.csv"))
