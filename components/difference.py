@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from dash import Input, Output, State, callback, dcc, html
 from dash.exceptions import PreventUpdate
 
-from components import ids
+from components import ids, routes
 from components.alignment import Alignment, open_played, read_alignment
 from components.attributes import aria, data
 from components.graphs import GRAPH_CONFIG, INK, QUIET, base_layout, make_graph, time_axis
@@ -170,14 +170,16 @@ def _draw_shares(pair: Pair, side: Side, measure: str) -> list[Any]:
         "noise taken out of both. Column 50 is the median, column 95 the quickest 5 % of the time. The "
         "moment plays no part, so tempo and length may differ, but a quicker piece is quicker here, too."
     )
-    figure = draw_share_map(pair.courses, found, measure)
+    moments = find_moments(pair.courses, measure)
+    figure = draw_share_map(found, measure, moments)
     label = f"Differences of percentiles, {MEASURES[measure].lower()}, {side} hand"
     marks: dict[str, Any] = aria(label=label) | data(module="shares")
     graph = dcc.Graph(figure=figure, config=GRAPH_CONFIG, style={"height": f"{figure.layout.height}px"})
     return [
         html.P(words, className="plot-note"),
         html.P(_sum_up(found, measure), className="difference-sum"),
-        _largest(found, measure, pair.courses),
+        _largest(found, measure, pair.courses, moments),
+        html.P(BY_CHANCE, className="plot-note"),
         _legend(measure, found),
         html.Div(
             [html.Div(className="plot-hatch"), graph], className="plot share-map", role="group", **marks
@@ -186,6 +188,7 @@ def _draw_shares(pair: Pair, side: Side, measure: str) -> list[Any]:
             "A click on a cell lays a moment of each visit over the other in which it has about that value.",
             className="plot-note",
         ),
+        _table(found, measure),
     ]
 
 
@@ -201,12 +204,10 @@ def _take_shares(course: Course, measure: str) -> Shares:
     return take_shares(course.time_s, getattr(course, measure), getattr(course, f"{measure}_noise"))
 
 
-def draw_share_map(courses: tuple[Course, Course], found: Difference, measure: str) -> go.Figure:
+def draw_share_map(found: Difference, measure: str, moments: np.ndarray) -> go.Figure:
     """Rows of angles or joints, columns of percentiles, numbers in the cells."""
     columns = [str(share) for share in SHARES]
-    figure = go.Figure(
-        _traces(columns, found, measure, "percentile %{x}", _find_moments(courses, measure), is_numbered=True)
-    )
+    figure = go.Figure(_traces(columns, found, measure, "percentile %{x}", moments, is_numbered=True))
     figure.update_layout(
         **base_layout(len(_names(measure)) * SHARE_ROW_PX + 60, top=8, bottom=44),
         xaxis={
@@ -218,7 +219,7 @@ def draw_share_map(courses: tuple[Course, Course], found: Difference, measure: s
     return figure
 
 
-def _find_moments(courses: tuple[Course, Course], measure: str) -> np.ndarray:
+def find_moments(courses: tuple[Course, Course], measure: str) -> np.ndarray:
     """A moment of each visit (K, P, 2), s, at which the measure is nearest to its percentile."""
     times = []
     for course in courses:
@@ -232,6 +233,31 @@ def _find_moments(courses: tuple[Course, Course], measure: str) -> np.ndarray:
                 found[row] = course.time_s[known[nearest]]
         times.append(found)
     return np.stack(times, axis=2)
+
+
+_MARKS: Final = {INSIDE: "noise", UNCERTAIN: "may be error", SURE: ""}
+
+
+def _table(found: Difference, measure: str) -> html.Details:
+    """The same numbers to be read, each with its word where it is not past the measurement error."""
+    is_angle = measure == "angles"
+    head = ["Angle" if is_angle else "Joint", *(str(share) for share in SHARES)]
+    rows = []
+    for row, name in enumerate(_names(measure)):
+        cells = []
+        for value, known in zip(found.value[:, row], found.known[:, row], strict=True):
+            told = math.isfinite(value)
+            mark = _MARKS[int(known)] if told else ""
+            words = _say_cell(value, is_angle) if told else "cannot tell"
+            cells.append(html.Td([words, html.Small(f" {mark}") if mark else None]))
+        rows.append(html.Tr([html.Th(name, scope="row"), *cells]))
+    table = html.Table(
+        [html.Thead(html.Tr([html.Th(word, scope="col") for word in head])), html.Tbody(rows)],
+        className="numbers",
+    )
+    label = aria(label="Differences of percentiles as a table")
+    scroll = html.Div(table, className="table-scroll", tabIndex=0, role="group", **label)
+    return html.Details([html.Summary("The same as a table"), scroll], className="difference-table")
 
 
 # --- by moment -----------------------------------------------------------------------------------
@@ -324,6 +350,11 @@ def _names(measure: str) -> list[str]:
     return [name_angle(angle) for angle in ANGLES] if measure == "angles" else [name_joint(j) for j in JOINTS]
 
 
+def _joints(measure: str) -> list[str]:
+    """The joint of each row."""
+    return [ANGLE_INFO[angle].joint for angle in ANGLES] if measure == "angles" else list(JOINTS)
+
+
 def _rows_axis() -> dict[str, Any]:
     return {
         "autorange": "reversed", "tickfont": {"size": 11, "color": INK}, "fixedrange": True, "ticks": "",
@@ -337,7 +368,7 @@ def _traces(
     """One heat map for each of inside, uncertain and sure: the stripes behind show through the second."""
     is_angle = measure == "angles"
     names = _names(measure)
-    joints = [ANGLE_INFO[angle].joint for angle in ANGLES] if is_angle else list(JOINTS)
+    joints = _joints(measure)
     shown = found.value.T if is_angle else np.log2(np.where(found.value > 0, found.value, np.nan)).T
     edge = Z_EDGE if is_angle else math.log2(RATIO_EDGE)
     text = np.array([[_say_cell(value, is_angle) for value in row] for row in found.value.T])
@@ -373,7 +404,7 @@ def _traces(
 def _say_cell(value: float, is_angle: bool) -> str:
     if not math.isfinite(value):
         return ""
-    return say_number(value, 1, signed=True) if is_angle else _say_ratio(value)
+    return say_number(value, 1 if abs(value) < 9.95 else 0, signed=True) if is_angle else _say_ratio(value)
 
 
 def _say_ratio(value: float) -> str:
@@ -391,8 +422,16 @@ def _sum_up(found: Difference, measure: str) -> str:
     return f"{', '.join(parts)}."
 
 
-def _largest(found: Difference, measure: str, courses: tuple[Course, Course]) -> html.P | None:
-    """The largest differences of different rows in words, three at most; uncertain ones are called so."""
+BY_CHANCE: Final = (
+    "Of two takes that do not differ, chance alone puts up to one cell in twenty past the noise, of takes "
+    "under 20 s up to one in ten: single cells say little, a row that holds together says more."
+)
+
+
+def _largest(
+    found: Difference, measure: str, courses: tuple[Course, Course], moments: np.ndarray
+) -> html.Div | None:
+    """The largest differences of three rows in words, each a link to moments that have it."""
     is_angle = measure == "angles"
     size = np.abs(found.value if is_angle else np.log2(np.where(found.value > 0, found.value, np.nan)))
     known = SURE if (found.known == SURE).any() else UNCERTAIN
@@ -407,11 +446,13 @@ def _largest(found: Difference, measure: str, courses: tuple[Course, Course]) ->
         if is_angle:
             degrees = value * float(courses[0].sd_deg[row])
             words += f" SD ({say_number(degrees, 0, signed=True)}°)"
-        said.append(f"{words} at percentile {SHARES[column]}")
+        a_s, b_s = moments[row, column]
+        href = routes.alignment_fragment(float(a_s), float(b_s), _joints(measure)[row])
+        said.append(html.Li(html.A(f"{words} at percentile {SHARES[column]}", href=href, className="moment")))
     if not said:
         return None
     start = "Largest" if known == SURE else "Largest, each of which may be measurement error"
-    return html.P(f"{start}: {'; '.join(said)}.")
+    return html.Div([html.Span(f"{start}: "), html.Ul(said)], className="difference-largest")
 
 
 def _legend(measure: str, found: Difference) -> html.Div:

@@ -158,3 +158,8 @@ def moment_fragment(frame: int | None = None, joint: str | None = None) -> str:
     """A moment of the page one is on, for a plain link: "#f=412&j=index_pip"."""
     moment = {key: value for key, value in (("f", frame), ("j", joint)) if value is not None}
     return f"#{urlencode(moment)}"
+
+
+def alignment_fragment(a_s: float, b_s: float, joint: str | None = None) -> str:
+    """Two moments of a comparison laid over each other: "#al=2.1~1.37&j=index_pip"."""
+    return f"#al={a_s:.4f}~{b_s:.4f}" + (f"&{urlencode({'j': joint})}" if joint else "")

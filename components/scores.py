@@ -183,7 +183,7 @@ def say_score(row: ScoreRow) -> str:
     return f"{say_number(row.value, digits)}{unit}"
 
 
-_HEADS: Final = ("Date", "Score", "Rater", "Version", "Blinded", "Note", "Entered", "")
+_HEADS: Final = ("Date", "Score", "Rater", "Blinded", "Note", "Entered", "")
 
 
 def _table(rows: Sequence[ScoreRow], label: str) -> html.Div:
@@ -195,7 +195,7 @@ def _table(rows: Sequence[ScoreRow], label: str) -> html.Div:
 
 def _row(row: ScoreRow) -> html.Tr:
     scale = SCALES.get(row.scale)
-    entered: list[Any] = [f"{row.created:%Y-%m-%d} by ", as_written(row.author)]
+    entered: list[Any] = [f"{row.created:%Y-%m-%d}", html.Div(["by ", as_written(row.author)])]
     score: list[Any] = [html.Strong(say_score(row))]
     if row.items:
         items = ", ".join(f"{name}: {value:g}" for name, value in row.items.items())
@@ -204,12 +204,12 @@ def _row(row: ScoreRow) -> html.Tr:
         score.append(html.Div(scale.label if scale else row.scale, className="row-note"))
         by = as_written(row.withdrawn_by or "")
         entered.append(html.Div([f"withdrawn {row.withdrawn:%Y-%m-%d} by ", by], className="row-note"))
+    version = html.Div(["version ", as_written(row.version)], className="row-note") if row.version else None
     return html.Tr(
         [
             html.Th(row.date.isoformat(), scope="row"),
             html.Td(score),
-            html.Td(as_written(row.rater)),
-            html.Td(as_written(row.version) if row.version else "–"),
+            html.Td([as_written(row.rater), version]),
             html.Td(BLINDED[row.blinded]),
             html.Td(as_written(row.note), className="score-note"),
             html.Td(entered, className="quiet"),

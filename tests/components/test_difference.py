@@ -10,7 +10,14 @@ from dash import dcc
 
 from components.alignment import Alignment, read_alignment
 from components.curves import draw_curves
-from components.difference import Pair, compare_shares, draw_difference, draw_moment_map, draw_share_map
+from components.difference import (
+    Pair,
+    compare_shares,
+    draw_difference,
+    draw_moment_map,
+    draw_share_map,
+    find_moments,
+)
 from components.graphs import GRAPH_CONFIG
 from components.signals import Signals
 from pipeline.measures.difference import (
@@ -42,7 +49,9 @@ def test_the_scale_is_the_same_for_every_pair_and_its_ends_are_written() -> None
         ("angles", Z_EDGE, "+6 SD or more"),
         ("jerk", np.log2(RATIO_EDGE), "×4 or more"),
     ):
-        figure = draw_share_map(pair.courses, compare_shares(pair.courses, measure), measure)
+        figure = draw_share_map(
+            compare_shares(pair.courses, measure), measure, find_moments(pair.courses, measure)
+        )
         for trace in figure.data:
             assert (trace.zmin, trace.zmax) == (-edge, edge)
         drawn = draw_difference(pair, "right", "shares", measure, Alignment())
@@ -56,7 +65,7 @@ def test_the_scale_is_the_same_for_every_pair_and_its_ends_are_written() -> None
 def test_cells_say_their_number_and_carry_a_moment_of_each_visit() -> None:
     pair = make_pair()
     found = compare_shares(pair.courses, "angles")
-    figure = draw_share_map(pair.courses, found, "angles")
+    figure = draw_share_map(found, "angles", find_moments(pair.courses, "angles"))
     column = SHARES.index(5)
     (sure,) = [trace for trace in figure.data if np.isfinite(trace.z[6][column])]
     assert sure.text[6][column].startswith("−")
@@ -66,7 +75,8 @@ def test_cells_say_their_number_and_carry_a_moment_of_each_visit() -> None:
         target = np.nanpercentile(course.z[:, 6], 5)
         assert abs(course.z[at, 6] - target) < 0.2
     said = read_text(draw_difference(pair, "right", "shares", "angles", Alignment()))
-    assert "Largest: Index PIP −" in said
+    assert "Largest: Index PIP −" in said.replace("  ", " ")
+    assert "The same as a table" in said
     assert "at percentile" in said
 
 

@@ -30,7 +30,13 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def enter(subject: str, **more: Any) -> list[Any]:
-    given = {"scale": "tcs", "value": 3, "date": "2026-03-02", "rater": "A", "blinded": "yes"} | more
+    given: dict[str, Any] = {
+        "scale": "tcs",
+        "value": 3,
+        "date": "2026-03-02",
+        "rater": "A",
+        "blinded": "yes",
+    } | more
     answer = add_score(
         1, {"subject": subject, "span": None}, given["scale"], given["value"], given["date"], given["rater"],
         given["blinded"], "", given.get("items", ""), "",
@@ -108,7 +114,7 @@ def test_each_pair_of_visits_says_whether_it_can_be_compared_and_leads_there(
     said = read_text(shown)
     assert said.count("not comparable") == 2
     assert "The filter differs" in said
-    links = [part for part in walk(shown) if isinstance(part, dcc.Link)]
+    links: list[Any] = [part for part in walk(shown) if isinstance(part, dcc.Link)]
     assert len(links) == 3
     assert {rows[1].id, rows[2].id} <= set("/".join(link.href for link in links).split("/"))
     assert len([part for part in walk(shown) if isinstance(part, html.Li)]) == 1

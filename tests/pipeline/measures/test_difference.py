@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from pipeline.measures.difference import (
     SURE,
     UNCERTAIN,
     Course,
+    Shares,
     compare_angle_moments,
     compare_angle_shares,
     compare_pace_moments,
@@ -37,7 +39,7 @@ def make_course(seed: int, seconds: float = 20.0, tempo: float = 1.0) -> Course:
     )  # fmt: skip
 
 
-def angle_shares(course: Course, **more: np.ndarray) -> object:
+def angle_shares(course: Course, **more: Any) -> Shares:
     course = replace(course, **more)
     return take_shares(course.time_s, course.z, course.z_sigma)
 
@@ -134,3 +136,27 @@ def test_takes_are_in_step_until_a_stroke_comes_too_far_apart_or_is_left_out() -
     assert found == (strokes[0], strokes[7])
     assert find_in_step(strokes, strokes[:1], 7.5, 0.5) is None
     assert find_in_step(np.zeros(0), strokes, 1.0, 1.0) is None
+
+
+def test_of_two_takes_alike_chance_alone_makes_few_differences() -> None:
+    """Strokes at random times over a posture that wanders for seconds, no measurement error at all."""
+    kernel = np.hanning(180)
+    kernel /= np.linalg.norm(kernel)
+
+    def play(seed: int) -> Shares:
+        random = np.random.default_rng(seed)
+        time_s = np.arange(int(30 * FPS)) / FPS
+        z = np.zeros((len(time_s), 20))
+        for column in range(20):
+            hits = np.zeros(len(time_s))
+            hits[random.integers(0, len(time_s), 75)] = random.gamma(4, 0.4, 75)
+            wander = np.convolve(random.standard_normal(len(time_s) + 400), kernel, "same")[200:-200]
+            z[:, column] = np.convolve(hits, np.hanning(20), "same") + 0.4 * wander
+        return take_shares(time_s, z, np.full(z.shape, 1e-6))
+
+    takes = [play(seed) for seed in range(12)]
+    false = [
+        (compare_angle_shares(a, b).known > INSIDE).mean()
+        for a, b in zip(takes[::2], takes[1::2], strict=True)
+    ]
+    assert np.mean(false) <= 0.05
