@@ -26,6 +26,10 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
         recording = get_records().get_recording(recording_id or "")
     except NotFound as error:
         return [html.H1("Report"), failed(error), dcc.Link("All recordings", href=routes.WORKLIST)]
+    if recording.kind == "photos":
+        words = "This is a set of still pictures, which has a page of its own."
+        link = dcc.Link("Open the pictures", href=routes.photo_set_url(recording.id))
+        return [html.H1("Report"), html.P(words), html.P(link)]
     parts: list[Any] = [_head(recording)]
     run = recording.run
     if run is None:

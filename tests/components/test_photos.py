@@ -50,9 +50,11 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with open_site(tmp_path / "data") as opened, opened.app.server.test_request_context("/"):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    data = tmp_path_factory.mktemp("photos") / "data"
+    with open_site(data) as opened, opened.app.server.test_request_context("/"):
+        opened.app.server.extensions["redys_local"] = True
         yield opened
 
 
@@ -117,8 +119,8 @@ PICTURES = (
 )
 
 
-def test_an_empty_house_leads_to_the_form(site: Site) -> None:
-    said = show_list()
+def test_an_empty_house_leads_to_the_form() -> None:
+    said = say(photos.set_list((), lambda row: 0))
     assert "There are no pictures yet" in said
     assert "#new-set" in said
 
@@ -176,3 +178,64 @@ def test_files_are_handed_out_whole_and_nothing_else_is(site: Site, tmp_path: Pa
     for name in ("points_001.csv", "run.json", "picture_000.json", "web"):
         assert client.get(f"/photo-file/{run.id}/{name}").status_code == 404
     assert client.get(f"/photo-file/{recording}/points.csv").status_code == 404
+
+
+FORM = {
+    "subject": " P-2 ",
+    "visit": "2026-05-01",
+    "preset": "standard",
+    "detector": "mediapipe",
+    "estimator": "mediapipe",
+    "hand_length_mm": 180,
+    "focal_35mm": None,
+}
+
+
+def start(
+    source: str, files: dict[str, Any] | None, folder: str | None, form: dict[str, Any]
+) -> tuple[Any, ...]:
+    from pages import photos as page
+
+    return page.start(1, source, files, folder, "From a folder", form, 0)
+
+
+def test_a_folder_on_the_server_becomes_a_set_with_the_form_s_settings(site: Site, tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "set")
+    (folder / "photos.toml").unlink()
+    address, request, *_ = start("folder", None, str(folder), FORM)
+    row = get_records().photos.list()[0]
+    assert address == f"/photos/{row.id}"
+    assert (row.subject, row.title, row.run.id if row.run else "") == (
+        "P-2",
+        "From a folder",
+        request["run_id"],
+    )
+    assert "hand_length_mm = 180" in (folder / "photos.toml").read_text()
+
+
+def test_own_settings_of_a_folder_are_kept(site: Site, tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "set")
+    start("folder", None, str(folder), FORM)
+    assert get_records().photos.list()[0].subject == "P-9"
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "form", "words"),
+    [
+        ("upload", None, {}, "No pictures yet."),
+        ("folder", None, {}, "No folder was given."),
+        ("folder", "/no/such/folder", {}, "is not a folder on the server"),
+        ("folder", "", {"hand_length_mm": 5}, "hand_length_mm"),
+    ],
+)
+def test_what_is_missing_is_said_and_nothing_starts(
+    site: Site, tmp_path: Path, source: str, folder: str | None, form: dict[str, Any], words: str
+) -> None:
+    if folder == "":
+        made = make_set(tmp_path / "set")
+        (made / "photos.toml").unlink()
+        folder = str(made)
+    before = get_records().photos.list()
+    *_, shown = start(source, {}, folder, {**FORM, **form})
+    assert words in say(shown)
+    assert get_records().photos.list() == before
