@@ -228,7 +228,7 @@ class Catalogue:
             first, second = self._find(head, depth + 1), self._find(inner, depth + 1)
             return None if first is None or second is None else f"{first} ({second})"
         words = text.split(" ")
-        figures = [bool(re.search(r"\d", word)) and is_neutral(word) for word in words]
+        figures = [bool(re.search(r"[\d–]", word)) and is_neutral(word) for word in words]
         start = next((n for n, figure in enumerate(figures) if not figure), 0)
         end = len(words)
         while end > start and is_neutral(words[end - 1]):
