@@ -20,7 +20,7 @@ export class Photo3d {
     this.canvas.setAttribute("aria-label", t("Hand in space; drag to turn it, scroll to come nearer"));
     this.canvas.addEventListener("webglcontextlost", (event) => {
       event.preventDefault();
-      host.dispatchEvent(new CustomEvent("contextlost"));
+      if (this.renderer) host.dispatchEvent(new CustomEvent("contextlost")); // not by our own dispose
     });
     host.append(this.canvas);
     this.scene = new THREE.Scene();
@@ -43,7 +43,8 @@ export class Photo3d {
   /* `hands`: [{ side, joints (21, 3), sigma (21, 3), wrist (3), vertices, faces }], the first in the middle. */
   show(hands) {
     this.clear();
-    const first = hands[0]?.wrist;
+    const first = hands[0].wrist;
+    this.camera = new THREE.Vector3(...first).negate(); // where it stood, seen from the first wrist
     for (const hand of hands) {
       const group = new THREE.Group();
       group.position.set(...hand.wrist.map((value, axis) => value - first[axis]));
@@ -121,7 +122,8 @@ export class Photo3d {
     if (box.isEmpty()) return;
     const sphere = box.getBoundingSphere(new THREE.Sphere());
     this.distance = (sphere.radius * 0.95) / Math.sin((this.view.fov * Math.PI) / 360);
-    this.view.position.copy(sphere.center).add(new THREE.Vector3(0, 0, this.distance));
+    const toCamera = this.camera.clone().applyMatrix4(this.world.matrixWorld).sub(sphere.center).normalize();
+    this.view.position.copy(sphere.center).addScaledVector(toCamera, this.distance);
     this.controls.target.copy(sphere.center);
     this.controls.update();
     this.fit();

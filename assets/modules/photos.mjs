@@ -270,7 +270,10 @@ class Gallery {
     const { Photo3d } = await import("./photo3d.mjs");
     if (this.number !== picture.number || !this.dialog.open) return;
     try {
-      this.space ??= new Photo3d(this.host);
+      if (!this.space) {
+        this.host.replaceChildren();
+        this.space = new Photo3d(this.host);
+      }
     } catch (error) {
       this.fail3d(error.message);
       return;
@@ -293,6 +296,8 @@ class Gallery {
   }
 
   fail3d(why) {
+    this.space?.dispose();
+    this.space = null;
     this.host.replaceChildren(make("p", { class: "notice notice-failed", role: "alert" }, t("The hand in space cannot be shown: {why}", { why })));
   }
 
