@@ -21,6 +21,7 @@ PAGES = {
     "rigs": "/rigs",
     "photos": "/photos",
     "about": "/about",
+    "links": "/links",
     "not found": "/nonsense",
     "report": "/recording/{0}",
     "print": "/recording/{0}/print",
