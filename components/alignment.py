@@ -72,6 +72,10 @@ def alignment_box(recordings: Iterable[str], side: Side) -> html.Div:
         [
             dcc.Store(id=ids.ALIGNMENT_RUNS, data={"recordings": list(recordings), "side": side}),
             dcc.Store(id=ids.ALIGNMENT_CHOSEN),
+            html.P(
+                "How to line the visits up is chosen here once both players are ready.",
+                className="alignment-wait",
+            ),
             html.Div(
                 loading("Looking for strokes and other events of both visits …"),
                 id=ids.ALIGNMENT_EVENTS,
