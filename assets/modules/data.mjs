@@ -11,8 +11,10 @@ const KINDS = {
 
 /* Below `whole` bytes a file is fetched whole; above it in ranges of `chunk`, so that a long recording starts at
  * once. What was used last is kept up to `kept` bytes. */
-const LARGE = { whole: 20e6, chunk: 2e6, kept: 24e6 };
+const LARGE = { whole: 20e6, chunk: 0.6e6, kept: 24e6 };
 export const SMALL = { whole: 128e3, chunk: 64e3, kept: 2e6 };
+const MOST_FILLED = 8e6; // a file of more bytes stays in pieces
+const AHEAD = 0.25; // this far into a piece the next is fetched
 
 async function get(url, options) {
   const answer = await fetch(url, { credentials: "same-origin", ...options });
@@ -58,12 +60,20 @@ export class FrameStream {
     const number = Math.floor(frame / this.framesPerChunk);
     const chunk = this.chunks.get(number, ...this.#range(number));
     if (!chunk) return null;
-    const isLate = frame - number * this.framesPerChunk > this.framesPerChunk / 2;
+    const isLate = frame - number * this.framesPerChunk > this.framesPerChunk * AHEAD;
     if (isLate && (number + 1) * this.framesPerChunk < this.nFrames) this.chunks.get(number + 1, ...this.#range(number + 1));
     const start = (frame - number * this.framesPerChunk) * this.width;
     const values = chunk.subarray(start, start + this.width);
     const within = (values.byteOffset - chunk.byteOffset) / this.frameBytes;
     return { frame: number * this.framesPerChunk + within, values };
+  }
+
+  /* Fetch the rest while nothing else is waited for: then any frame is there at once. */
+  async fill() {
+    if (this.framesPerChunk >= this.nFrames || this.nFrames * this.frameBytes > MOST_FILLED) return;
+    const whole = await this.chunks.fetchWhole();
+    this.framesPerChunk = this.nFrames;
+    this.chunks.keepOnly(whole);
   }
 
   #range(number) {
@@ -96,7 +106,7 @@ export class RaggedStream {
     const number = Math.floor(frame / this.framesPerChunk);
     const chunk = this.#chunk(number);
     if (!chunk) return null;
-    const isLate = frame - number * this.framesPerChunk > this.framesPerChunk / 2;
+    const isLate = frame - number * this.framesPerChunk > this.framesPerChunk * AHEAD;
     if (isLate && (number + 1) * this.framesPerChunk < this.nFrames) this.#chunk(number + 1);
     const base = this.starts[number * this.framesPerChunk];
     const [first, end] = [this.starts[frame], this.starts[frame + 1]];
@@ -138,14 +148,31 @@ class Chunks {
         ? await (await get(this.url, { headers, signal: this.signal })).arrayBuffer()
         : await new ArrayBuffer(0); // later in any case: the caller keeps this promise first
       if (buffer.byteLength !== end - first) throw new Error(`A part of ${this.url} came incomplete`);
+      if (this.#isReplaced(number)) return;
       this.pieces.set(number, new this.kind(buffer));
       this.held += buffer.byteLength;
       this.#forget();
     } catch (error) {
+      if (this.#isReplaced(number)) return;
       this.pieces.delete(number); // asked for again at the next frame
       if (error.name !== "AbortError") this.changed(error);
       return;
     }
+    this.changed();
+  }
+
+  /* Whether the whole file has come while a piece of it was on its way. */
+  #isReplaced(number) {
+    return !this.pieces.has(number) || this.pieces.get(number) instanceof this.kind;
+  }
+
+  async fetchWhole() {
+    return new this.kind(await (await get(this.url, { signal: this.signal })).arrayBuffer());
+  }
+
+  keepOnly(whole) {
+    this.pieces = new Map([[0, whole]]);
+    this.held = whole.byteLength;
     this.changed();
   }
 

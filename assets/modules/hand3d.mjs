@@ -192,6 +192,11 @@ export class Hand3d {
     return { vertices, joints, values };
   }
 
+  /* What a seek should not have to wait for: everything but the vertices. */
+  get smallStreams() {
+    return this.hands.flatMap((hand) => [hand.joints, ...Object.values(hand.values)]);
+  }
+
   #valueStream(hand) {
     const { colouring, index, signal, changed } = this;
     hand.values[colouring] ??= new FrameStream(index, `${colouring}_${hand.side}.u8`, signal, changed, SMALL);
@@ -246,11 +251,10 @@ export class Hand3d {
     if (hand.marker.visible) hand.marker.position.fromArray(hand.points, joint * 3);
   }
 
-  /* Lay a translucent hand of ReferenceGhost or VisitGhost on the palm of the hand shown; null takes it away. */
+  /* From the next drawing on a translucent hand (ReferenceGhost, VisitGhost) lies on the palm; null: none. */
   setGhost(ghost) {
     for (const hand of this.hands) this.#removeGhost(hand);
     this.ghost = ghost;
-    if (this.frame >= 0) this.draw(this.frame, this.joint);
   }
 
   #removeGhost(hand) {
@@ -319,9 +323,9 @@ export class Hand3d {
     return from && to ? to.multiply(from.invert()) : null;
   }
 
+  /* What the hand is coloured by from the next drawing on. */
   setColouring(name) {
     this.colouring = name;
-    if (this.frame >= 0) this.draw(this.frame, this.joint);
   }
 
   render() {

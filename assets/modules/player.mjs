@@ -24,6 +24,7 @@ import { say, t } from "./words.mjs";
 
 const TELL_DASH_MS = 250;
 const AGAIN_MS = 1000; // until data that could not be fetched are asked for again
+const FILL_AFTER_MS = 2000; // once all is shown, until what a later seek will need is fetched
 const SAID_MS = 4000; // how long the line below the picture says what was just done
 const NARROW_PX = 620;
 
@@ -117,6 +118,7 @@ class Player {
     if (this.element.dataset.follow) this.#follow();
     enter(this.id, this);
     this.element.dataset.ready = "true";
+    this.filling = setTimeout(() => this.#fill(), FILL_AFTER_MS);
   }
 
   async #loadShown() {
@@ -173,6 +175,16 @@ class Player {
       if (!this.element.hasAttribute("data-late")) this.settle.whole();
       this.abort.signal.addEventListener("abort", () => reject(new DOMException("left", "AbortError")));
     });
+  }
+
+  /* One file after the other, so that what is being watched comes first. */
+  async #fill() {
+    const streams = [...this.overlays.tracks.map((track) => track.stream), ...(this.hand3d?.smallStreams ?? [])];
+    try {
+      for (const stream of streams) await stream.fill?.();
+    } catch (error) {
+      if (error.name !== "AbortError") console.warn(error.message); // its pieces come one by one then
+    }
   }
 
   #follow() {
@@ -369,9 +381,8 @@ class Player {
     this.hand3d?.setGhost(null);
     this.ghostNote.textContent = "";
     this.#sayGhost();
-    if (!this.hand3d || kind === "none") return;
     const missing = kind === "reference" ? ReferenceGhost.missing(this.index) : null;
-    if (missing) return;
+    if (!this.hand3d || kind === "none" || missing) return this.#draw(this.clock.frame);
     const ghost = kind === "reference"
       ? new ReferenceGhost(this.index, this.abort.signal)
       : new VisitGhost(this.partner.index, this.partner.frameOf, this.abort.signal, this.arrived);
@@ -381,7 +392,9 @@ class Player {
       if (error.name !== "AbortError") this.ghostNote.textContent = t("The ghost could not be loaded: {reason}.", { reason: error.message });
       return;
     }
-    if (this.ghostKind === kind) this.hand3d?.setGhost(ghost);
+    if (this.ghostKind !== kind) return;
+    this.hand3d?.setGhost(ghost);
+    this.#draw(this.clock.frame);
   }
 
   #sayGhost() {
@@ -422,6 +435,7 @@ class Player {
     this.colouring = name;
     this.hand3d?.setColouring(name);
     this.#showLegend(name);
+    this.#draw(this.clock.frame);
   }
 
   #showLegend(name) {
@@ -579,7 +593,7 @@ class Player {
 
   dispose() {
     this.abort.abort();
-    for (const timer of [this.telling, this.silence, this.redrawing]) clearTimeout(timer);
+    for (const timer of [this.telling, this.silence, this.redrawing, this.filling]) clearTimeout(timer);
     for (const end of this.endings) end();
     this.endings = [];
     this.clock?.dispose();

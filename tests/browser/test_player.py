@@ -259,7 +259,8 @@ def test_looking_through_a_camera_lays_the_3d_hand_over_its_skeleton(page: Page,
             const x = ((point.x * width) / 2 / fit) / pw + 0.5;
             const y = ((-point.y * height) / 2 / fit) / ph + 0.5;
             const points = track.stream.at(70).values;
-            worst = Math.max(worst, Math.hypot(x - points[2 * joint] / 8192, y - points[2 * joint + 1] / 8192));
+            const [u, v] = [points[2 * joint] / 8192, points[2 * joint + 1] / 8192];
+            worst = Math.max(worst, Math.hypot(x - u, y - v));
           }
           return worst;
         }"""
@@ -302,3 +303,111 @@ def test_dash_hears_of_the_playhead_at_most_four_times_a_second(page: Page, site
     )
     page.wait_for_timeout(2000)
     assert 2 <= page.evaluate("() => told") <= 9
+
+
+def test_the_outline_lies_about_the_points_of_the_hand(page: Page, site: Any) -> None:
+    open_report(page, site.report())
+    collect(page)
+    page.get_by_label("Outline").check()
+    go_to(page, 70)
+    page.wait_for_function("() => !player.element.hasAttribute('data-late')")
+    # Against the skeleton's points, which come another way: the fingers' joints lie within the rings.
+    inside = page.evaluate(
+        """() => {
+          const { overlays, index } = player;
+          const context = document.createElement("canvas").getContext("2d");
+          return index.cameras.map(({ name }, camera) => {
+            const ofCamera = overlays.tracks.filter((one) => one.camera === name);
+            const find = (kind) => ofCamera.find((one) => one.kind === kind).stream.at(70).values;
+            const path = new Path2D();
+            let open = false;
+            const rings = find("outline");
+            for (let i = 0; i < rings.length; i += 2) {
+              if (rings[i] === index.missing.i16) { path.closePath(); open = false; continue; }
+              if (open) path.lineTo(rings[i], rings[i + 1]);
+              else path.moveTo(rings[i], rings[i + 1]);
+              open = true;
+            }
+            const points = find("reprojected");
+            const isInside = (joint) => context.isPointInPath(path, points[2 * joint], points[2 * joint + 1]);
+            return [2, 5, 6, 9, 10, 13, 14, 17, 18].filter(isInside).length;
+          });
+        }"""
+    )
+    assert all(count >= 8 for count in inside), inside
+    assert page.evaluate("() => player.canvas.dataset.frame") == "70"
+
+
+def test_the_references_posture_lies_on_the_palm(page: Page, site: Any) -> None:
+    open_report(page, site.report())
+    collect(page)
+    go_to(page, 70)
+    assert page.evaluate("() => player.hand.dataset.ghost") == ""  # none unless it is asked for
+    page.get_by_label("Ghost").select_option("reference")
+    page.wait_for_function("() => player.hand.dataset.ghost === 'all'")
+    assert "The reference is simulated" in page.locator(".player-ghost-note").inner_text()
+    distance = page.evaluate(
+        """async () => {
+          const THREE = await import("three");
+          const [hand] = player.hand3d.hands;
+          const joints = player.hand3d.ghost.at(hand.side).joints;
+          return [0, 5, 9, 13, 17].map((joint) => {
+            const laid = new THREE.Vector3().fromArray(joints, joint * 3).applyMatrix4(hand.ghost.matrix);
+            return laid.distanceTo(new THREE.Vector3().fromArray(hand.points, joint * 3));
+          });
+        }"""
+    )
+    assert max(distance) < 6.0  # mm: the palm is one, whatever the fingers do
+    page.get_by_label("Ghost").select_option("none")
+    page.wait_for_function("() => player.hand.dataset.ghost === ''")
+
+
+def test_events_are_gone_to_and_looped_by_key_and_by_mouse(page: Page, site: Any) -> None:
+    open_report(page, site.report())
+    collect(page)
+    events = page.evaluate("() => JSON.parse(player.element.dataset.events).map(([frame]) => frame)")
+    later = [frame for frame in events if frame > 0]
+    page.evaluate("() => player.root.focus()")
+    page.keyboard.press("n")
+    page.wait_for_function("(frame) => player.clock.frame === frame", arg=later[0])
+    page.get_by_role("button", name="Next event").click()
+    page.wait_for_function("(frame) => player.clock.frame === frame", arg=later[1])
+    assert page.locator(".player-said").inner_text().startswith(f"Event {events.index(later[0]) + 2} of")
+    page.get_by_role("button", name="Loop this event").click()
+    start, end = page.evaluate("() => player.clock.loop")
+    assert start <= later[1] <= end
+    assert page.locator(".player-loop").is_visible()
+    page.get_by_role("button", name="No loop").click()
+    go_to(page, 30)
+    page.get_by_role("button", name="Loop from here").click()
+    go_to(page, 90)
+    page.get_by_role("button", name="Loop to here").click()
+    assert page.evaluate("() => player.clock.loop") == [30, 90]
+    # Keys of a single character can be switched off; the others stay.
+    page.get_by_role("button", name="Keys", exact=True).click()
+    page.get_by_label("Keys of a single character act").uncheck()
+    page.get_by_role("button", name="Close").click()
+    page.keyboard.press("\\")
+    page.keyboard.press("Home")
+    page.wait_for_function("() => player.clock.frame === 0")
+    assert page.evaluate("() => [player.clock.loop[0], localStorage.getItem('redys-player-keys')]") == [
+        30,
+        "off",
+    ]
+
+
+def test_a_followers_offset_can_change_and_its_hand_be_the_others_ghost(page: Page, site: Any) -> None:
+    page.goto(f"{site.url}/compare/{site.recordings[0]}/{site.recordings[1]}")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.player-host[data-ready]').length === 2", timeout=60_000
+    )
+    collect(page)
+    page.evaluate("() => redys.call('player', 'setFollowOffset', 'player-b', -0.5)")
+    go_to(page, 60)
+    # 60.5 frames at 59.94/s, less half a second, are frame 30 of the other.
+    page.wait_for_function("() => document.querySelector('#player-b').dataset.frame === '30'")
+    page.locator("#player").get_by_label("Ghost").select_option("visit")
+    page.wait_for_function("() => player.hand.dataset.ghost === '30'")
+    go_to(page, 10)  # before the other's start
+    page.wait_for_function("() => player.hand.dataset.ghost === ''")
+    assert "has no frame at this moment" in page.locator("#player .player-ghost-note").inner_text()
