@@ -12,7 +12,7 @@ import dash_bootstrap_components as dbc
 from dash import html
 
 from components import ids, security
-from components.attributes import Written, aria, as_written, data
+from components.attributes import as_written, data
 from components.retention import table
 from components.states import notice
 from components.status import panel
@@ -86,11 +86,11 @@ def _user(user: UserRow) -> html.Tr:
     state = "– disabled" if user.disabled else "● may sign in"
     toggle = ("enable", "Enable") if user.disabled else ("disable", "Disable")
     actions = [("role", "Set the role"), ("end", "End sessions"), ("password", "New password"), toggle]
-    choice = role_select(
-        ids.admin_role(user.id),
-        user.role,
-        size="sm",
-        **aria(label=Written(user.name)),
+    choice = html.Label(
+        [
+            html.Span(["Role of ", as_written(user.name)], className="visually-hidden"),
+            role_select(ids.admin_role(user.id), user.role, size="sm"),
+        ]
     )
     buttons = [
         html.Button(words, id=ids.admin_do(action, user.id), className="btn btn-sm btn-outline-secondary")

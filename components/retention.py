@@ -32,13 +32,12 @@ def keep_panel(recording_id: str) -> html.Section | None:
             [
                 html.Div(
                     [
-                        html.Label("Keep until", htmlFor=ids.KEEP_UNTIL),
+                        html.Label("Keep until (empty: without an end)", htmlFor=ids.KEEP_UNTIL),
                         dbc.Input(
                             id=ids.KEEP_UNTIL,
                             type="date",
                             value=row.retain_until.isoformat() if row.retain_until else None,
                         ),
-                        html.Div("empty: without an end", className="hint"),
                     ],
                     className="field",
                 ),

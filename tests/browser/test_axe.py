@@ -19,6 +19,8 @@ PAGES = {
     "worklist": "/",
     "new recording": "/new",
     "rigs": "/rigs",
+    "trash": "/trash",
+    "administration": "/admin",
     "photos": "/photos",
     "about": "/about",
     "links": "/links",
