@@ -79,8 +79,8 @@ class Sheet:
         Term and text of what stands in the head.
     verdict, level : str
         Of the recording's quality: in words, and the level whose mark stands beside it.
-    figures : str
-        What the verdict rests on, in a sentence.
+    figures : tuple of str
+        What the verdict rests on, each by itself.
     reasons : tuple of str
         Why it is no better.
     changed : tuple of (str, str)
@@ -102,7 +102,7 @@ class Sheet:
     who: tuple[tuple[str, str], ...]
     verdict: str
     level: Level
-    figures: str
+    figures: tuple[str, ...]
     reasons: tuple[str, ...]
     changed: tuple[tuple[str, str], ...]
     hand: HandPart | None
@@ -136,7 +136,7 @@ def compose(recording: RecordingRow, summary: Summary, scales: str = "") -> tupl
             who=_list_who(recording, summary),
             verdict=f"Recording quality: {summary.quality.verdict}",
             level=_LEVELS.get(summary.quality.verdict, BEYOND),
-            figures=_say_figures(summary),
+            figures=_list_figures(summary),
             reasons=_list_reasons(summary),
             changed=_list_changed(recording, summary),
             hand=_compose_hand(summary, side, scales) if side else None,
@@ -174,13 +174,13 @@ def _list_who(recording: RecordingRow, summary: Summary) -> tuple[tuple[str, str
     )
 
 
-def _say_figures(summary: Summary) -> str:
+def _list_figures(summary: Summary) -> tuple[str, ...]:
     figures = [f"{len(summary.recording.cameras)} cameras at {summary.recording.fps:.2f} frames/s"]
     for side, hand in summary.quality.hands.items():
         figures.append(f"{side} hand measured in {100 * hand.valid_share:.0f} %")
         if math.isfinite(hand.stated_sigma_mm):
             figures.append(f"joint position error {hand.stated_sigma_mm:.1f} mm")
-    return "; ".join(figures) + "."
+    return tuple(figures)
 
 
 def _list_reasons(summary: Summary) -> tuple[str, ...]:

@@ -75,7 +75,8 @@ def _quality(sheet: Sheet) -> html.Section:
     lines: list[Any] = [html.Li(reason) for reason in sheet.reasons]
     lines += [html.Li([words, _own(why)]) for words, why in sheet.changed]
     reasons = html.Ul(lines) if lines else None
-    verdict = html.P([level_icon(sheet.level), html.Strong(f"{sheet.verdict}. "), sheet.figures])
+    figures = [part for figure in sheet.figures for part in ("; ", html.Span(figure))][1:]
+    verdict = html.P([level_icon(sheet.level), html.Strong(f"{sheet.verdict}. "), *figures, "."])
     kind = sheet.verdict.rpartition(" ")[2]
     return html.Section([verdict, reasons], className=f"sheet-quality quality-{kind}")
 
