@@ -224,8 +224,11 @@ def test_taken_back_while_it_plays_the_next_range_is_refused(shared: Shared) -> 
 def test_unknown_ended_taken_back_and_used_up_links_are_answered_alike(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    links = {name: shared.make(**more) for name, more in
-             (("ended", {"days": 1}), ("taken back", {}), ("used up", {"max_views": 1}))}  # fmt: skip
+    links = {
+        "ended": shared.make(days=1),
+        "taken back": shared.make(),
+        "used up": shared.make(max_views=1),
+    }
     shared.site.records.shares.revoke(links["taken back"][0])
     shared.open(links["used up"][1])
     tokens = {name: token for name, (_, token) in links.items()} | {"unknown": "x" * 43}
@@ -233,7 +236,8 @@ def test_unknown_ended_taken_back_and_used_up_links_are_answered_alike(
     monkeypatch.setattr(shares, "now", lambda: later)
     client = shared.site.browser()
     headers = token_of(client, "/shared")
-    said, took = {}, {name: [] for name in tokens}
+    said: dict[str, Any] = {}
+    took: dict[str, list[float]] = {name: [] for name in tokens}
     for _ in range(12):
         for name, token in tokens.items():
             begun = time.perf_counter()
