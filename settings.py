@@ -86,6 +86,10 @@ class Settings(BaseSettings):
         default="text",
         description="json: a line for each event and request, with identifiers and numbers alone.",
     )
+    second_factor: Literal["administrators", "optional"] = Field(
+        default="administrators",
+        description="Who must sign in with a code as well; everybody else may.",
+    )
     metrics_token: SecretStr | None = Field(
         default=None,
         description="Lets Prometheus read /metrics from another machine (as a bearer token).",

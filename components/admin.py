@@ -92,6 +92,8 @@ def _user(user: UserRow) -> html.Tr:
             role_select(ids.admin_role(user.id), user.role, size="sm"),
         ]
     )
+    if user.has_totp:
+        actions.append(("code", "Remove the code"))
     buttons = [
         html.Button(words, id=ids.admin_do(action, user.id), className="btn btn-sm btn-outline-secondary")
         for action, words in actions

@@ -355,3 +355,18 @@ def admin_role(user_id: str | Any) -> dict[str, Any]:
 def admin_purge(recording_id: str | Any) -> dict[str, Any]:
     """Button that removes a recording in the trash for good."""
     return {"type": "admin-purge", "recording": recording_id}
+
+
+# --- one's own sign-in ---------------------------------------------------------------------------
+
+ACCOUNT_OLD: Final = "account-old"
+ACCOUNT_NEW: Final = "account-new"
+ACCOUNT_GO: Final = "account-go"
+ACCOUNT_ANSWER: Final = "account-answer"
+FACTOR: Final = "factor"
+FACTOR_SECRET: Final = "factor-secret"
+FACTOR_CODE: Final = "factor-code"
+FACTOR_GO: Final = "factor-go"
+FACTOR_OFF_CODE: Final = "factor-off-code"
+FACTOR_OFF: Final = "factor-off"
+FACTOR_ANSWER: Final = "factor-answer"

@@ -13,13 +13,14 @@ from typing import Any, Final, Literal
 import dash
 import flask
 import flask_login
-from dash import html
+from dash import dcc, html
 
 from components import routes
-from components.states import failed
+from components.states import failed, notice
 from pipeline.errors import RedysError
 from records import get_records
 from records.rows import Role
+from settings import get_settings
 
 Permission = Literal["self", "see", "export", "work", "administer"]
 """self: one's own sign-in and the pages about the program. see: recordings and their reports. export: take
@@ -90,6 +91,7 @@ PAGES: Final[Mapping[str, Permission]] = MappingProxyType(
         "pages.rigs": "see",
         "pages.subject": "see",
         "pages.links": "work",
+        "pages.account": "self",
         "pages.admin": "administer",
         "pages.trash": "work",
     }
@@ -117,6 +119,7 @@ CALLBACKS: Final[Mapping[str, Permission]] = MappingProxyType(
         "components.trend:show_finger": "see",
         "components.shares": "work",
         "components.retention": "work",
+        "pages.account": "self",
         "pages.admin": "administer",
         "pages.trash": "work",
         "pages.photos": "work",
@@ -133,6 +136,8 @@ CALLBACKS: Final[Mapping[str, Permission]] = MappingProxyType(
 REFUSED: Final = "Your sign-in does not allow this."
 ASK: Final = "Ask an administrator, if you need it."
 
+FACTOR_FIRST: Final = "Administrators sign in with a code as well as a password. Set that up first."
+
 _GUARDED: Final = "redys_guarded"
 _OBJECTS: Final = ("recording_id", "recording_a", "recording_b", "subject_id", "rig_id")
 """Parts of addresses that name what is looked at."""
@@ -148,7 +153,7 @@ def current_role() -> Role | None:
 
 def may(permission: Permission) -> bool:
     """Whether who asks may; for what a page offers. What they ask for all the same is refused elsewhere."""
-    return allows(current_role(), permission)
+    return allows(current_role(), permission) and not (permission == "administer" and lacks_second_factor())
 
 
 def allows(role: Role | None, permission: Permission | None) -> bool:
@@ -160,12 +165,22 @@ def allows(role: Role | None, permission: Permission | None) -> bool:
 
 def home() -> str:
     """The page that who asks begins with: an administrator may not see the recordings."""
-    return routes.WORKLIST if may("see") else routes.ADMIN
+    if may("see"):
+        return routes.WORKLIST
+    return routes.ADMIN if may("administer") else routes.ACCOUNT
+
+
+def lacks_second_factor() -> bool:
+    """Whether who asks is an administrator who has to set up a second factor before anything else."""
+    if current_role() != "administrator" or get_settings().second_factor == "optional":
+        return False
+    return not flask_login.current_user.user.has_totp
 
 
 def may_request(app: dash.Dash) -> bool:
     """Whether who asks may have the request in hand answered."""
-    return allows(current_role(), request_permission(app))
+    permission = request_permission(app)
+    return permission is not None and may(permission) if current_role() else True
 
 
 def callback_permission(function: Callable[..., Any] | None) -> Permission | None:
@@ -201,7 +216,11 @@ def _guard(module: str, layout: Callable[..., Any], current_actor: Callable[[], 
     def shown(**values: Any) -> Any:
         about = " ".join(str(values[name]) for name in _OBJECTS if values.get(name))
         action = f"view.{module.rpartition('.')[2]}"
-        if not allows(current_role(), PAGES.get(module)):
+        permission = PAGES.get(module)
+        if permission == "administer" and lacks_second_factor():
+            link = dcc.Link("Set it up", href=routes.ACCOUNT)
+            return [html.H1("Not yet"), notice("partial", html.P(FACTOR_FIRST), html.P(link))]
+        if not allows(current_role(), permission):
             get_records().note(current_actor(), action, about[:200], "refused")
             return [html.H1("Not allowed"), failed(RedysError(REFUSED, ASK))]
         if about:

@@ -21,6 +21,7 @@ PHOTO_SET: Final = "/photos/<recording_id>"
 ABOUT: Final = "/about"
 
 ADMIN: Final = "/admin"
+ACCOUNT: Final = "/account"
 TRASH: Final = "/trash"
 
 SIGN_IN: Final = "/sign-in"

@@ -356,10 +356,13 @@ def _add_sign_in(server: flask.Flask, records: Records, signer: Signer) -> None:
             page.headers["Retry-After"] = str(int(wait_s) + 1)
             return page
         user = records.users.verify(name, flask.request.form.get("password", ""))
+        # Asked for together: who has one of them right is not told so.
+        if user is not None and not records.second_factor.check(user.id, flask.request.form.get("code", "")):
+            user = None
         if user is None:
             backoff.failed(name, caller)
             records.note("nobody", "sign-in", result="refused")
-            return _sign_in_page(signer, "The name or the password is not right.", 403)
+            return _sign_in_page(signer, "The name, the password or the code is not right.", 403)
         backoff.succeeded(name, caller)
         flask.session.clear()
         flask_login.login_user(_SignedIn(user))
@@ -426,6 +429,8 @@ _SIGN_IN_HTML = """<!DOCTYPE html>
 <label class="form-label" for="password">{{ t("Password") }}</label>
 <input class="form-control" id="password" name="password" type="password"
  autocomplete="current-password" required>
+<label class="form-label" for="code">{{ t("Code, if you set one up") }}</label>
+<input class="form-control" id="code" name="code" autocomplete="one-time-code" maxlength="40">
 <button class="btn btn-primary" type="submit">{{ t("Sign in") }}</button>
 </form>
 {% if languages %}<nav class="languages" aria-label="{{ t("Language") }}">

@@ -79,7 +79,7 @@ def _header() -> html.Header:
             html.Form(
                 [
                     dcc.Input(type="hidden", name="csrf_token", value=security.csrf_token()),
-                    html.Span(as_written(name), className="who"),
+                    html.Span(dcc.Link(as_written(name), href=routes.ACCOUNT), className="who"),
                     html.Button("Sign out", type="submit", className="btn btn-sm btn-outline-light"),
                 ],
                 action=routes.SIGN_OUT,

@@ -82,6 +82,9 @@ def _change(action: str, user_id: str, role: Any) -> Any:
     if action == "role":
         user = users.set_role(user_id, role, actor)
         return notice("info", html.P(f"The role is {user.role} now, and all sessions are ended."))
+    if action == "code":
+        get_records().second_factor.remove(user_id, actor)
+        return notice("info", html.P("This user signs in without a code from now on."))
     if action == "end":
         users.end_sessions(user_id, actor)
         return notice("info", html.P("All sessions of this user are ended."))

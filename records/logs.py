@@ -25,8 +25,10 @@ FIELDS: Final = ("request", "endpoint", "method", "status", "seconds", "size_byt
 """What a line may carry besides its sentence (``extra=``)."""
 
 WORDS: Final = frozenset(
-    ("queued", "running", "done", "failed", "cancelled", "lost", "passed", "limited")
-    + ("local", "nobody", "system", "command")
+    [
+        *("queued", "running", "done", "failed", "cancelled", "lost", "passed", "limited"),
+        *("local", "nobody", "system", "command"),
+    ]
 )
 LEFT_OUT: Final = "[left out]"
 

@@ -39,6 +39,7 @@ from records.reuse import take_over
 from records.rigs import Rigs
 from records.rows import Page, RecordingKind, RecordingRow, RunRow, SubjectRow
 from records.scores import Scores
+from records.second_factor import SecondFactor
 from records.shares import Shares
 from records.users import Users
 from records.verdicts import Verdicts, read_verdict
@@ -105,6 +106,11 @@ class Records:
     def users(self) -> Users:
         """Those who may sign in."""
         return Users(self)
+
+    @functools.cached_property
+    def second_factor(self) -> SecondFactor:
+        """Codes beside their passwords."""
+        return SecondFactor(self)
 
     @functools.cached_property
     def audit(self) -> Audit:

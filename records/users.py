@@ -175,6 +175,20 @@ class Users:
             yield user
             database.add(models.AuditEvent(actor=actor, action=action, object=user.id))
 
+    def change_password(self, user_id: str, old: str, new: str) -> UserRow:
+        """Give oneself another password, which ends all one's sessions.
+
+        Raises
+        ------
+        NotFound
+        UserError
+            The old one is not right, or the new one is too short.
+        """
+        user = self.get(user_id)
+        if user is None or self.verify(user.name, old) is None:
+            raise UserError("The present password is not right.", "Write it again.")
+        return self.add(user.name, new, actor=user_id)
+
     def list(self) -> tuple[UserRow, ...]:
         """Everybody, by name."""
         with self._records.reading() as database:

@@ -88,7 +88,7 @@ def act(client: flask.testing.FlaskClient, site: Site, action: str, name: str, r
         client,
         site,
         "pages.admin:change_user",
-        [{"id": place, "property": "n_clicks", "value": 1}],  # type: ignore[arg-type]
+        [{"id": place, "property": "n_clicks", "value": 1}],
         [{"id": choice, "property": "value", "value": role}],
         [{"id": choice, "property": "id", "value": choice}],
         trigger=json.dumps(place, sort_keys=True, separators=(",", ":")) + ".n_clicks",

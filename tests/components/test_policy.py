@@ -29,7 +29,7 @@ from tests.components.test_security import come_in
 from tests.records.site import Site, open_site, surroundings
 
 PASSWORD = "a long enough sentence"
-OPEN = {"REDYS_HOST": "0.0.0.0"}
+OPEN = {"REDYS_HOST": "0.0.0.0", "REDYS_SECOND_FACTOR": "optional"}
 UPDATE = "/_dash-update-component"
 
 

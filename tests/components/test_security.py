@@ -21,7 +21,7 @@ CHROMIUM_ACCEPTS = (
     "application/signed-exchange;v=b3;q=0.7"
 )
 PASSWORD = "a long enough sentence"
-OPEN = {"REDYS_HOST": "0.0.0.0"}
+OPEN = {"REDYS_HOST": "0.0.0.0", "REDYS_SECOND_FACTOR": "optional"}
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any
 
 import flask.testing
 from dash import Dash
+from dash._callback import GLOBAL_CALLBACK_LIST, GLOBAL_CALLBACK_MAP
 
 from records import Records, get_records
 from settings import Settings, get_settings
@@ -73,7 +74,26 @@ def open_site(data_dir: Path, **more: str) -> Iterator[Site]:
     from app import make_app
 
     with surroundings(data_dir, **more):
-        yield Site(make_app(), get_records(), get_settings())
+        app = make_app()
+        _give_callbacks()
+        yield Site(app, get_records(), get_settings())
+
+
+_kept: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+"""Callbacks of components by their output, with what the browser is told of them."""
+
+
+def _give_callbacks() -> None:
+    """Dash gives a component's callbacks to the first app of a process alone; each site shall have them."""
+    told = {each["output"]: each for each in GLOBAL_CALLBACK_LIST}
+    for output, entry in GLOBAL_CALLBACK_MAP.items():
+        callback = entry.get("callback")
+        if callback is not None and callback.__module__.startswith("components.") and output in told:
+            _kept[output] = (entry, told[output])
+    for output, (entry, spec) in _kept.items():
+        if output not in GLOBAL_CALLBACK_MAP:
+            GLOBAL_CALLBACK_MAP[output] = entry
+            GLOBAL_CALLBACK_LIST.append(spec)
 
 
 def inline_scripts(html: str) -> list[str]:
