@@ -252,20 +252,18 @@ class Catalogue:
 
     def _find_parts(self, parts: list[str], joint: str, depth: int) -> list[str] | None:
         """Translations of parts from left to right; neighbours may be one message with the joint in it."""
-        found_parts: list[str] = []
-        start = 0
-        while start < len(parts):
+        ways: dict[int, list[str] | None] = {len(parts): []}
+        for start in reversed(range(len(parts))):
+            ways[start] = None
             for end in range(min(len(parts), start + _NEIGHBOURS), start, -1):
-                if end - start == len(parts):
-                    continue  # the whole has been looked for
+                rest = ways[end]
+                if rest is None or end - start == len(parts):  # the whole has been looked for
+                    continue
                 found = self._find(joint.join(_unend(parts[start:end], joint)), depth)
                 if found is not None:
-                    found_parts.append(found)
-                    start = end
+                    ways[start] = [found, *rest]
                     break
-            else:
-                return None
-        return found_parts
+        return ways[0]
 
     def _find_weakly(self, text: str) -> str | None:
         """What can be said of a text that is not known whole: its message, or those parts that are."""
