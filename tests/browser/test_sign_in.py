@@ -65,7 +65,7 @@ def test_a_person_signs_in_to_the_page_they_asked_for_and_out_again(
     page.fill("#name", "eva")
     page.fill("#password", "not the password")
     page.keyboard.press("Enter")
-    expect(page.locator("[role=alert]")).to_have_text("The name or the password is not right.")
+    expect(page.locator("[role=alert]")).to_have_text("The name, the password or the code is not right.")
     page.wait_for_timeout(400)
     page.fill("#password", PASSWORD)
     page.keyboard.press("Enter")
