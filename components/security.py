@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import ipaddress
 import os
 import secrets
 import time
@@ -34,6 +33,7 @@ from components.language import (
 from pipeline.errors import RedysError
 from pipeline.files import write_bytes
 from records import Records, UserRow
+from records.addresses import is_loopback
 from records.users import Backoff
 from settings import Settings
 
@@ -52,18 +52,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own, reached from nowhere else."""
-    if host.strip("[]").lower() == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def read_secret_key(settings: Settings) -> str:

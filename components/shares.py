@@ -215,8 +215,8 @@ def own_links() -> list[Any]:
     rows = get_records().shares.list_own(security.current_actor())
     return [
         html.P(_HONEST, className="panel-lead"),
-        html.Div(list_links(rows, named=True), id=ids.SHARE_LIST),
         dcc.Store(id=ids.SHARE_OF, data=[]),
+        html.Div(list_links(rows, named=True), id=ids.SHARE_LIST),
         html.Button("Revoke all", id=ids.SHARE_REVOKE_ALL, className="btn btn-outline-secondary")
         if any(row.is_live for row in rows)
         else None,

@@ -16,7 +16,6 @@ import contextlib
 import datetime
 import functools
 import hashlib
-import ipaddress
 import json
 import secrets
 import shutil
@@ -37,6 +36,7 @@ from sqlalchemy.orm import Session as DatabaseSession
 from pipeline.files import read_json, write_json
 from pipeline.share_files import CHOICES, SHARE_FILE, Choice
 from records import models
+from records.addresses import cut_address, is_loopback
 from records.errors import NotFound, ShareError
 from records.models import new_id, now
 from records.rows import RecordingRow
@@ -290,7 +290,7 @@ class Shares:
             for each in database.scalars(told.order_by(models.ShareOpening.opened.desc())):
                 row = OpeningRow(each.opened, each.address, each.played)
                 openings.setdefault(each.link_id, []).append(row)
-            disabled = {link.owner for link in links if not _may_share(database, link)}
+            disabled = {link.owner for link in links if not self._may_share(database, link)}
         return [self._row(link, openings.get(link.id, []), link.owner in disabled) for link in links]
 
     def _row(self, link: models.ShareLink, openings: list[OpeningRow], is_disabled: bool) -> ShareRow:
@@ -509,7 +509,17 @@ class Shares:
 
     def _is_standing(self, database: DatabaseSession, link: models.ShareLink) -> bool:
         """Whether what was opened by a link may still be looked at."""
-        return link.revoked is None and not _is_past(link) and _may_share(database, link)
+        return link.revoked is None and not _is_past(link) and self._may_share(database, link)
+
+    def _may_share(self, database: DatabaseSession, link: models.ShareLink) -> bool:
+        """Whether the owner is still somebody here: disabling somebody ends their links.
+
+        Of what was shared where nobody signs in nothing opens once others can reach the server.
+        """
+        if link.owner == LOCAL:
+            return is_loopback(self._records.settings.host)
+        owner = database.get(models.User, link.owner)
+        return owner is not None and not owner.disabled
 
     # --- its folder ------------------------------------------------------------------------------
 
@@ -625,16 +635,6 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def cut_address(address: str) -> str:
-    """The part of a network address that is kept: its first 24 bits, or 48 of the longer kind."""
-    try:
-        whole = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    whole = getattr(whole, "ipv4_mapped", None) or whole
-    return str(ipaddress.ip_network((whole, 24 if whole.version == 4 else 48), strict=False))
-
-
 def _moment(link: models.ShareLink) -> datetime.datetime:
     """Now, or the latest moment that the link has seen, should the clock have been set back since."""
     return max(now(), link.latest)
@@ -642,14 +642,6 @@ def _moment(link: models.ShareLink) -> datetime.datetime:
 
 def _is_past(link: models.ShareLink) -> bool:
     return link.ended is not None or _moment(link) >= link.expires
-
-
-def _may_share(database: DatabaseSession, link: models.ShareLink) -> bool:
-    """Whether the owner is still somebody here: disabling somebody ends their links."""
-    if link.owner == LOCAL:
-        return True
-    owner = database.get(models.User, link.owner)
-    return owner is not None and not owner.disabled
 
 
 def _check(choices: Sequence[str], days: int, password: str, max_views: int | None) -> list[Choice]:

@@ -11,8 +11,9 @@ import pytest
 
 from components import security
 from components.policy import LINK, PUBLIC
-from components.security import is_loopback, read_secret_key
+from components.security import read_secret_key
 from records import get_records, models
+from records.addresses import is_loopback
 from settings import Settings
 from tests.records.site import Site, open_site, surroundings, token_of
 

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import select
 
 from records import NotFound, Records, models, shares
+from records.addresses import cut_address
 from records.errors import ShareError
-from records.shares import LOCAL, Opened, Refused, cut_address, hash_token, share_command
+from records.shares import LOCAL, Opened, Refused, hash_token, share_command
 from tests.records.site import make_session
 
 MAKE = 'mkdir "$0" && echo "{}" > "$0/share.json"'
@@ -213,6 +214,17 @@ def test_the_links_of_who_was_disabled_open_nothing(records: Records, recording_
     assert records.shares.check(opened.key) is None
     assert records.shares.open(token) == Refused("closed")
     assert records.shares.get(link_id).state == "owner disabled"
+
+
+@on_sqlite
+def test_what_was_shared_without_sign_in_opens_on_this_machine_alone(
+    records: Records, recording_id: str
+) -> None:
+    _, token = make(records, recording_id)
+    records.settings = records.settings.model_copy(update={"host": "0.0.0.0"})
+    assert records.shares.open(token) == Refused("closed")
+    records.settings = records.settings.model_copy(update={"host": "127.0.0.1"})
+    assert isinstance(records.shares.open(token), Opened)
 
 
 @on_sqlite
