@@ -411,14 +411,24 @@ def check_foreign(browser: Browser, site: Site) -> None:
     print(f"foreign: {len(foreign)} requests to another host on {len(pages)} pages (bar none) {foreign[:3]}")
 
 
+def _both(
+    question: Callable[[Browser, Site, str], None],
+) -> Callable[[Browser, Site, argparse.Namespace], None]:
+    def ask(browser: Browser, site: Site, arguments: argparse.Namespace) -> None:
+        for which in ("demo", "long"):
+            question(browser, site, which)
+
+    return ask
+
+
 QUESTIONS: dict[str, Callable[[Browser, Site, argparse.Namespace], None]] = {
-    "same-frame": lambda b, s, a: [check_same_frame(b, s, which) for which in ("demo", "long")],  # type: ignore[func-returns-value]
-    "work": lambda b, s, a: measure_work(b, s, "demo", a.seconds),
-    "frames": lambda b, s, a: count_frames(b, s, "demo"),
-    "seek": lambda b, s, a: [measure_seek(b, s, which) for which in ("demo", "long")],  # type: ignore[func-returns-value]
-    "page": lambda b, s, a: measure_page(b, s, "long"),
-    "memory": lambda b, s, a: measure_memory(b, s, "demo", a.minutes),
-    "foreign": lambda b, s, a: check_foreign(b, s),
+    "same-frame": _both(check_same_frame),
+    "work": lambda browser, site, asked: measure_work(browser, site, "demo", asked.seconds),
+    "frames": lambda browser, site, asked: count_frames(browser, site, "demo"),
+    "seek": _both(measure_seek),
+    "page": lambda browser, site, asked: measure_page(browser, site, "long"),
+    "memory": lambda browser, site, asked: measure_memory(browser, site, "demo", asked.minutes),
+    "foreign": lambda browser, site, asked: check_foreign(browser, site),
 }
 
 

@@ -199,6 +199,7 @@ def _lengthen_events(side: dict[str, Any], times: int, one_s: float) -> None:
 
 def _mirror(web: Path, index: dict[str, Any], side: str, other: str) -> None:
     """A second hand, the first one in a mirror beside it."""
+    middle_mm = index["vertices"]["offset_mm"][0]
     for name, file in list(index["files"].items()):
         if f"_{side}" not in name:
             continue
@@ -210,7 +211,7 @@ def _mirror(web: Path, index: dict[str, Any], side: str, other: str) -> None:
             flipped[..., 0] = np.where(array[..., 0] == MISSING, MISSING, -array[..., 0])
             array = flipped
         elif name.startswith("joints_") and array.shape[-2:] == (N_JOINTS, 3):
-            array = array * np.float32([-1, 1, 1]) + np.float32([2 * index["vertices"]["offset_mm"][0], 0, 0])
+            array = array * np.array([-1, 1, 1], "f4") + np.array([2 * middle_mm, 0, 0], "f4")
         _write(web, index, name.replace(f"_{side}", f"_{other}"), np.ascontiguousarray(array))
     index["sides"].append(other)
     for table in ("ranges", "bands", "reference_posture"):
@@ -240,17 +241,19 @@ def _loop_video(path: Path, times: int) -> None:
         video = source.streams.video[0]
         copy = out.add_stream_from_template(video)
         packets = [packet for packet in source.demux(video) if packet.dts is not None]
-        length = sum(packet.duration for packet in packets)
+        length = sum(packet.duration or 0 for packet in packets)
         # Bytes are kept: a packet is changed by being written.
         kept = [
-            (bytes(packet), packet.pts, packet.dts, packet.duration, packet.is_keyframe) for packet in packets
+            (bytes(each), each.pts or 0, each.dts or 0, each.duration or 0, each.is_keyframe)
+            for each in packets
         ]
         for turn in range(times):
             for data, pts, dts, duration, is_key in kept:
                 packet = av.Packet(data)
-                packet.stream, packet.time_base = copy, video.time_base
-                packet.pts, packet.dts, packet.duration = pts + turn * length, dts + turn * length, duration
-                packet.is_keyframe = is_key
+                packet.stream, packet.duration, packet.is_keyframe = copy, duration, is_key
+                packet.pts, packet.dts = pts + turn * length, dts + turn * length
+                if video.time_base is not None:
+                    packet.time_base = video.time_base
                 out.mux(packet)
     looped.replace(path)
 

@@ -4,7 +4,7 @@
  *   data-follow="other-id" data-offset="0"   plays beside another player (comparison); the offset may change
  *   data-links="true"                        keeps the address at the moment shown, and offers it as a link
  *   data-links="page"                        the same, but the address is of no use to others
- *   data-playhead="store-id"                 a Dash store that hears of the frame, at most four times a second
+ *   data-playhead="store-id"                 a Dash store that hears of the frame: when it rests, and now and then
  *   data-events="[...]"                      flagged events (moments.mjs)
  *
  * Once it is ready the element has data-ready; data-frame is the frame that everything shows, and data-late is
@@ -23,6 +23,7 @@ import { Overlays } from "./overlays.mjs";
 import { say, t } from "./words.mjs";
 
 const TELL_DASH_MS = 250;
+const TELL_PLAYING_MS = 2000;
 const AGAIN_MS = 1000; // until data that could not be fetched are asked for again
 const FILL_AFTER_MS = 2000; // once all is shown, until what a later seek will need is fetched
 const SAID_MS = 4000; // how long the line below the picture says what was just done
@@ -540,6 +541,9 @@ class Player {
     const { clock } = this;
     if (this.wasPlaying !== clock.playing) {
       this.wasPlaying = clock.playing;
+      clearTimeout(this.telling); // it hears of a pause at once
+      this.telling = null;
+      if (clock.frame >= 0) this.#tellDash();
       const label = clock.playing ? t("Pause") : t("Play");
       this.playButton.replaceChildren(icon(clock.playing ? "pause" : "play"));
       this.playButton.title = label;
@@ -556,14 +560,15 @@ class Player {
     this.element.dataset.playing = String(clock.playing);
   }
 
-  /* Dash hears where the playhead is, at most four times a second; it never drives anything from it. */
+  /* Dash hears where the playhead is, and never drives anything from it. While playing it hears seldom: telling
+   * it walks the whole page, which costs more than all the drawing of many frames. */
   #tellDash() {
     const store = this.element.dataset.playhead;
     if (!store || this.telling) return;
     this.telling = setTimeout(() => {
       this.telling = null;
       window.dash_clientside?.set_props(store, { data: { frame: this.clock.frame, joint: this.clock.joint } });
-    }, TELL_DASH_MS);
+    }, this.clock.playing ? TELL_PLAYING_MS : TELL_DASH_MS);
   }
 
   async #copy() {
