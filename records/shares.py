@@ -82,7 +82,7 @@ class ShareRow:
     owner : str
         User id, or "local".
     recordings : tuple of RecordingRow
-        One, or two with the earlier first.
+        One, or two with the earlier first; those in the trash are left out.
     choices : tuple of str
         What was let through (`pipeline.share_files.CHOICES`).
     created, expires : datetime
@@ -149,6 +149,8 @@ class OpenShare:
         Of the link.
     until : datetime
         When the key ends.
+    played : bool
+        Whether it is written down already that the movement was played.
     """
 
     link_id: str
@@ -158,6 +160,7 @@ class OpenShare:
     created: datetime.datetime
     expires: datetime.datetime
     until: datetime.datetime
+    played: bool
 
 
 class Shares:
@@ -300,7 +303,7 @@ class Shares:
             id=link.id,
             code=link.code,
             owner=link.owner,
-            recordings=tuple(self._records.get_recording(each) for each in ids),
+            recordings=tuple(found for each in ids if (found := self._find_recording(each))),
             choices=tuple(json.loads(link.choices)),
             created=link.created,
             expires=link.expires,
@@ -312,6 +315,13 @@ class Shares:
             advice=advice,
             openings=tuple(openings),
         )
+
+    def _find_recording(self, recording_id: str) -> RecordingRow | None:
+        """A recording of a link; None while it is in the trash."""
+        try:
+            return self._records.get_recording(recording_id)
+        except NotFound:
+            return None
 
     def _tell_state(self, link: models.ShareLink, is_disabled: bool) -> tuple[LinkState, str, str]:
         if link.revoked is not None:
@@ -471,16 +481,26 @@ class Shares:
             is_standing = self._is_standing(database, link)
         moment = _moment(link)
         has_ended = moment >= opening.expires > link.latest  # to be kept, should the clock be set back
-        if _is_past(link) or has_ended or moment - link.latest > _SEEN_EVERY:
+        has_passed = _is_past(link) or has_ended or moment - link.latest > _SEEN_EVERY
+        if link.ended is None and has_passed:
             self._keep_moment(link, moment)
         if not is_standing or moment >= opening.expires or not self._is_ready(link.id):
             return None
         return OpenShare(
-            link.id, opening.id, link.code, self._view(link.id), link.created, link.expires, opening.expires
+            link_id=link.id,
+            opening_id=opening.id,
+            code=link.code,
+            folder=self._view(link.id),
+            created=link.created,
+            expires=link.expires,
+            until=opening.expires,
+            played=opening.played is not None,
         )
 
     def note_play(self, share: OpenShare) -> None:
         """Write down, once an opening, that the movement was played."""
+        if share.played:  # asked at every byte range
+            return
         opening = models.ShareOpening
         with self._records.writing() as database:
             first = database.execute(

@@ -109,8 +109,10 @@ def test_what_is_shared_asks_for_a_link_and_never_for_a_role(
     site: Site, someone: tuple[Role, flask.testing.FlaskClient]
 ) -> None:
     for client in (someone[1], site.browser("https", "redys.example")):
-        client.get("/shared")
         assert client.get("/shared").status_code == 200
+        for path in ("/assets/modules/player.mjs", "/assets/00_bridge.js", "/assets/css/player.css"):
+            assert client.get(path).status_code == 200
+        assert client.get("/assets/modules/../../settings.py").status_code != 200
         for path in ("/shared/view", "/shared/data/a/index.json", "/shared/data/a/mosaic.mp4"):
             assert client.get(path).status_code == 404
         assert client.post("/shared/open", json={"token": "x" * 43}).status_code == 403  # no CSRF token
