@@ -119,6 +119,8 @@ class Catalogue:
         self.name = name or language
         self.decimal_sign = decimal_sign
         self.messages = {source: target for source, target in messages.items() if target}
+        for source, target in tuple(self.messages.items()):
+            self._keep_sentences(source, target)
         self.browser = {source: target for source, target in self.messages.items() if source in browser}
         self.misses: set[str] | None = None
         """Where a set stands here, texts that were not found are noted in it."""
@@ -131,6 +133,14 @@ class Catalogue:
             self._keep_template(source, target)
         for group in (*self._by_first.values(), *self._by_last.values(), self._loose):
             group.sort(key=lambda template: -template.weight)
+
+    def _keep_sentences(self, source: str, target: str) -> None:
+        """Know the sentences of a message by themselves as well: a sheet of paper has room for the first."""
+        sources, targets = _split(source, ". "), _split(target, ". ")
+        if len(sources) == len(targets) > 1:
+            for one, other in zip(sources, targets, strict=True):
+                if sorted(_PLACE.findall(one)) == sorted(_PLACE.findall(other)):
+                    self.messages.setdefault(one, other)
 
     def _keep_template(self, source: str, target: str) -> None:
         """File a message with values under its first whole word, else its last one: few are then tried."""

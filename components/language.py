@@ -52,7 +52,7 @@ _FIGURE_TEXT: Final = frozenset({"text", "name", "hovertemplate", "texttemplate"
 _FIGURE_DATA: Final = frozenset({"z", "meta", "customdata", "ids", "colorscale", "line", "marker", "error_y"})
 _AXIS_DATA: Final = frozenset({"x", "y"})
 _SVG: Final = "data:image/svg+xml;base64,"
-_SVG_TEXT: Final = re.compile(r"(?<=>)([^<>]*[^\W\d_][^<>]*)(?=</)")
+_SVG_TEXT: Final = re.compile(r"(?<=>)([^<>]*\w[^<>]*)(?=</)")
 _PLOT_WORDS: Final = ("Download plot as a PNG", "Zoom", "Pan", "Reset axes", "Double-click to zoom back out")
 _PAGES_STORE: Final = "_pages_store"
 

@@ -143,7 +143,7 @@ def _redraw(sheet: Sheet, speak: Translate) -> dict[str, Any]:
     return plain
 
 
-_DRAWN_WORDS: Final = re.compile(r"(?<=>)[^<>]*[^\W\d_][^<>]*(?=</text>)")
+_DRAWN_WORDS: Final = re.compile(r"(?<=>)[^<>]*\w[^<>]*(?=</text>)")
 
 _UNSAID: Final = frozenset({"map_svg", "level", "report_id", "version"})
 """Fields of a sheet that are no text: drawings, keys and numbers."""
