@@ -31,9 +31,11 @@ LOOK = """() => {
     return outlineStyle !== "none" && parseFloat(outlineWidth) > 0 || boxShadow !== "none";
   };
   const wrap = each.closest("label") ?? each;
-  const at = document.elementFromPoint(
-    Math.min(Math.max(box.left + box.width / 2, 1), innerWidth - 1),
-    Math.min(Math.max(box.top + Math.min(box.height / 2, 20), 1), innerHeight - 1));
+  // Of what is taller than the window, the middle of the part that is in it.
+  const [top, bottom] = [Math.max(box.top, 0), Math.min(box.bottom, innerHeight)];
+  const down = bottom - top > innerHeight / 2 ? (top + bottom) / 2 : top + Math.min((bottom - top) / 2, 20);
+  const across = Math.min(Math.max(box.left + box.width / 2, 1), innerWidth - 1);
+  const at = document.elementFromPoint(across, Math.min(Math.max(down, 1), innerHeight - 1));
   return {
     walk: each.dataset.walk ?? null,
     group: each.type === "radio" ? each.name : null,

@@ -39,7 +39,8 @@ ORDER = [
 def open_report(page: Page, url: str) -> None:
     page.goto(url)
     page.wait_for_selector(READY, timeout=60_000)
-    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")  # plots come when they are near, or printed
+    # Plots come when they are near the screen, or printed.
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .main-svg').length >= 8")
     page.evaluate(GET_PLAYER)
 
