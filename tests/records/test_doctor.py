@@ -18,7 +18,7 @@ from tests.records.site import surroundings
 
 def look(**values: object) -> dict[str, Finding]:
     """The findings by part, the worst of each."""
-    settings = Settings(_env_file=None, **values)  # type: ignore[arg-type]
+    settings = Settings(_env_file=None, **values)  # type: ignore[arg-type, call-arg]
     order = ("missing", "note", "ok")
     found: dict[str, Finding] = {}
     for each in examine(Records(settings)):
