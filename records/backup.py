@@ -52,7 +52,7 @@ FILES: Final = "files"
 KEEP_DAYS: Final = 35
 """How long a backup is kept: as long as what was erased may still be in one."""
 
-LEFT_OUT: Final = frozenset({"cache", "secret_key", ".health", IN_USE, MAINTENANCE})
+LEFT_OUT: Final = frozenset({"cache", "secret_key", ".health", ".scrub", IN_USE, MAINTENANCE})
 """Of the data folder's own entries: what is made anew, and what must not come back."""
 
 _STAMP = "%Y-%m-%dT%H%M%SZ"

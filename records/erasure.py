@@ -159,11 +159,33 @@ class Erasure:
         self._records.shares.revoke_of(doomed.recording_ids, actor)
         size = self._remove_files(doomed)
         self._clear_caches(doomed)
+        self._scrub_mark.touch(mode=0o600)
         self._remove_rows(doomed, actor, action)
-        scrub(self._records)
+        self._scrub()
         return Erased(
             len(doomed.recording_ids), len(doomed.run_ids), size, tuple(self._outside(doomed.session_folders))
         )
+
+    def finish(self) -> Erased:
+        """Go on with what was broken off: a process that was killed, a machine that was switched off.
+
+        Raises
+        ------
+        RetentionError, MaintenanceError
+        """
+        done = self.replay(read_erased(self._data_dir / ERASED))
+        if self._scrub_mark.exists():
+            self._scrub()
+        return done
+
+    @property
+    def _scrub_mark(self) -> Path:
+        """Stands while rows may be gone from the tables and not from the database's files."""
+        return self._data_dir / ".scrub"
+
+    def _scrub(self) -> None:
+        scrub(self._records)
+        self._scrub_mark.unlink(missing_ok=True)
 
     # --- files -----------------------------------------------------------------------------------
 

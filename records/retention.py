@@ -20,7 +20,7 @@ from sqlalchemy.orm import joinedload
 from pipeline.files import read_json, write_json
 from records import models
 from records.erasure import Doomed, Erased, Erasure
-from records.errors import LiveRunError, NotFound, RetentionError
+from records.errors import LiveRunError, MaintenanceError, NotFound, RetentionError
 from records.maintenance import maintain
 from records.models import LIVE_STATES, now
 
@@ -189,14 +189,18 @@ class Retention:
     def purge(self, actor: str = "system") -> Purge:
         """Announce what has come due, and erase what was in the trash or announced for 30 days.
 
+        What was being erased when a process was killed is erased first.
+
         Raises
         ------
+        MaintenanceError
+            The list of what was erased cannot be read.
         RetentionError
             A folder cannot be removed; what went before it is gone.
         """
         with maintain(self._records.settings.data_dir.resolve()):
+            erased = self._erasure.finish()
             noticed = self._give_notice()
-            erased = Erased()
             moment = now()
             wanted = [row for row in (*self.list_trash(), *self.list_due()) if row.purged_after is not None]
             for row in wanted:
@@ -214,7 +218,7 @@ class Retention:
                     return None
         try:
             return self.purge()
-        except RetentionError:
+        except (RetentionError, MaintenanceError):
             log.exception("The daily purge stopped")
             return None
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from records import NotFound, RecordingRow, Records, models
-from records.erasure import ERASED, LET_GO, append_erased, read_erased
+from records.erasure import ERASED, LET_GO, Erasure, append_erased, read_erased
 from records.errors import LiveRunError, MaintenanceError, RetentionError
 from records.models import now
 from tests.records.site import make_session
@@ -65,8 +65,18 @@ def make_person(records: Records, name: str) -> RecordingRow:
     with diskcache.Cache(str(data / "cache" / "jobs"), eviction_policy="none") as store:
         store["progress"] = f"{name}, piano: 40 %"
         store["other"] = "P-2, piano: 40 %"
+    link_id = models.new_id()
+    (data / "shares" / link_id).mkdir(parents=True)
+    (data / "shares" / link_id / "view.json").write_text(name, encoding="utf-8")
     with records.writing() as database:
         database.execute(update(models.Run).where(models.Run.id == run.id).values(state="done"))
+        week = now() + datetime.timedelta(days=7)
+        database.add(
+            models.ShareLink(
+                id=link_id, token_hash=models.new_id(), owner="local", code="A", expires=week,
+                recording_id=recording.id,
+            )
+        )  # fmt: skip
         database.add(
             models.ClinicalScore(
                 subject_id=recording.subject_id, date=datetime.date(2026, 3, 2), scale="TCS", value=2.0,
@@ -215,7 +225,7 @@ def test_the_purge_of_a_day_is_made_once(records: Records) -> None:
 def test_nothing_of_an_erased_person_is_left_in_any_byte(records: Records) -> None:
     other = make_person(records, "P-2")
     make_person(records, CANARY)
-    assert len(find_bytes(records.settings.data_dir, CANARY)) >= 8
+    assert len(find_bytes(records.settings.data_dir, CANARY)) >= 9
     plan = records.retention.plan_erasure(CANARY)
     assert (plan.recordings, plan.runs, plan.scores) == (1, 1, 1)
     erased = records.retention.erase_subject(CANARY, "somebody")
@@ -262,6 +272,29 @@ def test_erasing_goes_on_where_it_was_broken_off(records: Records, monkeypatch: 
         records.get_recording(one.id)  # hidden from the first moment
     records.retention.erase_subject(CANARY)
     assert find_bytes(records.settings.data_dir, CANARY) == []
+
+
+class Killed(BaseException):
+    """The process is gone, without a word."""
+
+
+@pytest.mark.parametrize("place", ["_hide", "_remove_files", "_remove_rows", "_scrub"])
+def test_the_daily_purge_ends_what_was_killed_while_it_erased(
+    records: Records, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    make_person(records, CANARY)
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Erasure, place, kill)
+        with pytest.raises(Killed):
+            records.retention.erase_subject(CANARY)
+    assert find_bytes(records.settings.data_dir, CANARY)
+    records.retention.purge()
+    assert find_bytes(records.settings.data_dir, CANARY) == []
+    records.audit.verify()
 
 
 def test_every_reference_to_a_recording_is_followed_or_known_to_be_let_go() -> None:
