@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import dash
 import plotly.graph_objects as go
@@ -87,7 +88,7 @@ def test_what_a_person_typed_stays() -> None:
 
 
 def test_only_what_is_read_is_translated_and_the_page_s_own_parts_are_not_changed() -> None:
-    kept = {"id": "Start", "className": "Start", "value": "Start"}
+    kept: dict[str, Any] = {"id": "Start", "className": "Start", "value": "Start"}
     button = html.Button("Start", title="Start", **kept, **aria(label="Start"))
     written = translate_tree(html.Div([button, 1.5, None, html.Code("Start")]), WORDS)["props"]["children"]
     assert written[0]["props"] == {"children": "Beginn", "title": "Beginn", "aria-label": "Beginn"} | kept
