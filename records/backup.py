@@ -5,8 +5,9 @@ SHA-256), the database as one file, and the files themselves. A file that has no
 before is the same file (a hard link), where the disk can. Beside them stands the list of what was erased,
 which every restore replays (`records.erasure`).
 
-What can be made anew is left out (caches, uploads under way), and so is the key that signs sessions: after a
-restore everybody signs in again, and no session or link that was ended since comes back to life.
+What can be made anew is left out (caches, uploads under way), and so are share links' folders and the key
+that signs sessions: after a restore everybody signs in again and shares again, since no session or link that
+was ended in the meantime may come back to life.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ FILES: Final = "files"
 KEEP_DAYS: Final = 35
 """How long a backup is kept: as long as what was erased may still be in one."""
 
-LEFT_OUT: Final = frozenset({"cache", "secret_key", ".health", ".scrub", IN_USE, MAINTENANCE})
+LEFT_OUT: Final = frozenset({"cache", "shares", "secret_key", ".health", ".scrub", IN_USE, MAINTENANCE})
 """Of the data folder's own entries: what is made anew, and what must not come back."""
 
 _STAMP = "%Y-%m-%dT%H%M%SZ"
