@@ -1,9 +1,9 @@
 /* Sends still pictures (tus-js-client, so that a cut connection costs nothing) and tells Dash, in the store
  * named by data-store, which draft they are in:  { draft, files: [{ name, complete }] } */
 
+import { loadTus, makeUpload, openDraft, removeSent } from "./sending.mjs";
 import { t } from "./words.mjs";
 
-const RETRY_MS = [0, 1000, 2000, 5000, 10000, 20000, 30000, 60000];
 const AT_ONCE = 3;
 const panes = new WeakMap();
 
@@ -14,18 +14,6 @@ export function mount(element) {
 export function unmount(element) {
   panes.get(element)?.stop();
   panes.delete(element);
-}
-
-async function loadTus(address) {
-  if (window.tus) return window.tus;
-  await new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = address;
-    script.onload = resolve;
-    script.onerror = () => reject(new Error(t("The upload part could not be loaded. Reload the page.")));
-    document.head.append(script);
-  });
-  return window.tus;
 }
 
 class Pane {
@@ -80,12 +68,7 @@ class Pane {
 
   async openDraft() {
     if (this.draft) return;
-    const response = await fetch("/upload?kind=photos", {
-      method: "POST",
-      headers: { "X-CSRFToken": window.redys.csrfToken() },
-    });
-    if (!response.ok) throw new Error(await response.text());
-    this.draft = (await response.json()).draft;
+    this.draft = await openDraft("?kind=photos");
   }
 
   async add(files) {
@@ -144,18 +127,9 @@ class Pane {
       this.tell();
       this.sendNext();
     };
-    row.upload = new this.tus.Upload(row.file, {
-      endpoint: `/upload/${this.draft}`,
-      retryDelays: RETRY_MS,
-      storeFingerprintForResuming: false,
-      metadata: { filename: row.name },
-      headers: { "X-CSRFToken": window.redys.csrfToken() },
+    row.upload = makeUpload(this.tus, row.file, this.draft, {
       onUploadUrlAvailable: () => {
         row.url = new URL(row.upload.url, window.location.href).pathname;
-      },
-      onShouldRetry: (error) => {
-        const status = error.originalResponse ? error.originalResponse.getStatus() : 0;
-        return status === 0 || status === 409 || status === 423 || (status >= 500 && status !== 507);
       },
       onProgress: (sent, total) => {
         row.status.textContent = `${Math.floor((100 * sent) / total)} %`;
@@ -181,12 +155,7 @@ class Pane {
       await row.upload.abort();
       this.busy -= 1;
     }
-    if (row.url) {
-      await fetch(row.url, {
-        method: "DELETE",
-        headers: { "X-CSRFToken": window.redys.csrfToken(), "Tus-Resumable": "1.0.0" },
-      });
-    }
+    if (row.url) await removeSent(row.url);
     URL.revokeObjectURL(row.preview);
     row.item.remove();
     this.rows = this.rows.filter((other) => other !== row);

@@ -4,12 +4,11 @@
  * A reload finds the same draft again; a file that was under way goes on once it is chosen again. */
 
 import { Look } from "./looks.mjs";
+import { loadTus, makeUpload, openDraft, removeSent } from "./sending.mjs";
 import { say, t } from "./words.mjs";
 
 const REMEMBERED = "redys-draft";
 const PLACES = "redys-draft-places"; // what each file is, by its id: only this browser knows until the check
-const PIECE_BYTES = 64 * 2 ** 20; // a sign-in or a proxy's limit is met between pieces, not after an hour
-const RETRY_MS = [0, 1000, 2000, 5000, 10000, 20000, 30000, 60000, 60000, 60000, 60000, 60000, 60000];
 const KINDS = [
   ["video", t("Video")],
   ["calibration", t("Checkerboard take")],
@@ -54,18 +53,6 @@ export function sayBytes(count) {
     unit += 1;
   }
   return `${unit ? say(count, 1) : count} ${units[unit]}`;
-}
-
-async function loadTus(address) {
-  if (window.tus) return window.tus;
-  await new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = address;
-    script.onload = resolve;
-    script.onerror = () => reject(new Error(t("The upload part could not be loaded. Reload the page.")));
-    document.head.append(script);
-  });
-  return window.tus;
 }
 
 class Pane {
@@ -171,12 +158,7 @@ class Pane {
 
   async openDraft() {
     if (this.draft) return;
-    const response = await fetch("/upload", {
-      method: "POST",
-      headers: { "X-CSRFToken": window.redys.csrfToken() },
-    });
-    if (!response.ok) throw new Error(await response.text());
-    this.draft = (await response.json()).draft;
+    this.draft = await openDraft();
     localStorage.setItem(REMEMBERED, this.draft);
   }
 
@@ -198,24 +180,13 @@ class Pane {
     );
     const row = begun || this.makeRow(file.name, file.size, file.webkitRelativePath || file.name);
     row.show(t("Starting"));
-    row.upload = new tus.Upload(file, {
-      endpoint: `/upload/${this.draft}`,
+    row.upload = makeUpload(tus, file, this.draft, {
       uploadUrl: row.url || null,
-      chunkSize: PIECE_BYTES,
-      retryDelays: RETRY_MS,
-      storeFingerprintForResuming: false, // the server lists what has arrived
-      metadata: { filename: file.name },
-      headers: { "X-CSRFToken": window.redys.csrfToken() },
+      onCut: () => row.show(t("The connection is cut. Trying again; nothing is lost."), true),
       onUploadUrlAvailable: () => {
         row.url = new URL(row.upload.url, window.location.href).pathname;
         row.id = row.url.split("/").pop();
         this.tell();
-      },
-      onShouldRetry: (error) => {
-        const status = error.originalResponse ? error.originalResponse.getStatus() : 0;
-        const again = status === 0 || status === 409 || status === 423 || (status >= 500 && status !== 507);
-        if (again) row.show(t("The connection is cut. Trying again; nothing is lost."), true);
-        return again;
       },
       onProgress: (sent, total) => {
         row.show(t("{percent} % of {size}", { percent: Math.floor((100 * sent) / total), size: sayBytes(total) }));
@@ -307,12 +278,7 @@ class Pane {
     button.setAttribute("aria-label", t("Remove {name}", { name: row.name }));
     button.addEventListener("click", async () => {
       if (row.upload) await row.upload.abort();
-      if (row.url) {
-        await fetch(row.url, {
-          method: "DELETE",
-          headers: { "X-CSRFToken": window.redys.csrfToken(), "Tus-Resumable": "1.0.0" },
-        });
-      }
+      if (row.url) await removeSent(row.url);
       row.look.stop();
       row.item.remove();
       this.rows = this.rows.filter((other) => other !== row);
