@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import UOWTransaction
 
 from records.errors import AuditError
-from records.models import AuditEvent, User, now
+from records.models import AuditEvent, User, make_storable, now
 from records.rows import AuditRow, Page
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _chain(session: DatabaseSession, _context: UOWTransaction, _instances: Any) 
         last = session.scalar(select(AuditEvent.digest).order_by(AuditEvent.id.desc()).limit(1)) or FIRST
         for each in fresh:
             each.at = each.at or now()
-            each.object = each.object or ""
+            each.object = make_storable(each.object or "")  # as it will be read when it is verified
             each.result = each.result or "ok"
             each.role = session.scalar(select(User.role).where(User.id == each.actor)) or ""
             each.previous = last

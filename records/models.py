@@ -7,8 +7,9 @@ about a person.
 from __future__ import annotations
 
 import datetime
+import re
 import uuid
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -64,6 +65,26 @@ class UtcDateTime(TypeDecorator[datetime.datetime]):
         return value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value.astimezone(datetime.UTC)
 
 
+_NOWHERE: Final = re.compile("[\x00\ud800-\udfff]")
+"""What PostgreSQL, or any file in UTF-8, cannot hold: a person cannot type it, and a request may send it."""
+
+
+def make_storable(words: str) -> str:
+    """A text as a database can hold it, with U+FFFD for what none can."""
+    return _NOWHERE.sub("\ufffd", words)
+
+
+class Words(TypeDecorator[str]):
+    """Text of any length; what is put in and what is asked for is made storable the same way."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        """Replace what cannot be stored."""
+        return make_storable(value) if isinstance(value, str) else value
+
+
 class Base(DeclarativeBase):
     """Names of constraints are fixed, so that migrations can speak of them on every database."""
 
@@ -76,7 +97,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime.datetime: UtcDateTime, str: Text}  # noqa: RUF012 - SQLAlchemy's own form
+    type_annotation_map = {datetime.datetime: UtcDateTime, str: Words}  # noqa: RUF012 - SQLAlchemy's own form
 
 
 class Subject(Base):
