@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from dash import dcc, html
@@ -36,6 +37,19 @@ _RIG_SOURCES: Final = {
 _CHECKS: Final = {"good": "as calibrated", "doubtful": "doubtful", "moved": "moved", "unknown": "cannot tell"}
 
 
+def verdict_box(quality: QualityReport, sentences: Mapping[str, str]) -> html.Div:
+    """The verdict in mark and word, what it means (by ``sentences``), and its reasons."""
+    level = {"passed": WITHIN, "limited": BETWEEN}.get(quality.verdict, BEYOND)
+    return html.Div(
+        [
+            html.P([level_icon(level), html.Strong(f"Recording quality: {quality.verdict}")]),
+            html.P(sentences[quality.verdict]),
+            html.Ul([html.Li(reason) for reason in quality.reasons]) if quality.reasons else None,
+        ],
+        className="quality-verdict",
+    )
+
+
 def quality_box(
     summary: Summary, recording_id: str | None = None, clock_notes: dict[str, str] | None = None
 ) -> html.Div:
@@ -51,18 +65,9 @@ def quality_box(
         What is to be said of a camera's clock (`components.clocks.note_clocks`).
     """
     quality = summary.quality
-    level = {"passed": WITHIN, "limited": BETWEEN}.get(quality.verdict, BEYOND)
-    reasons = html.Ul([html.Li(reason) for reason in quality.reasons]) if quality.reasons else None
     return html.Div(
         [
-            html.Div(
-                [
-                    html.P([level_icon(level), html.Strong(f"Recording quality: {quality.verdict}")]),
-                    html.P(_SENTENCES[quality.verdict]),
-                    reasons,
-                ],
-                className="quality-verdict",
-            ),
+            verdict_box(quality, _SENTENCES),
             html.Dl(list(_figures(summary)), className="figures"),
             html.Details(
                 [html.Summary("By camera"), *_by_camera(quality, recording_id, clock_notes or {})],

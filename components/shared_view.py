@@ -32,16 +32,16 @@ from components.headlines import headlines, provenance_list
 from components.language import current_language, list_languages, translate, translate_page
 from components.plain import write_html
 from components.playing import deviation
+from components.quality import verdict_box
 from components.report import LIMITS
 from components.shell import INTENDED_USE
 from components.signals import Signals, read_signals
 from components.states import failed, partial
-from components.status import level_icon, level_legend, panel, say_number, say_time, simulated_note
+from components.status import level_legend, panel, say_number, say_time, simulated_note
 from pipeline.errors import RedysError
 from pipeline.files import read_json
 from pipeline.hand.joints import Side
 from pipeline.measures.change import SideChange
-from pipeline.measures.levels import BETWEEN, BEYOND, WITHIN
 from pipeline.measures.summary import SIMULATED_NOTE, Summary
 from pipeline.measures.summary_types import from_plain, read_summary
 from pipeline.results import RunFolder
@@ -410,7 +410,6 @@ def _moving(part: Part, title: str, follows: bool = False) -> tuple[Signals | No
 
 def _quality(summary: Summary) -> html.Div:
     quality = summary.quality
-    level = {"passed": WITHIN, "limited": BETWEEN}.get(quality.verdict, BEYOND)
     found = [
         ("Cameras", f"{len(summary.recording.cameras)} at {summary.recording.fps:.2f} frames/s"),
         ("Length", f"{summary.recording.duration_s:.1f} s, {summary.recording.n_frames} frames"),
@@ -424,17 +423,9 @@ def _quality(summary: Summary) -> html.Div:
                 f"measured at rest {say_number(hand.measured_sigma_mm, 2)} mm",
             ),
         ]
-    reasons = html.Ul([html.Li(reason) for reason in quality.reasons]) if quality.reasons else None
     return html.Div(
         [
-            html.Div(
-                [
-                    html.P([level_icon(level), html.Strong(f"Recording quality: {quality.verdict}")]),
-                    html.P(_VERDICTS[quality.verdict]),
-                    reasons,
-                ],
-                className="quality-verdict",
-            ),
+            verdict_box(quality, _VERDICTS),
             html.Dl([html.Div([html.Dt(term), html.Dd(text)]) for term, text in found], className="figures"),
         ],
         className=f"quality quality-{quality.verdict}",
