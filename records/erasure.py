@@ -197,12 +197,17 @@ class Erasure:
         return resolved != self._data_dir and resolved.is_relative_to(self._data_dir)
 
     def _remove_files(self, doomed: Doomed) -> int:
+        from records.supervise import end_claimed
+
         data = self._data_dir
         folders = [each for each in (*doomed.session_folders, *doomed.run_folders) if self._is_ours(each)]
         folders += [data / "runs" / run_id for run_id in doomed.run_ids]
         folders += [data / "sessions" / recording_id for recording_id in doomed.recording_ids]
-        folders += [data / "cache" / "exports" / run_id for run_id in doomed.run_ids]
-        folders += [data / "shares" / link_id for link_id in doomed.link_ids]
+        made = [data / "cache" / "exports" / run_id for run_id in doomed.run_ids]
+        made += [data / "shares" / link_id for link_id in doomed.link_ids]
+        for claim in (found for folder in made for found in folder.rglob("*claim.json")):
+            end_claimed(claim)  # what is still being written would come back
+        folders += made
         folders += self._find_drafts(doomed.pseudonym)
         files = [
             file

@@ -553,6 +553,9 @@ class Shares:
         return (self._view(link_id) / SHARE_FILE).is_file()
 
     def _remove_folder(self, link_id: str) -> None:
+        from records.supervise import end_claimed
+
+        end_claimed(self._folder(link_id) / "claim.json")  # it would make the folder anew
         with contextlib.suppress(OSError):  # the link is closed whether or not the disk obeys
             shutil.rmtree(self._folder(link_id))
 
@@ -599,6 +602,11 @@ class Shares:
             write_json(folder / "claim.json", {"host": host_name(), "pid": child.pid, "started": started})
         self._children = {key: each for key, each in self._children.items() if each.poll() is None}
         self._children[link.id] = child
+        with self._records.reading() as database:
+            stands = database.scalar(select(models.ShareLink.revoked).where(models.ShareLink.id == link.id))
+            is_gone = stands is not None or database.get(models.ShareLink, link.id) is None
+        if is_gone:  # before its claim was there to be seen
+            self._remove_folder(link.id)
 
     def _read_notes(self, recording_id: str) -> list[dict[str, Any]]:
         return [

@@ -27,6 +27,8 @@ import psutil
 from sqlalchemy import or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from pipeline.errors import RedysError
+from pipeline.files import read_json
 from records import models
 from records.models import FINAL_STATES, now
 from records.rows import RunRow, RunState
@@ -45,6 +47,7 @@ WRITE_EVERY_S = 1.0
 STALE_S = 60.0
 """A heartbeat older than this, of a process that cannot be asked, means that it is gone."""
 
+KILLED_WITHIN_S = 5.0
 KILL_AFTER_S = 10.0
 """How long a run that was asked to stop has to reach its next checkpoint."""
 
@@ -77,6 +80,25 @@ def is_process(pid: int | None, started: float | None) -> bool:
         return False
     begun = process_started(pid)
     return begun is not None and abs(begun - started) < 1.0
+
+
+def end_claimed(claim: Path) -> None:
+    """Kill the process that a claim (``host``, ``pid``, ``started``) names, with all that it started.
+
+    One of another machine, or that has ended, is let be; it is gone when this returns.
+    """
+    try:
+        said = read_json(claim)
+        mine = said["host"] == host_name() and is_process(said["pid"], said["started"])
+    except (RedysError, KeyError, TypeError):
+        return
+    if not mine:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(said["pid"], signal.SIGKILL)  # it leads its own group
+    end = time.monotonic() + KILLED_WITHIN_S
+    while is_process(said["pid"], said["started"]) and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -236,6 +237,20 @@ def test_nothing_of_an_erased_person_is_left_in_any_byte(records: Records) -> No
     assert "subject.erase" in actions(records)
     with pytest.raises(NotFound):
         records.retention.plan_erasure(CANARY)
+
+
+def test_an_export_at_work_does_not_come_back_after_erasing(records: Records, tmp_path: Path) -> None:
+    person = make_person(records, CANARY)
+    run_id = records.get_recording(person.id).report_run_id
+    assert run_id is not None
+    code = f'echo on > {tmp_path}/begun; sleep 0.5; mkdir -p "$(dirname "$0")"; echo {CANARY} > "$0"'
+    records.exports.command = lambda _run, _format, _plain, out: ["/bin/sh", "-c", code, str(out)]
+    assert records.exports.prepare(run_id, "c3d.zip", wait_s=0.0).state == "working"
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    records.retention.erase_subject(CANARY)
+    time.sleep(0.8)
+    assert find_bytes(records.settings.data_dir, CANARY) == []
 
 
 def test_the_audit_never_held_the_name(records: Records) -> None:

@@ -192,6 +192,19 @@ def test_revoking_ends_what_is_open_at_once_and_removes_the_folder(
 
 
 @on_sqlite
+def test_what_is_still_being_prepared_does_not_come_back_after_revoking(
+    records: Records, recording_id: str, tmp_path: Path
+) -> None:
+    let(records, f'echo on > {tmp_path}/begun; sleep 0.5; mkdir -p "$0"; echo "{{}}" > "$0/share.json"')
+    row, _ = records.shares.create([recording_id])
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    records.shares.revoke(row.id)
+    time.sleep(0.8)
+    assert list((records.settings.data_dir / "shares").iterdir()) == []
+
+
+@on_sqlite
 def test_all_of_ones_links_end_together_and_nobody_elses(records: Records, recording_id: str) -> None:
     mine = [make(records, recording_id)[1] for _ in range(2)]
     other = records.users.add("other", "a long enough sentence").id
