@@ -164,8 +164,10 @@ def look(seen: dict[str, Any] | None) -> dict[str, Any]:
     """What the tray shows now; ``seen`` is what it showed last, by its Store.
 
     Children that hold buttons are given only when they change: drawn anew every two seconds they would
-    take the keyboard's focus away.
+    take the keyboard's focus away. Who may not see recordings is not told what they are called.
     """
+    if not policy.may("see"):
+        return _blank(seen)
     records = get_records()
     live = records.list_live_runs()
     shown = [[run.id, run.state, run.position, run.cancel_requested] for run in live]
@@ -189,13 +191,36 @@ def look(seen: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def _blank(seen: dict[str, Any] | None) -> dict[str, Any]:
+    """A tray that shows nothing, and looks seldom."""
+    fresh = seen is None or seen.get("runs") != []
+    return {
+        "hidden": True,
+        "text": "",
+        "bar": "0",
+        "runs": [] if fresh else no_update,
+        "interval": TICK_IDLE_MS,
+        "toasts": no_update,
+        "spoken": no_update,
+        "request": no_update,
+        "heard": f"{TICK_IDLE_MS} {_now().isoformat()}",
+        "mark": "",
+        "seen": {"since": _now().isoformat(), "runs": []} if fresh else no_update,
+    }
+
+
 def _announce(run: RunRow) -> str:
     words = {"done": "ready", "failed": "failed", "cancelled": "cancelled"}
     return f"{run.title}: {words.get(run.state, 'interrupted')}."
 
 
 def _wanted_request() -> Any:
-    """A request for the first run that nobody watches: after a restart, a queue must not be forgotten."""
+    """A request for the first run that nobody watches: after a restart, a queue must not be forgotten.
+
+    Only for who may start work: anybody else's browser would be refused the job.
+    """
+    if not policy.may("work"):
+        return no_update
     from records.supervise import tend
 
     records = get_records()

@@ -11,7 +11,7 @@ import dash
 import pytest
 from dash.exceptions import PreventUpdate
 
-from components import ids, jobs
+from components import ids, jobs, policy
 from components.states import STATE_WORDS, say_seconds
 from records import RecordingRow, Records, RunRow, get_records, models
 from records.models import RUN_STATES, now
@@ -115,6 +115,34 @@ def test_a_queue_that_nobody_works_is_taken_up_by_the_next_page(
     request = jobs.look(None)["request"]
     assert request["run_id"] == run.id
     assert jobs.look(None)["request"] is NO_UPDATE  # a second tab does not
+
+
+def test_an_administrator_is_not_told_whose_recording_is_at_work(
+    records: Records, recording: RecordingRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = at_work(records, records.submit_run(recording.id).id)
+    before = jobs.look(None)
+    assert "P-1" in text_of(before["runs"])
+    monkeypatch.setattr(policy, "current_role", lambda: "administrator")
+    monkeypatch.setattr(policy, "lacks_second_factor", lambda: False)
+    seen = {"since": (now() - datetime.timedelta(days=1)).isoformat(), "runs": None}
+    assert "P-1" not in text_of({**jobs.look(seen), "toasts": None})
+    set_run(records, run.id, state="done", finished=now())
+    shown = jobs.look(seen)
+    assert (shown["hidden"], shown["toasts"], shown["spoken"]) == (True, NO_UPDATE, NO_UPDATE)
+
+
+@pytest.mark.parametrize("role", ["viewer", "researcher"])
+def test_who_may_not_start_work_is_not_asked_to(
+    records: Records, recording: RecordingRow, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    run = records.submit_run(recording.id)
+    set_run(records, run.id, summoned=None)
+    monkeypatch.setattr(policy, "current_role", lambda: role)
+    assert jobs.look(None)["request"] is NO_UPDATE
+    assert records.get_run(run.id).state == "queued"
+    monkeypatch.setattr(policy, "current_role", lambda: "clinician")
+    assert jobs.look(None)["request"] is not NO_UPDATE
 
 
 def test_two_requests_for_one_run_are_different_jobs() -> None:
