@@ -39,7 +39,7 @@ from records import models
 from records.addresses import cut_address, is_loopback
 from records.errors import NotFound, ShareError
 from records.models import new_id, now
-from records.rows import RecordingRow
+from records.rows import RecordingRow, Role
 from records.users import MAXIMUM_PASSWORD, Backoff
 from settings import ROOT
 
@@ -58,6 +58,9 @@ LOCAL: Final = "local"
 
 _SEEN_EVERY = datetime.timedelta(minutes=1)
 _CODE_LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+
+SHARING_ROLES: Final[frozenset[Role]] = frozenset({"clinician"})
+"""Whose links stand: of those who may share (`components.policy`)."""
 
 LinkState = Literal["open", "preparing", "failed", "expired", "revoked", "used up", "owner disabled"]
 
@@ -529,17 +532,24 @@ class Shares:
 
     def _is_standing(self, database: DatabaseSession, link: models.ShareLink) -> bool:
         """Whether what was opened by a link may still be looked at."""
-        return link.revoked is None and not _is_past(link) and self._may_share(database, link)
+        if link.revoked is not None or _is_past(link) or not self._may_share(database, link):
+            return False
+        both = [each for each in (link.recording_id, link.recording_b_id) if each]
+        # The trash revokes links, but for one that was being made at the same moment.
+        hidden = select(models.Recording.id).where(
+            models.Recording.id.in_(both), models.Recording.trashed.is_not(None)
+        )
+        return database.scalar(hidden.limit(1)) is None
 
     def _may_share(self, database: DatabaseSession, link: models.ShareLink) -> bool:
-        """Whether the owner is still somebody here: disabling somebody ends their links.
+        """Whether the owner may still share: who is disabled, or given a lesser role, has no links left.
 
         Of what was shared where nobody signs in nothing opens once others can reach the server.
         """
         if link.owner == LOCAL:
             return is_loopback(self._records.settings.host)
         owner = database.get(models.User, link.owner)
-        return owner is not None and not owner.disabled
+        return owner is not None and not owner.disabled and owner.role in SHARING_ROLES
 
     # --- its folder ------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from components.policy import (
 )
 from records import get_records
 from records.rows import Role
+from records.shares import SHARING_ROLES
 from records.users import ROLES
 from tests.components.test_security import come_in
 from tests.records.site import Site, open_site, surroundings
@@ -83,6 +84,10 @@ def test_an_administrator_has_no_clinical_view_by_default() -> None:
     assert GRANTS["administrator"].isdisjoint({"see", "export", "work"})
     assert all("administer" not in GRANTS[role] for role in ROLES if role != "administrator")
     assert set().union(*GRANTS.values()) == set(get_args(Permission))
+
+
+def test_links_stand_of_who_may_share_and_of_nobody_else() -> None:
+    assert {role for role in ROLES if CALLBACKS["components.shares"] in GRANTS[role]} == SHARING_ROLES
 
 
 def address(rule: str) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from records import NotFound, Records, models, shares
 from records.addresses import cut_address
 from records.errors import ShareError
+from records.rows import Role
 from records.shares import LOCAL, Opened, Refused, hash_token, share_command
 from tests.records.site import make_session
 
@@ -227,6 +228,33 @@ def test_the_links_of_who_was_disabled_open_nothing(records: Records, recording_
     assert records.shares.check(opened.key) is None
     assert records.shares.open(token) == Refused("closed")
     assert records.shares.get(link_id).state == "owner disabled"
+
+
+@on_sqlite
+@pytest.mark.parametrize("role", ["viewer", "researcher", "administrator"])
+def test_the_links_of_who_may_share_no_more_open_nothing(
+    records: Records, recording_id: str, role: Role
+) -> None:
+    owner = records.users.add("owner", "a long enough sentence").id
+    _, token = make(records, recording_id, actor=owner)
+    opened = records.shares.open(token)
+    assert isinstance(opened, Opened)
+    records.users.set_role(owner, role, "test")
+    assert records.shares.check(opened.key) is None
+    assert records.shares.open(token) == Refused("closed")
+
+
+@on_sqlite
+def test_a_link_made_while_its_recording_went_into_the_trash_opens_nothing(
+    records: Records, recording_id: str
+) -> None:
+    _, token = make(records, recording_id)
+    opened = records.shares.open(token)
+    assert isinstance(opened, Opened)
+    with records.writing() as database:  # as the trash does it, without the links that it knew of
+        database.get_one(models.Recording, recording_id).trashed = models.now()
+    assert records.shares.check(opened.key) is None
+    assert records.shares.open(token) == Refused("closed")
 
 
 @on_sqlite
