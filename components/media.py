@@ -7,6 +7,7 @@ import logging
 import mimetypes
 
 import flask
+from dash.exceptions import DependencyException
 
 from components import routes
 from pipeline.errors import RedysError
@@ -31,6 +32,11 @@ _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css
 def add_routes(server: flask.Flask, records: Records, settings: Settings) -> None:
     """Put the routes on the server; the gate of `components.security` stands before them."""
     server.after_request(_compress)
+
+    @server.errorhandler(DependencyException)
+    def miss_library(_error: DependencyException) -> flask.typing.ResponseReturnValue:
+        """Dash's own route of libraries raises this for a name that it does not know."""
+        return flask.Response("There is no such library.\n", 404, mimetype="text/plain")
 
     @server.route(routes.MEDIA)
     def media(run_id: str, name: str) -> flask.typing.ResponseReturnValue:

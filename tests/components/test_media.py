@@ -119,6 +119,13 @@ def test_libraries_are_the_listed_ones_only(site: Site) -> None:
         assert client.get(f"/vendor/{name}").status_code == 404, name
 
 
+@pytest.mark.parametrize("name", ["nonsense/x.js", "dash/../../settings.py", "a%00b/x.js"])
+def test_a_library_that_dash_does_not_have_is_not_there(site: Site, name: str) -> None:
+    answer = site.browser().get(f"/_dash-component-suites/{name}")
+    assert answer.status_code == 404
+    assert "Registered" not in answer.get_data(as_text=True)
+
+
 def test_a_library_that_was_not_installed_says_what_to_do(tmp_path: Path) -> None:
     with open_site(tmp_path / "data", REDYS_NODE_MODULES=str(tmp_path / "none")) as site:
         answer = site.browser().get("/vendor/bootstrap.min.css")
