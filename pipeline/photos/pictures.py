@@ -72,7 +72,9 @@ def read_picture(path: Path) -> Picture:
             focal_35mm = _read_focal(opened)
             upright = ImageOps.exif_transpose(opened)
             image = np.array(_to_rgb(upright))[..., ::-1]
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError) as error:
+    except PhotoError:
+        raise
+    except Exception as error:  # a reader of damaged bytes stumbles in its own ways, TypeError among them
         raise PhotoError(
             f"{path.name} cannot be read as a picture ({type(error).__name__}).",
             "It is damaged or something else than its name says: save it again as JPEG.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,16 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(pictures, "MAX_PIXELS", 100)
     with pytest.raises(PhotoError, match="million pixels"):
         read_picture(tmp_path / "whole.jpg")
+
+
+@pytest.mark.parametrize("kind", [1, 2, 11])  # bytes, text, a float, where a whole number belongs
+def test_details_of_the_wrong_kind_are_no_crash(tmp_path: Path, kind: int) -> None:
+    entries = struct.pack(">HHLL HHLHH", 0x0100, kind, 1, 0x00010002, 0x0112, 3, 1, 6, 0)
+    details = b"Exif\0\0MM\0*" + struct.pack(">LH", 8, 2) + entries + bytes(4)
+    path = tmp_path / "odd.jpg"
+    Image.fromarray(HALVES).save(path, exif=details)
+    with pytest.raises(PhotoError, match=r"odd\.jpg cannot be read"):
+        read_picture(path)
 
 
 def test_a_set_lists_its_pictures_as_a_person_would(tmp_path: Path) -> None:
