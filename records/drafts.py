@@ -44,6 +44,9 @@ _CHOOSE = {
 }
 
 MAX_NAME = 200
+MAX_STEM_BYTES = 200
+"""Of a picture's name on the disk, which takes 255 with the number and the suffix."""
+
 KEEP_FREE_SHARE = 0.05
 """Of the disk: a full one stops the database too."""
 
@@ -351,7 +354,8 @@ class Drafts:
 def _plain(stem: str) -> str:
     """A picture's name that can do no harm as one."""
     kept = "".join(letter for letter in stem if letter.isalnum() or letter in " -_().")
-    return kept.strip(" .")[:100] or "picture"
+    short = kept.strip(" .").encode()[:MAX_STEM_BYTES].decode(errors="ignore")  # a disk counts bytes
+    return short.strip(" .") or "picture"
 
 
 def _describe(folder: Path, file_id: str) -> UploadedFile:

@@ -35,7 +35,9 @@ class PhotoSets:
         Raises
         ------
         pipeline.errors.PhotoError
-            The folder is no set of pictures.
+            The folder is no set of pictures, or a recording of video.
+        RetentionError
+            Its set is in the trash.
         """
         photo_set = read_photo_set(Path(folder).resolve())
         for _attempt in range(2):
@@ -49,8 +51,10 @@ class PhotoSets:
             visit = records.find_visit(database, settings.subject, settings.visit)
             folder = records.store_path(photo_set.path)
             recording = database.scalar(select(models.Recording).where(models.Recording.folder == folder))
-            if recording is not None and recording.kind != "photos":
-                raise PhotoError("This folder is a recording of video.", "Choose another folder.")
+            if recording is not None:
+                records.refuse_trashed(recording)
+                if recording.kind != "photos":
+                    raise PhotoError("This folder is a recording of video.", "Choose another folder.")
             action = "photos.update" if recording else "photos.add"
             recording = recording or models.Recording(id=new_id(), folder=folder, kind="photos")
             recording.visit_id = visit.id

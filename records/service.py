@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import aliased, joinedload
 
+from pipeline.errors import SessionError
 from pipeline.files import hash_json
 from pipeline.photos.folder import read_photo_set
 from pipeline.session import Session, read_session
@@ -201,7 +202,9 @@ class Records:
         Raises
         ------
         pipeline.errors.SessionError
-            The folder is not a session.
+            The folder is not a session, or a set of pictures.
+        RetentionError
+            Its recording is in the trash.
         """
         session = read_session(Path(session_folder).resolve())
         for _attempt in range(2):
@@ -218,7 +221,9 @@ class Records:
             folder = self.store_path(session.path)
             recording = database.scalar(select(models.Recording).where(models.Recording.folder == folder))
             if recording is not None:
-                _refuse_trashed(recording)
+                self.refuse_trashed(recording)
+                if recording.kind != "video":
+                    raise SessionError("This folder is a set of pictures.", "Choose another folder.")
             action = "recording.update" if recording else "recording.add"
             recording = recording or models.Recording(id=new_id(), folder=folder)
             recording.visit_id = visit.id
@@ -228,6 +233,13 @@ class Records:
             database.add(recording)
             _note(database, actor, action, recording.id)
             return recording.id
+
+    def refuse_trashed(self, recording: models.Recording) -> None:
+        """Raise `RetentionError` for a recording that is in the trash: its folder is not taken in again."""
+        if recording.trashed is not None:
+            raise RetentionError(
+                "This folder's recording is in the trash.", "Bring it back from there, or purge it first."
+            )
 
     def find_visit(
         self, database: DatabaseSession, pseudonym: str, date: datetime.date | None
@@ -754,13 +766,6 @@ def _hold_in_sight(database: DatabaseSession, recording_id: str) -> None:
     recording = database.get(models.Recording, recording_id, with_for_update=True)
     if recording is None or recording.trashed is not None:
         raise _not_found("recording")
-
-
-def _refuse_trashed(recording: models.Recording) -> None:
-    if recording.trashed is not None:
-        raise RetentionError(
-            "This folder's recording is in the trash.", "Bring it back from there, or purge it first."
-        )
 
 
 def _newest_run_id(state: str | None = None) -> Any:

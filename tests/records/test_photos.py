@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.errors import PhotoError
+from pipeline.errors import PhotoError, SessionError
 from records import NotFound, Records
-from records.errors import UploadError
+from records.errors import RetentionError, UploadError
 from records.photos import list_photo_folders
 from settings import Settings
 from tests.records.site import make_session
@@ -53,6 +53,34 @@ def test_adding_a_set_again_brings_it_up_to_date(records: Records, tmp_path: Pat
     records.add_recording(both)
     with pytest.raises(PhotoError, match="recording of video"):
         records.photos.add(both)
+
+
+def test_a_set_in_the_trash_is_not_taken_in_again(records: Records, tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "set")
+    row = records.photos.add(folder, "First")
+    records.retention.trash(row.id)
+    with pytest.raises(RetentionError, match="in the trash"):
+        records.photos.add(folder, "Second")
+    records.retention.bring_back(row.id)
+    assert records.photos.get(row.id).title == "First"
+
+
+def test_a_set_does_not_become_a_recording_of_video(records: Records, tmp_path: Path) -> None:
+    row = records.photos.add(make_set(tmp_path / "both"))
+    make_session(tmp_path / "both", 'subject = "P-1"\n')
+    with pytest.raises(SessionError, match="set of pictures"):
+        records.add_recording(tmp_path / "both")
+    assert records.photos.get(row.id).subject == "P-9"
+
+
+def test_names_that_are_short_in_letters_and_long_in_bytes_fit_the_disk(records: Records) -> None:
+    draft = records.drafts.create("me", "photos")
+    name = "手" * 150 + ".jpg"
+    for _ in range(2):
+        file = records.drafts.begin(draft, "me", name, 3)
+        records.drafts.append(draft, "me", file.id, 0, [b"abc"])
+    folder = records.drafts.assemble_photos(draft, "me", {})
+    assert sorted(len(path.stem) for path in (folder / "photos").iterdir()) == [66, 70]
 
 
 def test_a_set_has_its_own_command_and_stands_in_the_same_queue(records: Records, tmp_path: Path) -> None:
