@@ -64,13 +64,14 @@ def layout(**_: Any) -> Any:
             html.Ul([html.Li(words) for words in LIMITS]),
             html.H2("Your data"),
             html.P(
-                "Videos and results stay on this server. No page asks another host for anything, and no "
-                "figure can be sent anywhere."
+                "Videos and results stay on this server, but for what somebody shares by a link or takes away "
+                "as a file. No page asks another host for anything, and no figure can be sent anywhere."
             ),
             html.H2("Licence"),
             html.P(
                 "AGPL-3.0-or-later. The MANO hand model and the weights of some networks are licensed by "
-                "their makers to each user; the built-in hand and network need no further licence."
+                "their makers to each user; the built-in hand and network need no further licence. The "
+                "report's PDF is set with Typst (Apache-2.0) in Source Sans 3 (SIL Open Font License 1.1)."
             ),
             html.H2("Networks"),
             models_table(),
