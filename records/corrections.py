@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from pipeline.errors import RedysError, RunFolderError, SessionError
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 JOURNAL: Final = ".correction.json"
 MAX_REASON: Final = 500
+MAX_CAMERA_BYTES: Final = 120
+"""Of a camera's name: files are called after it, with more before and behind."""
+
 DECIMALS_S: Final = 3
 """Of an excluded section: frames are further apart than a millisecond."""
 
@@ -395,7 +399,12 @@ def _plan_side(session: Session, stated: SessionSettings, wanted: Any) -> tuple[
 
 
 def _plan_exclusion(session: Session, stated: SessionSettings, wanted: Any) -> tuple[Any, Any]:
-    section = ExcludedSection.model_validate(wanted if isinstance(wanted, dict) else wanted.model_dump())
+    try:
+        section = ExcludedSection.model_validate(wanted if isinstance(wanted, dict) else wanted.model_dump())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SessionError(f"The section cannot be left out: {key}: {first['msg']}.", "Mend that.") from error
     plain = section.model_copy(
         update={
             "start_s": round(section.start_s, DECIMALS_S),
@@ -441,6 +450,8 @@ def _check_names(session: Session, names: Mapping[str, str]) -> None:
             raise SessionError(f"There is no camera {old} in this recording.", f"The cameras are {there}.")
         if not new or new != Path(new).name or new.startswith(".") or not new.isprintable():
             raise SessionError(f"{new!r} is no name for a camera.", "Use letters, digits and hyphens.")
+        if len(new.encode()) > MAX_CAMERA_BYTES:
+            raise SessionError(f"{new[:20]}… is too long for the name of a camera.", "Shorten it.")
     result = [names.get(old, old) for old in session.cameras]
     twice = sorted({name for name in result if result.count(name) > 1})
     if twice:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import threading
 import tomllib
 from collections.abc import Callable
@@ -133,6 +134,10 @@ def test_the_clock_that_counts_stays_the_same_cameras(add: Add, records: Records
         ("cameras", CameraNames({"top": "left"}), "no camera top"),
         ("cameras", CameraNames({"left": "right"}), "Two cameras would be called right"),
         ("cameras", CameraNames({"left": "../x"}), "no name"),
+        ("cameras", CameraNames({"left": "手" * 41}), "too long"),
+        ("exclusions", {"start_s": math.nan, "end_s": 2.0, "reason": "x"}, "start_s"),
+        ("exclusions", {"start_s": -1.0, "end_s": 2.0, "reason": "x"}, "start_s"),
+        ("exclusions", {"start_s": 1.0, "end_s": 2.0, "reason": "x", "side": "up"}, "side"),
         ("exclusions", {"start_s": 1.0, "end_s": 1.0001, "reason": "x"}, "ends where it begins"),
         ("exclusions", {"start_s": 1.0, "end_s": 2.0, "reason": "  "}, "needs a reason"),
         ("offset", {"front": 0.5}, "the reference"),
