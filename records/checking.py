@@ -11,14 +11,16 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pipeline.errors import CalibrationError, RedysError
 from pipeline.files import read_json, write_json
@@ -53,13 +55,21 @@ class Finding:
     advice: str = ""
 
 
+_SECRET: Final = re.compile(r"SECRET|TOKEN|PASSWORD|DATABASE_URL|REDIS_URL|ACCESS_KEY", re.IGNORECASE)
+"""Names of surroundings that open a door: a crafted file shall find none of them."""
+
+
+def drop_secrets(surroundings: Mapping[str, str]) -> dict[str, str]:
+    """Surroundings for a process that reads what comes from outside."""
+    return {key: value for key, value in surroundings.items() if not _SECRET.search(key)}
+
+
 def _work_apart(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     """``python -m records`` in a process of its own, without the server's database or keys."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("SECRET_KEY", "DATABASE_URL")}
     return subprocess.run(
         [sys.executable, "-m", "records", *arguments],
         cwd=ROOT,
-        env=kept | {"OMP_NUM_THREADS": "1"},
+        env=drop_secrets(os.environ) | {"OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=TIME_LIMIT_S,
@@ -142,14 +152,20 @@ def print_look(path: Path, name: str, board: Checkerboard | None) -> None:
     from pipeline.checks import check_file
 
     _limit()
-    findings = [Finding(one.level, one.what, one.advice) for one in check_file(path, name, board is not None)]
+    # What a reader says names the file by its place on the server, which is not theirs to know.
+    findings = [
+        Finding(one.level, one.what.replace(str(path), name), one.advice.replace(str(path), name))
+        for one in check_file(path, name, board is not None)
+    ]
     picture, guess = b"", None
     if Path(name).suffix.lower() in VIDEO_SUFFIXES and all(one.level != "error" for one in findings):
         try:
             said, picture, guess = _look_at_pictures(path, name, board)
             findings += said
         except RedysError as error:
-            findings.append(Finding("error", error.what.replace(path.name, name), error.advice))
+            findings.append(
+                Finding("error", error.what.replace(str(path), name).replace(path.name, name), error.advice)
+            )
     found = [asdict(finding) for finding in findings]
     print(json.dumps({"findings": found, "picture": base64.b64encode(picture).decode(), "board": guess}))
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline.export.formats import EXPORT_VERSION, FORMATS
 from pipeline.files import hash_file, hash_json, read_json, write_json
 from pipeline.version import PROGRAM_VERSION
+from records.checking import drop_secrets
 from records.errors import NotFound
 from settings import ROOT
 
@@ -180,7 +181,7 @@ class Exports:
             child = subprocess.Popen(
                 list(self.command(run_folder, format_id, deidentified, out)),
                 cwd=ROOT,
-                env=environment(self._records.settings),
+                env=drop_secrets(environment(self._records.settings)),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,

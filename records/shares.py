@@ -37,6 +37,7 @@ from pipeline.files import read_json, write_json
 from pipeline.share_files import CHOICES, SHARE_FILE, Choice
 from records import models
 from records.addresses import cut_address, is_loopback
+from records.checking import drop_secrets
 from records.errors import NotFound, ShareError
 from records.models import new_id, now
 from records.rows import RecordingRow, Role
@@ -601,7 +602,7 @@ class Shares:
             child = subprocess.Popen(
                 list(command),
                 cwd=ROOT,
-                env=environment(self._records.settings),
+                env=drop_secrets(environment(self._records.settings)),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,

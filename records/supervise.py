@@ -30,6 +30,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from pipeline.errors import RedysError
 from pipeline.files import read_json
 from records import models
+from records.checking import drop_secrets
 from records.models import FINAL_STATES, now
 from records.rows import RunRow, RunState
 from records.service import QUEUED_AGAIN, Records
@@ -283,7 +284,7 @@ class _Supervision:
                 child = subprocess.Popen(
                     list(self.records.make_command(recording, folder)),
                     cwd=ROOT,
-                    env=environment(self.records.settings),
+                    env=drop_secrets(environment(self.records.settings)),
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=errors,

@@ -50,6 +50,19 @@ def send(client: Browser, name: str, data: bytes, part: int | None = None) -> st
     return address
 
 
+def test_where_a_damaged_rig_lies_on_the_server_is_not_told(site: Site, client: Browser) -> None:
+    address = send(client, "desk.json", b"[" * 200_000)
+    said = client.get(f"{address}/look").get_json()["findings"]
+    assert "desk.json" in said[0]["text"]
+    assert str(site.settings.data_dir) not in json.dumps(said)
+
+
+def test_who_reads_strange_files_finds_no_keys() -> None:
+    doors = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "REDYS_METRICS_TOKEN", "AWS_SECRET_ACCESS_KEY",
+             "AWS_ACCESS_KEY_ID", "PGPASSWORD")  # fmt: skip
+    assert checking.drop_secrets({name: "x" for name in (*doors, "PATH")}) == {"PATH": "x"}
+
+
 def count_children(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     begun: list[list[str]] = []
     run = subprocess.run
