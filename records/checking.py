@@ -152,9 +152,8 @@ def print_look(path: Path, name: str, board: Checkerboard | None) -> None:
     from pipeline.checks import check_file
 
     _limit()
-    # What a reader says names the file by its place on the server, which is not theirs to know.
     findings = [
-        Finding(one.level, one.what.replace(str(path), name), one.advice.replace(str(path), name))
+        Finding(one.level, _hide(one.what, path, name), _hide(one.advice, path, name))
         for one in check_file(path, name, board is not None)
     ]
     picture, guess = b"", None
@@ -163,11 +162,14 @@ def print_look(path: Path, name: str, board: Checkerboard | None) -> None:
             said, picture, guess = _look_at_pictures(path, name, board)
             findings += said
         except RedysError as error:
-            findings.append(
-                Finding("error", error.what.replace(str(path), name).replace(path.name, name), error.advice)
-            )
+            findings.append(Finding("error", _hide(error.what, path, name), error.advice))
     found = [asdict(finding) for finding in findings]
     print(json.dumps({"findings": found, "picture": base64.b64encode(picture).decode(), "board": guess}))
+
+
+def _hide(words: str, path: Path, name: str) -> str:
+    """Words with the file's name as the person knows it; where it lies on the server is not theirs."""
+    return words.replace(f"{path.parent}/", "").replace(path.name, name)
 
 
 def _look_at_pictures(
