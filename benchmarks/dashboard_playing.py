@@ -231,7 +231,8 @@ def _sum_tasks(events: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, li
     for event in events:
         if event.get("ph") != "X" or (event["pid"], event["tid"]) != thread:
             continue
-        if not event["name"].endswith("RunTask") or event["ts"] < at[0] or event["ts"] > at[-1]:
+        # The same task is also told as "RunTask": counted once.
+        if event["name"] != "ThreadControllerImpl::RunTask" or not at[0] <= event["ts"] <= at[-1]:
             continue
         frame = int(np.searchsorted(at, event["ts"] + event["dur"], side="right")) - 1
         wall[frame] += event["dur"] / 1000

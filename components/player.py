@@ -72,5 +72,5 @@ def player(
 
 
 def playhead() -> dcc.Store:
-    """Where the player tells Dash what it shows, once it rests and now and then: ``{frame, joint}``."""
+    """Where the player tells Dash what it shows once it rests: ``{frame, joint}``."""
     return dcc.Store(id=ids.PLAYHEAD)

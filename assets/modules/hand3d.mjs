@@ -16,6 +16,8 @@ const PALM = [0, 5, 9, 13, 17]; // wrist and knuckles
 const BACKGROUND = "#aab4bd"; // both ends of Cividis stand out from it
 const GHOST = "#a3218e"; // of none of the scales
 const GHOST_OPACITY = 0.5;
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+const MOVING_RATIO = 0.5;
 const BEHIND_UNITS = 1500; // about 3 mm at arm's length with this depth range
 
 export const COLOURINGS = {
@@ -73,6 +75,18 @@ function palmFrame(joints) {
   return new THREE.Matrix4().makeBasis(along.clone().cross(out), along, out).setPosition(middle);
 }
 
+/* Whether WebGL is drawn by the processor: then smooth edges and fine pixels cost more than the hand itself. */
+let software = null;
+function isSoftware() {
+  if (software === null) {
+    const context = document.createElement("canvas").getContext("webgl2");
+    const about = context?.getExtension("WEBGL_debug_renderer_info");
+    software = Boolean(about) && SOFTWARE.test(context.getParameter(about.UNMASKED_RENDERER_WEBGL));
+    context?.getExtension("WEBGL_lose_context")?.loseContext(); // a page has only a few of them
+  }
+  return software;
+}
+
 export class Hand3d {
   /* `host` is an empty element; `changed` is called when data that were missing have come. */
   constructor(host, index, signal, changed) {
@@ -91,8 +105,8 @@ export class Hand3d {
   }
 
   async start() {
-    this.renderer = new THREE.WebGLRenderer({ antialias: true, powerPreference: "low-power" });
-    this.renderer.setPixelRatio(Math.min(devicePixelRatio || 1, 2));
+    this.renderer = new THREE.WebGLRenderer({ antialias: !isSoftware(), powerPreference: "low-power" });
+    this.renderer.setPixelRatio(isSoftware() ? 1 : Math.min(devicePixelRatio || 1, 2));
     this.canvas = this.renderer.domElement;
     this.canvas.className = "hand3d-canvas";
     this.canvas.setAttribute("role", "img");
@@ -403,11 +417,20 @@ export class Hand3d {
     this.host.dispatchEvent(new CustomEvent("freeview"));
   }
 
+  /* Drawn by the processor, a hand that moves is drawn in fewer pixels, so that it and the video run smoothly;
+   * at rest in all. */
+  setMoving(moving) {
+    if (!this.renderer || !isSoftware() || moving === this.moving) return;
+    this.moving = moving;
+    this.renderer.setPixelRatio(moving ? MOVING_RATIO : 1);
+    this.#fit();
+  }
+
   #fit() {
     const width = this.host.clientWidth;
     const height = this.host.clientHeight;
     if (!width || !height) return;
-    this.renderer.setSize(width, height, false);
+    this.renderer.setSize(width, height, true); // whole pixels: a stretched picture is slow to lay down
     this.view.aspect = width / height;
     if (this.camera) this.#projectLikeCamera(width / height);
     else this.view.updateProjectionMatrix();

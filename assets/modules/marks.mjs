@@ -37,7 +37,10 @@ class Timeline {
     if (this.element.dataset.blind) this.#coverFindings();
     this.stop = this.player.clock.subscribe((frame) => this.#place(frame));
     // The track is drawn anew when a mark is added.
-    this.observer = new MutationObserver(() => this.#place(this.player.clock.frame));
+    this.observer = new MutationObserver(() => {
+      this.cursor = null;
+      this.#place(this.player.clock.frame);
+    });
     this.observer.observe(this.element, { childList: true, subtree: true });
   }
 
@@ -53,7 +56,8 @@ class Timeline {
   }
 
   #place(frame) {
-    const cursor = this.element.querySelector(".lane-cursor");
+    this.cursor ??= this.element.querySelector(".lane-cursor");
+    const { cursor } = this;
     const duration = Number(this.element.dataset.duration);
     if (!cursor || !(duration > 0) || frame < 0) return;
     cursor.style.transform = `translateX(${(100 * this.player.times[frame]) / duration}%)`;

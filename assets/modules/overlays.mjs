@@ -1,5 +1,9 @@
-/* Points, bones and the hand's outline over the pictures, on one transparent canvas above the video. */
+/* Points, bones and the hand's outline over the pictures: above the video a transparent canvas for each camera,
+ * as large as the hand needs. One as large as the video would cost more than the video itself where no graphics
+ * processor lays them over each other.
+ */
 
+import { make } from "./controls.mjs";
 import { FrameStream, RaggedStream, SMALL } from "./data.mjs";
 import { say, t } from "./words.mjs";
 
@@ -12,17 +16,83 @@ function fingerOf(joint) {
 }
 
 const OUTLINE_COLOUR = "#7ff0ff";
+const WIDEST_PX = 12; // how far a line or ring reaches beyond its points, on the screen
+const SPARE_PX = 200; // of the mosaic: a canvas that is larger by more than this is made smaller
+const ROOM_PX = 32; // of the mosaic, about the hand, so that a canvas need not move at every frame
 
 /* The file of a kind of overlay; its rings' starts too, where they differ in length. */
 function fileOf(kind, side, camera) {
   return `${kind}_${side}_${camera}.i16`;
 }
 
+/* A canvas over a part of the mosaic, moved only when what is drawn comes to lie outside. */
+class Sheet {
+  constructor(host) {
+    this.canvas = make("canvas", { class: "player-sheet" });
+    this.context = this.canvas.getContext("2d");
+    this.part = null; // [left, top, right, bottom] in pixels of the mosaic
+    host.append(this.canvas);
+  }
+
+  /* Clear it and lay it over `box` (left, top, right, bottom); null: nothing is drawn. `view` is of Overlays. */
+  prepare(box, limits, view) {
+    const { canvas, context, part } = this;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    if (this.drawn) context.clearRect(0, 0, canvas.width, canvas.height);
+    this.drawn = box !== null;
+    if (!box) return;
+    const inside = part && box[0] >= part[0] && box[1] >= part[1] && box[2] <= part[2] && box[3] <= part[3];
+    const spare = part ? Math.max(part[2] - part[0] - box[2] + box[0], part[3] - part[1] - box[3] + box[1]) : 0;
+    if (!inside || spare > SPARE_PX) this.#move(box, limits, view);
+    context.setTransform(view.scale, 0, 0, view.scale, -this.left - view.left * view.scale, -this.top - view.top * view.scale);
+  }
+
+  /* On whole pixels of the screen: a canvas between them is blurred, and slow to lay down. */
+  #move(box, [left, top, right, bottom], view) {
+    this.part = [
+      Math.max(box[0] - ROOM_PX, left), Math.max(box[1] - ROOM_PX, top),
+      Math.min(box[2] + ROOM_PX, right), Math.min(box[3] + ROOM_PX, bottom),
+    ];
+    const [x0, y0, x1, y1] = this.part;
+    this.left = Math.floor((x0 - view.left) * view.scale);
+    this.top = Math.floor((y0 - view.top) * view.scale);
+    const width = Math.max(Math.ceil((x1 - view.left) * view.scale) - this.left, 1);
+    const height = Math.max(Math.ceil((y1 - view.top) * view.scale) - this.top, 1);
+    Object.assign(this.canvas, { width, height });
+    const css = { left: this.left, top: this.top, width, height };
+    for (const [name, pixels] of Object.entries(css)) this.canvas.style[name] = `${pixels / view.ratio}px`;
+  }
+
+  forget() {
+    this.part = null;
+  }
+}
+
+/* What holds all the points of some lists, `room` larger on every side and within `limits`; null without any. */
+function surround(lists, room, limits) {
+  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const points of lists) {
+    for (const point of points) {
+      if (!point) continue;
+      left = Math.min(left, point[0]);
+      right = Math.max(right, point[0]);
+      top = Math.min(top, point[1]);
+      bottom = Math.max(bottom, point[1]);
+    }
+  }
+  const box = [
+    Math.max(left - room, limits[0]), Math.max(top - room, limits[1]),
+    Math.min(right + room, limits[2]), Math.min(bottom + room, limits[3]),
+  ];
+  return box[0] < box[2] && box[1] < box[3] ? box : null;
+}
+
 export class Overlays {
-  /* `shown`: camera -> Int32Array; `changed` is called when data that were missing have come. */
-  constructor(canvas, index, shown, signal, changed) {
-    Object.assign(this, { canvas, index, shown, signal, changed });
-    this.context = canvas.getContext("2d");
+  /* `host` is an element over the video; `shown`: camera -> Int32Array; `changed` is called when data that were
+   * missing have come. */
+  constructor(host, index, shown, signal, changed) {
+    Object.assign(this, { host, index, shown, signal, changed });
+    this.sheets = new Map(index.cameras.map(({ name }) => [name, new Sheet(host)]));
     this.visible = { outline: false, reprojected: true, measured: false };
     this.window = [0, 0, ...index.mosaic.size_px]; // the part of the mosaic on the screen
     this.width = index.joints.length * 2;
@@ -54,47 +124,48 @@ export class Overlays {
     }
   }
 
-  /* Fit the canvas to its box on the screen; `window` is the mosaic's part shown there. */
+  /* Fit to the host's box on the screen; `window` is the mosaic's part shown there. */
   fit(window) {
     this.window = window;
-    const scale = Math.min(devicePixelRatio || 1, 2);
-    const width = Math.round(this.canvas.clientWidth * scale);
-    const height = Math.round(this.canvas.clientHeight * scale);
-    if (width !== this.canvas.width || height !== this.canvas.height) {
-      this.canvas.width = width;
-      this.canvas.height = height;
-    }
+    const ratio = Math.min(devicePixelRatio || 1, 2);
+    const scale = (this.host.clientWidth * ratio) / window[2];
+    this.view = { ratio, scale, left: window[0], top: window[1] };
+    for (const sheet of this.sheets.values()) sheet.forget();
   }
 
   /* Draw what there is of a frame; answers false while a part of it is on its way. */
   draw(frame, joint) {
-    const { context, canvas, window } = this;
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, canvas.width, canvas.height);
-    const scale = canvas.width / window[2];
-    context.setTransform(scale, 0, 0, scale, -window[0] * scale, -window[1] * scale);
     const focus = this.index.joints.indexOf(joint);
     const drawn = new Set([frame]);
     for (const camera of this.index.cameras) {
-      if (!this.#isVisible(camera.panel_px)) continue;
+      const sheet = this.sheets.get(camera.name);
+      const isVisible = this.#isVisible(camera.panel_px);
+      if (sheet.canvas.hidden === isVisible) sheet.canvas.hidden = !isVisible;
+      if (!isVisible || !this.view?.scale) continue;
       const slices = this.#slice(camera.name, frame);
       for (const { part } of slices) drawn.add(part ? part.frame : -1);
-      if (this.shown[camera.name][frame] < 0) {
-        this.#sayNoPicture(camera, frame, scale);
-        continue;
-      }
-      context.save();
-      context.beginPath();
-      context.rect(...camera.picture_px);
-      context.clip();
-      for (const { kind, part } of slices) {
-        if (part) this.#drawTrack(kind, part.values, camera.picture_px, scale, focus);
-      }
-      context.restore();
+      this.context = sheet.context;
+      if (this.shown[camera.name][frame] < 0) this.#sayNoPicture(sheet, camera, frame);
+      else this.#drawCamera(sheet, camera, slices.filter(({ part }) => part), focus);
     }
     const complete = drawn.size === 1;
-    canvas.dataset.frame = complete ? String(frame) : "";
+    this.host.dataset.frame = complete ? String(frame) : "";
     return complete;
+  }
+
+  #drawCamera(sheet, { picture_px: box }, slices, focus) {
+    const { scale, ratio } = this.view;
+    const lists = slices.map(({ part }) => this.#place(part.values, box));
+    const limits = [box[0], box[1], box[0] + box[2], box[1] + box[3]];
+    sheet.prepare(surround(lists, (WIDEST_PX * ratio) / scale, limits), limits, this.view);
+    if (!sheet.drawn) return;
+    slices.forEach(({ kind }, i) => {
+      const points = lists[i];
+      if (kind === "outline") return this.#drawRings(points, scale);
+      if (kind === "reprojected") this.#drawBones(points, scale);
+      else this.#drawPoints(points, scale);
+      if (focus >= 0 && points[focus]) this.#drawFocus(points[focus], scale);
+    });
   }
 
   /* What is visible of a camera, the outline below. Asked for without a picture too: it will soon be wanted. */
@@ -109,30 +180,17 @@ export class Overlays {
     return slices;
   }
 
-  #drawTrack(kind, values, box, scale, focus) {
-    if (kind === "outline") return this.#drawRings(values, box, scale);
-    const points = this.#place(values, box);
-    if (kind === "reprojected") this.#drawBones(points, scale);
-    else this.#drawPoints(points, scale);
-    if (focus >= 0 && points[focus]) this.#drawFocus(points[focus], scale);
-  }
-
   /* Every ring ends with a missing point. */
-  #drawRings(values, [x, y, width, height], scale) {
+  #drawRings(points, scale) {
     const { context } = this;
-    const { point_steps: steps, missing } = this.index;
     const path = new Path2D();
     let open = false;
-    for (let i = 0; i < values.length; i += 2) {
-      if (values[i] === missing.i16) {
+    for (const point of points) {
+      if (!point) {
         if (open) path.closePath();
-        open = false;
-        continue;
-      }
-      const [u, v] = [x + (values[i] / steps) * width, y + (values[i + 1] / steps) * height];
-      if (open) path.lineTo(u, v);
-      else path.moveTo(u, v);
-      open = true;
+      } else if (open) path.lineTo(...point);
+      else path.moveTo(...point);
+      open = Boolean(point);
     }
     context.lineJoin = "round";
     for (const [line, colour] of [[3.6, "rgba(10, 14, 18, 0.6)"], [1.6, OUTLINE_COLOUR]]) {
@@ -157,19 +215,24 @@ export class Overlays {
     return points;
   }
 
+  /* All of one colour in one stroke. */
   #drawBones(points, scale) {
     const { context } = this;
-    context.lineCap = "round";
-    for (const [width, dark] of [[4.5, true], [2.2, false]]) {
-      context.lineWidth = (width * (devicePixelRatio || 1)) / scale;
-      for (const [a, b] of this.index.bones) {
-        if (!points[a] || !points[b]) continue;
-        context.strokeStyle = dark ? "rgba(10, 14, 18, 0.55)" : a === 0 ? PALM_COLOUR : fingerOf(b);
-        context.beginPath();
-        context.moveTo(...points[a]);
-        context.lineTo(...points[b]);
-        context.stroke();
+    const [under, byColour] = [new Path2D(), new Map()];
+    for (const [a, b] of this.index.bones) {
+      if (!points[a] || !points[b]) continue;
+      const colour = a === 0 ? PALM_COLOUR : fingerOf(b);
+      if (!byColour.has(colour)) byColour.set(colour, new Path2D());
+      for (const path of [under, byColour.get(colour)]) {
+        path.moveTo(...points[a]);
+        path.lineTo(...points[b]);
       }
+    }
+    context.lineCap = "round";
+    for (const [width, colour, path] of [[4.5, "rgba(10, 14, 18, 0.55)", under], ...[...byColour].map((one) => [2.2, ...one])]) {
+      context.lineWidth = (width * (devicePixelRatio || 1)) / scale;
+      context.strokeStyle = colour;
+      context.stroke(path);
     }
   }
 
@@ -197,8 +260,8 @@ export class Overlays {
     context.stroke();
   }
 
-  #sayNoPicture(camera, frame, scale) {
-    const { context } = this;
+  #sayNoPicture(sheet, camera, frame) {
+    const { context, view: { scale } } = this;
     const pictures = this.shown[camera.name];
     const first = pictures.findIndex((picture) => picture >= 0);
     const last = pictures.findLastIndex((picture) => picture >= 0);
@@ -207,6 +270,8 @@ export class Overlays {
     if (first > frame) words = t("no picture yet: this camera starts at {time} s", { time: time(first) });
     else if (last >= 0 && last < frame) words = t("no picture any more: this camera ended at {time} s", { time: time(last) });
     const [x, y, width, height] = camera.panel_px;
+    const box = [x, y, x + width, y + height];
+    sheet.prepare(box, box, this.view);
     context.fillStyle = "#c7ced6";
     context.font = `${(13 * (devicePixelRatio || 1)) / scale}px system-ui, sans-serif`;
     context.textAlign = "center";

@@ -4,7 +4,7 @@
  *   data-follow="other-id" data-offset="0"   plays beside another player (comparison); the offset may change
  *   data-links="true"                        keeps the address at the moment shown, and offers it as a link
  *   data-links="page"                        the same, but the address is of no use to others
- *   data-playhead="store-id"                 a Dash store that hears of the frame: when it rests, and now and then
+ *   data-playhead="store-id"                 a Dash store that hears of the frame when it rests
  *   data-events="[...]"                      flagged events (moments.mjs)
  *
  * Once it is ready the element has data-ready; data-frame is the frame that everything shows, and data-late is
@@ -23,7 +23,7 @@ import { Overlays } from "./overlays.mjs";
 import { say, t } from "./words.mjs";
 
 const TELL_DASH_MS = 250;
-const TELL_PLAYING_MS = 2000;
+const READ_MS = 100; // while playing, from one change of the time in figures to the next: faster cannot be read
 const AGAIN_MS = 1000; // until data that could not be fetched are asked for again
 const FILL_AFTER_MS = 2000; // once all is shown, until what a later seek will need is fetched
 const SAID_MS = 4000; // how long the line below the picture says what was just done
@@ -44,6 +44,7 @@ class Player {
     this.offsetS = readOffset(element);
     this.ghostKind = "none";
     this.colouring = "jerk";
+    this.readAt = 0;
     this.root = make("div", { class: "player" });
     element.append(this.root);
   }
@@ -82,7 +83,7 @@ class Player {
       "aria-hidden": index.cameras.length ? "false" : "true", // of a shared hand without pictures it only keeps the time
     });
     this.video.muted = true;
-    this.canvas = make("canvas", { class: "player-overlay", "aria-hidden": "true" });
+    this.canvas = make("div", { class: "player-overlay", "aria-hidden": "true" });
     this.labels = make("div", { class: "player-labels" });
     this.hand = make("div", { class: "player-hand" });
     this.picture = make("div", { class: "player-picture" }, this.video, this.canvas, this.labels);
@@ -242,7 +243,7 @@ class Player {
       onpointerdown: (event) => event.shiftKey && this.#dragLoop(event),
     });
     this.loopMark = make("div", { class: "player-loop", hidden: true });
-    this.readout = make("output", { class: "player-readout", "aria-live": "off" });
+    this.readout = make("output", { class: "player-readout", "aria-live": "off" }, "");
     const marks = make("div", { class: "player-marks" }, this.moments.marks(), this.loopMark);
     const track = make("div", { class: "player-track" }, marks, this.slider);
     const bar = make("div", { class: "player-bar" },
@@ -510,17 +511,24 @@ class Player {
     if (frame < 0) return;
     const drawn = this.overlays.draw(frame, this.clock.joint);
     const posed = this.hand3d ? this.hand3d.draw(frame, this.clock.joint) : true;
-    this.hand.classList.toggle("is-late", !posed);
     const isWhole = drawn && posed;
+    if (this.wasPosed !== posed) this.hand.classList.toggle("is-late", !posed);
+    this.wasPosed = posed;
     this.element.toggleAttribute("data-late", !isWhole);
     if (isWhole) this.settle?.whole();
+    if (this.ghostKind === "visit") this.#sayGhost();
+    this.element.dataset.frame = String(frame);
+    if (!this.clock.playing || performance.now() - this.readAt >= READ_MS) this.#sayFrame(frame);
+    this.#tellDash();
+  }
+
+  /* The frame in figures and on the seek bar: laying it out costs more than drawing the hand. */
+  #sayFrame(frame) {
+    this.readAt = performance.now();
     const time = say(this.times[frame], 3);
     this.slider.value = String(frame);
     this.slider.setAttribute("aria-valuetext", t("frame {n}, {time} s", { n: frame, time }));
-    this.readout.textContent = t("{time} s · frame {n} of {last}", { time, n: frame, last: this.index.n_frames - 1 });
-    if (this.ghostKind === "visit") this.#sayGhost();
-    this.element.dataset.frame = String(frame);
-    this.#tellDash();
+    this.readout.firstChild.data = t("{time} s · frame {n} of {last}", { time, n: frame, last: this.index.n_frames - 1 });
   }
 
   /* Data that a frame was drawn without have come: many may come at once, and one drawing does for all. What
@@ -541,9 +549,13 @@ class Player {
     const { clock } = this;
     if (this.wasPlaying !== clock.playing) {
       this.wasPlaying = clock.playing;
+      this.hand3d?.setMoving(clock.playing);
       clearTimeout(this.telling); // it hears of a pause at once
       this.telling = null;
-      if (clock.frame >= 0) this.#tellDash();
+      if (clock.frame >= 0) {
+        this.#sayFrame(clock.frame);
+        this.#tellDash();
+      }
       const label = clock.playing ? t("Pause") : t("Play");
       this.playButton.replaceChildren(icon(clock.playing ? "pause" : "play"));
       this.playButton.title = label;
@@ -560,15 +572,16 @@ class Player {
     this.element.dataset.playing = String(clock.playing);
   }
 
-  /* Dash hears where the playhead is, and never drives anything from it. While playing it hears seldom: telling
-   * it walks the whole page, which costs more than all the drawing of many frames. */
+  /* Dash hears where the playhead rests, and never drives anything from it. Telling it walks the whole page, which
+   * costs more than all the drawing of many frames: not while it plays. */
   #tellDash() {
     const store = this.element.dataset.playhead;
-    if (!store || this.telling) return;
+    if (!store || this.telling || this.clock.playing) return;
     this.telling = setTimeout(() => {
       this.telling = null;
+      if (this.clock.playing) return;
       window.dash_clientside?.set_props(store, { data: { frame: this.clock.frame, joint: this.clock.joint } });
-    }, this.clock.playing ? TELL_PLAYING_MS : TELL_DASH_MS);
+    }, TELL_DASH_MS);
   }
 
   async #copy() {
