@@ -19,7 +19,7 @@ from sqlalchemy.orm import joinedload
 
 from pipeline.files import read_json, write_json
 from records import models
-from records.erasure import Doomed, Erased, Erasure
+from records.erasure import ERASED, Doomed, Erased, Erasure, read_erased
 from records.errors import LiveRunError, MaintenanceError, NotFound, RetentionError
 from records.maintenance import maintain
 from records.models import LIVE_STATES, now
@@ -121,7 +121,12 @@ class Retention:
         ------
         NotFound
             It is not in the trash.
+        RetentionError
+            It is being erased, or that was broken off: what is left of it is not whole.
         """
+        begun = read_erased(self._records.settings.data_dir.resolve() / ERASED)
+        if any(recording_id in entry["recordings"] for entry in begun):
+            raise RetentionError("This recording is being erased.", "It cannot be brought back any more.")
         with self._records.writing() as database:
             recording = database.get(models.Recording, recording_id, with_for_update=True)
             if recording is None or recording.trashed is None:
@@ -202,12 +207,17 @@ class Retention:
             erased = self._erasure.finish()
             noticed = self._give_notice()
             moment = now()
-            wanted = [row for row in (*self.list_trash(), *self.list_due()) if row.purged_after is not None]
+            wanted = (*self.list_trash(), *self.list_due())
             for row in wanted:
-                if row.purged_after is not None and row.purged_after <= moment:
+                if self._is_due(row.recording_id, moment):
                     erased += self._erase_one(row.recording_id, actor)
             write_json(self._mark, {"at": moment.isoformat()})
         return Purge(noticed, erased)
+
+    def _is_due(self, recording_id: str, moment: datetime.datetime) -> bool:
+        """Whether a recording goes now; asked anew for each, since erasing those before may take long."""
+        rows = self._read(models.Recording.id == recording_id)
+        return any(row.purged_after is not None and row.purged_after <= moment for row in rows)
 
     def purge_daily(self) -> Purge | None:
         """A purge, if none was made for a day; what goes wrong is for the log and for the next one."""

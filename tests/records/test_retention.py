@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from records import NotFound, RecordingRow, Records, models
-from records.erasure import ERASED, LET_GO, Erasure, append_erased, read_erased
+from records.erasure import ERASED, LET_GO, Doomed, Erased, Erasure, append_erased, read_erased
 from records.errors import LiveRunError, MaintenanceError, RetentionError
 from records.models import now
 from tests.records.site import make_session
@@ -163,6 +163,26 @@ def test_the_purge_takes_what_was_in_the_trash_for_thirty_days(
         assert "recording.purge" in actions(records)
 
 
+def test_what_is_brought_back_while_the_purge_is_at_work_stays(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [make_person(records, f"P-743{number}").id for number in (1, 2)]
+    for each in both:
+        records.retention.trash(each)
+    age(records, "trashed", 31)
+    erase = Erasure.erase
+    left: list[str] = []
+
+    def erase_and_rescue(self: Erasure, doomed: Doomed, *more: str) -> Erased:
+        left.extend({*both} - {*doomed.recording_ids})
+        records.retention.bring_back(left[0])
+        return erase(self, doomed, *more)
+
+    monkeypatch.setattr(Erasure, "erase", erase_and_rescue)
+    assert records.retention.purge().erased.recordings == 1
+    assert records.get_recording(left[0]).folder.exists()
+
+
 # --- dates ---------------------------------------------------------------------------------------
 
 
@@ -285,6 +305,8 @@ def test_erasing_goes_on_where_it_was_broken_off(records: Records, monkeypatch: 
             records.retention.erase_subject(CANARY)
     with pytest.raises(NotFound):
         records.get_recording(one.id)  # hidden from the first moment
+    with pytest.raises(RetentionError, match="being erased"):
+        records.retention.bring_back(one.id)
     records.retention.erase_subject(CANARY)
     assert find_bytes(records.settings.data_dir, CANARY) == []
 
