@@ -31,6 +31,9 @@ MAX_WORDS: Final = 80
 
 MAX_NOTE: Final = 500
 MAX_ITEMS: Final = 60
+MAX_ITEM: Final = 40
+"""Letters of an item's name."""
+
 EARLIEST: Final = datetime.date(1950, 1, 1)
 
 
@@ -287,9 +290,14 @@ def read_items(text: str) -> dict[str, float]:
                 f"“{part}” is no item with its number.",
                 "Write them as “1: 2, 2: 0.5, 3: 1”.",
             )
+        if len(name) > MAX_ITEM:
+            raise ScoreError(
+                f"Item {name[:MAX_ITEM]}… has {len(name)} letters; there is room for {MAX_ITEM}.",
+                "Shorten it.",
+            )
         if name in found:
             raise ScoreError(f"Item {name} is there twice.", "Give each item once.")
-        found[name[:40]] = value
+        found[name] = value
     return found
 
 

@@ -88,6 +88,7 @@ def test_a_score_of_nobody_is_refused(records: Records) -> None:
 def test_items_are_read_as_a_person_writes_them() -> None:
     assert read_items("1: 2, 2: 0.5; arm left: 3") == {"1": 2.0, "2": 0.5, "arm left": 3.0}
     assert read_items(" ") == {}
-    for wrong in ("1", "1: two", ": 3", "1: 2, 1: 3"):
+    alike = "left hand, from the first to the last bar "  # two that differ in their last letter only
+    for wrong in ("1", "1: two", ": 3", "1: 2, 1: 3", f"{alike}a: 1; {alike}b: 2".replace(", ", " ")):
         with pytest.raises(ScoreError):
             read_items(wrong)
