@@ -64,7 +64,8 @@ def layout(**_: Any) -> Any:
             html.Ul([html.Li(words) for words in LIMITS]),
             html.H2("Your data"),
             html.P(
-                "Videos and results stay on this server, but for what somebody shares by a link or takes away "
+                "Videos and results stay on this server, but for what somebody shares by a link or takes "
+                "away "
                 "as a file. No page asks another host for anything, and no figure can be sent anywhere."
             ),
             html.H2("Licence"),
