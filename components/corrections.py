@@ -22,6 +22,8 @@ from pipeline.session import Session, read_session
 from records import CorrectionRow, RecordingRow, RunRow, get_records
 from records.corrections import CameraNames
 
+BEHIND: Final = "The numbers of this report are from before the latest corrections."
+
 KIND_WORDS: Final = {
     "offset": "Clock of a camera",
     "cameras": "Cameras' names",
@@ -78,7 +80,7 @@ def show_corrections(recording: RecordingRow) -> list[Any]:
 
 
 def _say_behind(is_live: bool, may: bool) -> html.Div:
-    words = "The numbers of this report are from before the latest corrections."
+    words = BEHIND
     if is_live:
         return notice("partial", html.P(f"{words} A run with them is under way."))
     button = (
@@ -181,6 +183,8 @@ def list_printed(recording_id: str, summary: Summary) -> tuple[tuple[str, str], 
     ]
     try:
         rows = get_records().corrections.list(recording_id)
+        if get_records().corrections.is_report_current(recording_id) is False:
+            lines.insert(0, (BEHIND, Written("")))  # first, so that a long list does not hide it
     except RedysError:
         return tuple(lines)
     for row in reversed(rows):

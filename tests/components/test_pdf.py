@@ -14,11 +14,13 @@ import pytest
 
 from components import pdf
 from components.attributes import Written
+from components.corrections import BEHIND
 from components.language import LANGUAGE_COOKIE
 from components.sheet import MOST_CHANGED, MOST_REASONS, Sheet, compose
 from pipeline.files import write_json
 from pipeline.measures.summary import Summary, write_summary
 from pipeline.results import RunFolder
+from pipeline.session import ExcludedSection, read_session
 from records import RecordingRow, models
 from tests.components.test_report_parts import read_text, walk
 from tests.records.site import Site, make_session, open_site
@@ -215,3 +217,19 @@ def test_taking_the_file_away_is_written_down(summary: Summary, site: Site, tmp_
     with site.records.reading() as database:
         events = [event for event in database.query(models.AuditEvent) if event.action == "report.pdf"]
     assert [event.object for event in events] == [row.report_run_id]
+
+
+def test_numbers_from_before_a_correction_say_so_on_the_page(
+    site: Site, summary: Summary, tmp_path: Path
+) -> None:
+    row = add_report(site, summary, tmp_path)
+    settings = read_session(row.folder).settings.model_dump(mode="json")
+    assert row.run is not None
+    write_json(row.run.folder / "run.json", {"state": "done", "settings": settings})
+    assert (BEHIND, "") not in compose(row, summary)[0].changed
+    cough = ExcludedSection(start_s=0.1, end_s=0.5, reason="a cough")
+    made = site.records.corrections.apply(row.id, "exclusions", cough)
+    assert made is not None
+    assert compose(row, summary)[0].changed[0] == (BEHIND, "")
+    site.records.corrections.undo(made.id)
+    assert (BEHIND, "") not in compose(row, summary)[0].changed
