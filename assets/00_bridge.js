@@ -66,6 +66,9 @@
     }
   }
 
+  // A page with a player: its module, and the much that this imports, come while the server works the page out.
+  if (/^\/(recording\/[^/]+(\/mark)?|compare\/[^/]+\/[^/]+)$/.test(location.pathname)) load("player");
+
   let scheduled = false;
   new MutationObserver(() => {
     if (scheduled) return;

@@ -248,16 +248,17 @@ def count_frames(browser: Browser, site: Site, which: str, rounds: int = 3, seco
     """Frames that the player announces and draws, and those of a bare video element, in turns."""
     ratios, counts = [], []
     for _ in range(rounds):
-        bare = new_page(browser)
-        bare.goto(f"{site.url}/health")
-        floor = bare.evaluate(COUNT_BARE, [site.media(which, "mosaic.mp4"), 1390, 1000 * seconds])
-        bare.context.close()
         page = new_page(browser)
         open_report(page, site, which)
         page.locator("#player").scroll_into_view_if_needed()
         page.wait_for_timeout(3000)
+        width = page.evaluate("() => document.querySelector('.player-video').clientWidth")
         drawn = page.evaluate(COUNT_PLAYER, 1000 * seconds)
         page.context.close()
+        bare = new_page(browser)
+        bare.goto(f"{site.url}/health")
+        floor = bare.evaluate(COUNT_BARE, [site.media(which, "mosaic.mp4"), width, 1000 * seconds])
+        bare.context.close()
         ratios.append(drawn / floor)
         counts.append((drawn / seconds, floor / seconds))
     said = ", ".join(f"{drawn:.1f} of {floor:.1f} frames/s" for drawn, floor in counts)

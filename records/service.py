@@ -62,6 +62,14 @@ ARTEFACT_SUFFIXES = frozenset(
 """What the browser may be given of a run's ``web`` folder: pictures, video, sound and blobs, never code."""
 
 
+@functools.lru_cache(maxsize=16)
+def _read_summary(path: Path, changed_ns: int, inode: int, size: int) -> Summary:
+    """A page asks for it several times, and it never changes without its file."""
+    from pipeline.measures.summary_types import read_summary
+
+    return read_summary(path)
+
+
 class Records:
     """The database and the data folder; one a process (`get_records`).
 
@@ -676,10 +684,11 @@ class Records:
         pipeline.errors.RunFolderError
             It is there but cannot be read.
         """
-        from pipeline.measures.summary_types import read_summary
-
         path = self.open_run(run_id).summary_json
-        return read_summary(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        about = path.stat()
+        return _read_summary(path, about.st_mtime_ns, about.st_ino, about.st_size)
 
     def artefact(self, run_id: str, name: str) -> Path:
         """A file that the browser may stream: of the run's ``web`` folder, by its plain name.

@@ -83,12 +83,17 @@ export class Clock {
       this.next = wanted;
       return;
     }
-    if (wanted === this.frame && !this.playing) {
+    // The frame announced last may be one that the video has just left.
+    if (wanted === this.frame && wanted === this.#standing() && !this.playing) {
       this.#show(wanted);
       return;
     }
     this.target = wanted;
     this.video.currentTime = (wanted + 0.5) / this.fps;
+  }
+
+  #standing() {
+    return Math.min(Math.floor(this.video.currentTime * this.fps + 1e-3), this.nFrames - 1);
   }
 
   /* Where the clock stands or is going to. */
@@ -177,7 +182,7 @@ export class Clock {
   }
 
   #landed() {
-    const landed = Math.min(Math.floor(this.video.currentTime * this.fps + 1e-3), this.nFrames - 1);
+    const landed = this.#standing();
     this.target = null;
     if (this.next !== null) {
       const next = this.next;

@@ -134,16 +134,16 @@ export class Hand3d {
     this.controls.addEventListener("start", () => this.camera && this.#leaveCamera());
 
     const { index, signal } = this;
-    const vertexJoint = await loadArray(index, "vertex_joint.u8", signal);
-    await Promise.all(index.sides.map((side) => this.#addHand(side, vertexJoint)));
+    const faces = index.sides.map((side) => loadArray(index, `faces_${side}.u32`, signal));
+    const [vertexJoint, ...facesBySide] = await Promise.all([loadArray(index, "vertex_joint.u8", signal), ...faces]);
+    index.sides.forEach((side, i) => this.#addHand(side, vertexJoint, facesBySide[i]));
     this.observer = new ResizeObserver(() => this.#fit());
     this.observer.observe(this.host);
     this.reset();
   }
 
-  async #addHand(side, vertexJoint) {
+  #addHand(side, vertexJoint, faces) {
     const { index, signal } = this;
-    const faces = await loadArray(index, `faces_${side}.u32`, signal);
     const geometry = new THREE.BufferGeometry();
     const attribute = (width) => {
       const made = new THREE.BufferAttribute(new Float32Array(index.n_vertices * width), width);
@@ -195,6 +195,11 @@ export class Hand3d {
     this.render();
     this.host.dataset.frame = String(this.frame);
     return complete;
+  }
+
+  /* Ask for what a frame will need. */
+  fetch(frame) {
+    for (const hand of this.hands) this.#gather(hand, frame);
   }
 
   /* Everything that a hand needs for a frame; null while a part of it is on its way. */

@@ -43,17 +43,24 @@ export function linkClock(clock, joints, host) {
   function follow() {
     read();
     // A list of moments may be far from the player: without this, a link seems to do nothing.
-    if (new URLSearchParams(location.hash.slice(1)).has("f")) host.scrollIntoView({ block: "nearest" });
+    if (parseMoment(location.hash, clock.nFrames, joints).frame !== null) host.scrollIntoView({ block: "nearest" });
+  }
+  /* A link to the moment that the address names already changes nothing by itself. */
+  function again(event) {
+    const link = event.target.closest?.("a[href^='#']");
+    if (link && link.hash === location.hash) follow();
   }
   read();
   const opened = clock.heading;
   addEventListener("hashchange", follow);
+  document.addEventListener("click", again);
   // The address of a report that was only opened stays clean until the person moves.
   const stopListening = clock.subscribe((frame) => (frame !== opened || location.hash) && soon());
   const stopWatching = clock.watch(() => (clock.frame >= 0 && (clock.frame !== opened || clock.joint)) && soon());
   return () => {
     clearTimeout(timer);
     removeEventListener("hashchange", follow);
+    document.removeEventListener("click", again);
     stopListening();
     stopWatching();
   };

@@ -168,6 +168,11 @@ export class Overlays {
     });
   }
 
+  /* Ask for what a frame will need. */
+  fetch(frame) {
+    for (const { name } of this.index.cameras) this.#slice(name, frame);
+  }
+
   /* What is visible of a camera, the outline below. Asked for without a picture too: it will soon be wanted. */
   #slice(camera, frame) {
     const slices = [];

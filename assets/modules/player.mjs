@@ -17,7 +17,7 @@ import { loadArray, loadIndex } from "./data.mjs";
 import { ReferenceGhost, VisitGhost } from "./ghost.mjs";
 import { COLOURINGS, Hand3d } from "./hand3d.mjs";
 import { HELP, SPEEDS, areSingleKeysOn, listenToKeys, setSingleKeys } from "./keys.mjs";
-import { copyMoment, linkClock } from "./links.mjs";
+import { copyMoment, linkClock, parseMoment } from "./links.mjs";
 import { Moments } from "./moments.mjs";
 import { Overlays } from "./overlays.mjs";
 import { say, t } from "./words.mjs";
@@ -96,16 +96,21 @@ class Player {
     this.moments = new Moments(this.element, this.clock);
     this.arrived = (error) => this.#drawLate(error);
     this.hand3d = new Hand3d(this.hand, index, this.abort.signal, this.arrived);
+    this.root.append(this.stage);
+    const started = this.#start3d();
     const [shown, times] = await Promise.all([this.#loadShown(), loadArray(index, "time_s.f32", this.abort.signal)]);
     this.times = times;
     this.overlays = new Overlays(this.canvas, index, shown, this.abort.signal, this.arrived);
-    this.root.append(this.stage, this.#makeBar(), this.#makeSections(), this.#makeSettings());
+    const { frame } = parseMoment(location.hash, index.n_frames, index.joints);
+    this.overlays.fetch(frame ?? 0); // before the video shows it
+    this.root.append(this.#makeBar(), this.#makeSections(), this.#makeSettings());
     this.root.setAttribute("role", "group");
     this.root.setAttribute("tabindex", "0");
     this.root.setAttribute("aria-label", t("Player: {title}. The button ? lists its keys.", { title: this.element.dataset.title ?? t("recording") }));
     this.picture.addEventListener("click", (event) => this.#clickPicture(event));
     this.stage.addEventListener("dblclick", () => this.root.focus());
-    await this.#start3d();
+    await started;
+    this.hand3d?.fetch(frame ?? 0);
 
     this.endings.push(this.clock.subscribe((frame) => this.#draw(frame)));
     this.endings.push(this.clock.watch(() => this.#showState()));

@@ -413,3 +413,38 @@ def test_a_followers_offset_can_change_and_its_hand_be_the_others_ghost(page: Pa
     go_to(page, 10)  # before the other's start
     page.wait_for_function("() => player.hand.dataset.ghost === ''")
     assert "has no frame at this moment" in page.locator("#player .player-ghost-note").inner_text()
+
+
+def test_a_seek_back_to_the_frame_just_left_is_not_lost(page: Page, site: Any) -> None:
+    open_report(page, site.report())
+    collect(page)
+    go_to(page, 50)
+    # Another seek has landed, but its frame has not been announced yet.
+    page.evaluate(
+        """() => {
+          player.video.addEventListener("seeked", () => player.clock.seek(50), { once: true });
+          player.clock.seek(10);
+        }"""
+    )
+    page.wait_for_timeout(800)
+    assert page.evaluate("() => Math.floor(player.video.currentTime * player.clock.fps)") == 50
+    assert page.evaluate("() => player.clock.frame") == 50
+
+
+def test_a_link_to_the_moment_that_the_address_names_goes_there_again(page: Page, site: Any) -> None:
+    open_report(page, site.report(fragment="#f=40"))
+    collect(page)
+    page.wait_for_function("() => player.clock.frame === 40")
+    page.evaluate(
+        """() => {
+          const link = Object.assign(document.createElement("a"), { href: "#f=40", textContent: "there" });
+          document.querySelector("main").append(link);
+          player.video.addEventListener("seeked", () => {
+            history.replaceState(history.state, "", "#f=40"); // as while it plays, when the address rests
+            link.click();
+          }, { once: true });
+          player.clock.seek(60);
+        }"""
+    )
+    page.wait_for_timeout(800)
+    assert page.evaluate("() => player.clock.frame") == 40
