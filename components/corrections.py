@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -44,6 +45,23 @@ def excluded_note(summary: Summary) -> html.Div | None:
         words = f"{each.seconds:.1f} s left out by hand, {when}{whose}: "
         lines.append(html.Li([words, as_written(each.reason)]))
     return html.Div(html.Ul(lines, className="excluded-note"), className="excluded")
+
+
+def behind_notice(*recordings: RecordingRow) -> html.Div | None:
+    """That numbers are from before the latest corrections, and whose; None where they are not."""
+    behind = []
+    for recording in recordings:
+        with contextlib.suppress(RedysError):  # the panel of the corrections says what is wrong with them
+            if get_records().corrections.is_report_current(recording.id) is False:
+                behind.append(recording)
+    if not behind:
+        return None
+    if len(recordings) == 1:
+        return notice("partial", html.P(BEHIND), role="status")
+    links = [
+        html.Li(dcc.Link(str(each.visit or "undated"), href=routes.recording_url(each.id))) for each in behind
+    ]
+    return notice("partial", html.P("These numbers are from before the latest corrections:"), html.Ul(links))
 
 
 # --- the panel -----------------------------------------------------------------------------------

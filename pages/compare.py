@@ -20,6 +20,7 @@ from components.comparison import (
     study_note,
     warnings,
 )
+from components.corrections import behind_notice
 from components.curves import curves
 from components.difference import difference_panel
 from components.hand_map import CAPTION, hand_image
@@ -50,7 +51,12 @@ def layout(recording_a: str | None = None, recording_b: str | None = None, **_: 
     (earlier, before), (later, after) = visits
     study = open_study()
     comparison = compare(before, after, study.reliability)
-    parts: list[Any] = [_head(earlier, later), share_panel([earlier.id, later.id]), warnings(comparison)]
+    parts: list[Any] = [
+        _head(earlier, later),
+        behind_notice(earlier, later),
+        share_panel([earlier.id, later.id]),
+        warnings(comparison),
+    ]
     for side, change in comparison.sides.items():
         several = f", {side} hand" if len(comparison.sides) > 1 else ""
         parts.append(

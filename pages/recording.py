@@ -9,6 +9,7 @@ from dash import dcc, html
 
 from components import jobs, policy, routes
 from components.attributes import as_written
+from components.corrections import behind_notice
 from components.report import name_recording, report, who_and_when
 from components.retention import keep_panel
 from components.scores import scores_line
@@ -37,6 +38,7 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
     elif run.state != "done":
         parts.append(jobs.run_panel(run))
     if recording.report_run_id is not None:
+        parts.append(behind_notice(recording))
         parts.append(share_panel([recording.id]))
         parts += report(recording, recording.report_run_id)
     parts.append(keep_panel(recording.id))

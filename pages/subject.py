@@ -10,6 +10,7 @@ from dash import dcc, html
 from components import routes
 from components.attributes import as_written
 from components.comparability import comparability_panel
+from components.corrections import behind_notice
 from components.scores import find_span, scores_panel
 from components.states import empty, failed, state_badge
 from components.status import verdict_badge
@@ -35,6 +36,7 @@ def layout(subject_id: str | None = None, **_: Any) -> Any:
         return [*head, nothing, scores_panel(subject.id, span)]
     return [
         *head,
+        behind_notice(*ready) if ready else None,
         html.Ol([_visit(each, _before(each, ready)) for each in recordings], className="visit-list"),
         *comparability_panel(ready),
         scores_panel(subject.id, span),

@@ -14,7 +14,7 @@ import pytest
 
 from components import pdf
 from components.attributes import Written
-from components.corrections import BEHIND
+from components.corrections import BEHIND, behind_notice
 from components.language import LANGUAGE_COOKIE
 from components.sheet import MOST_CHANGED, MOST_REASONS, Sheet, compose
 from pipeline.files import write_json
@@ -227,9 +227,12 @@ def test_numbers_from_before_a_correction_say_so_on_the_page(
     assert row.run is not None
     write_json(row.run.folder / "run.json", {"state": "done", "settings": settings})
     assert (BEHIND, "") not in compose(row, summary)[0].changed
+    assert behind_notice(row) is None
     cough = ExcludedSection(start_s=0.1, end_s=0.5, reason="a cough")
     made = site.records.corrections.apply(row.id, "exclusions", cough)
     assert made is not None
     assert compose(row, summary)[0].changed[0] == (BEHIND, "")
+    assert BEHIND in str(behind_notice(row))
+    assert "before the latest corrections" in str(behind_notice(row, row))
     site.records.corrections.undo(made.id)
     assert (BEHIND, "") not in compose(row, summary)[0].changed
