@@ -67,7 +67,7 @@ unit: setup $(STAMPS)/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not browser"
 
 browser: setup $(STAMPS)/dev chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m browser
 
 # Debian's Chromium: installed here when it is missing and this user may, since no test may pass by being skipped.
 chromium:

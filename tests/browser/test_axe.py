@@ -45,7 +45,7 @@ def test_axe_finds_no_fault_and_the_keyboard_reaches_everything(page: Page, site
     page.goto(site.url + PAGES[name].format(*site.recordings, subject=subject))
     expect(page.locator("main h1")).not_to_have_count(0)
     if name in ("report", "compare", "rate"):
-        page.wait_for_selector("[data-ready=true]", timeout=60_000)
+        page.wait_for_selector(".player-host[data-ready=true]", timeout=60_000)
     page.wait_for_timeout(1500)
     found = page.evaluate(RUN)
     assert found == [], "\n".join(map(str, found))

@@ -15,7 +15,7 @@ from pipeline.synth.frame_code import CHECK_START as CHECK
 
 pytestmark = pytest.mark.browser
 
-READY = "[data-ready=true]"
+READY = ".player-host[data-ready=true]"
 
 # Reads the frame code of every camera's panel from the pixels that the video shows when overlays and 3D hand
 # draw. These are taken from the picture that the clock holds at that instant: a second look at

@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 
-READY = "[data-ready=true]"
+READY = ".player-host[data-ready=true]"
 
 
 def open_list(page: Page, site: Any, width: int) -> Any:

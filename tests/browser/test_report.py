@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 
-READY = "[data-ready=true]"
+READY = ".player-host[data-ready=true]"
 GET_PLAYER = """
 async () => {
   const { whenPlayer } = await import("/assets/modules/clock.mjs");

@@ -116,7 +116,7 @@ def test_a_saved_rig_is_used_by_a_new_recording_on_the_way_from_files_to_start(p
     page.get_by_label("Saved rig", exact=True).select_option(label="From a file")
     page.get_by_label(re.compile("Hand length")).fill("183")
     page.click("#new-check")
-    expect(page.locator(".checks")).to_contain_text("rig.json (From a file)", timeout=60_000)
+    expect(page.locator("#new-checks .checks")).to_contain_text("rig.json (From a file)", timeout=60_000)
     expect(page.locator("#new-start")).to_be_enabled()
     page.click("#new-start")
     page.wait_for_url("**/recording/*", timeout=30_000)
