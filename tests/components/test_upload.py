@@ -361,6 +361,6 @@ def test_the_checks_name_the_file_and_stop_what_cannot_work(site: Site, tmp_path
 
 
 def test_the_pieces_of_the_browser_and_the_server_agree() -> None:
-    module = (Path(upload.__file__).parent.parent / "assets" / "modules" / "upload.mjs").read_text()
+    module = (Path(upload.__file__).parent.parent / "assets" / "modules" / "sending.mjs").read_text()
     assert "X-CSRFToken" in module
     assert upload.TUS_VERSION in module
