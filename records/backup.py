@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select, update
 
 from pipeline.errors import RunFolderError
-from pipeline.files import hash_file, read_json, write_bytes, write_json
+from pipeline.files import hash_file, read_json, sync_folder, write_bytes, write_json
 from pipeline.version import PROGRAM_VERSION
 from records import models
 from records.audit import read_head
@@ -167,7 +167,7 @@ def _write(records: Records, data: Path, place: Path) -> Backup:
         outside = _list_outside(records, data)
         _seal(unfinished, moment, dump, files, outside)
         os.rename(unfinished, place / name)
-        _sync(place)
+        sync_folder(place)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -223,7 +223,7 @@ def _seal(
         },
     )
     write_bytes(folder / DIGEST, f"{hash_file(folder / MANIFEST)}  {MANIFEST}\n".encode())
-    _sync(folder)
+    sync_folder(folder)
 
 
 def _list_files(data: Path, database: frozenset[Path]) -> Iterator[Path]:
@@ -287,15 +287,6 @@ def _latest(place: Path) -> Path | None:
 def _sweep_unfinished(place: Path) -> None:
     for each in place.glob(".unfinished-*"):
         shutil.rmtree(each, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 # --- checking ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -460,11 +460,18 @@ def list_session_files(folder: Path) -> tuple[str, ...]:
 
 def list_server_folders(data_dir: Path, session_folders: Path | None) -> tuple[Path, ...]:
     """Session folders on the server that may be picked: those of the setting, or of ``incoming``."""
+    return list_incoming(data_dir, session_folders, looks_like_session)
+
+
+def list_incoming(
+    data_dir: Path, session_folders: Path | None, fits: Callable[[Path], bool]
+) -> tuple[Path, ...]:
+    """Folders of the setting, or of ``incoming``, that are no unfinished upload and that fit."""
     root = session_folders or data_dir / "incoming"
     if not root.is_dir():
         return ()
     return tuple(
         folder
         for folder in sorted(root.iterdir())
-        if folder.is_dir() and not (folder / "draft.json").exists() and looks_like_session(folder)
+        if folder.is_dir() and not (folder / "draft.json").exists() and fits(folder)
     )

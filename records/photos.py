@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.errors import PhotoError
 from pipeline.photos.folder import SUFFIXES, PhotoSet, list_pictures, read_photo_set
 from records import models
+from records.drafts import list_incoming
 from records.errors import NotFound
 from records.models import new_id
 from records.rows import RecordingRow
@@ -105,14 +106,7 @@ class PhotoSets:
 
 def list_photo_folders(data_dir: Path, session_folders: Path | None) -> tuple[Path, ...]:
     """Folders of pictures on the server that may be picked: in that of the setting, or in ``incoming``."""
-    root = session_folders or data_dir / "incoming"
-    if not root.is_dir():
-        return ()
-    return tuple(
-        folder
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and not (folder / "draft.json").exists() and _has_pictures(folder)
-    )
+    return list_incoming(data_dir, session_folders, _has_pictures)
 
 
 def _has_pictures(folder: Path) -> bool:
