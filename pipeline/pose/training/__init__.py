@@ -1,0 +1,1 @@
+"""Training the hand-landmark network further on made pictures (``python -m pipeline train``)."""
