@@ -11,13 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from pipeline.files import write_json
 from records import RecordingRow, Records, RunRow, models, supervise
 from records.models import now
-from records.supervise import MAX_ATTEMPTS, drain, host_name, supervise_run, tend
+from records.supervise import MAX_ATTEMPTS, claim_run, drain, follow_run, host_name, supervise_run, tend
 from settings import ROOT, Settings
 from tests.records.site import make_session
 
@@ -57,6 +60,9 @@ KILLED = """
 """
 SILENT = """
     pass
+"""
+FULL = """
+    sys.exit(28)
 """
 
 
@@ -112,7 +118,12 @@ def test_an_error_in_words_reaches_the_row(add: Add, records: Records, play: Cal
 
 @pytest.mark.parametrize(
     ("script", "code", "words"),
-    [(CRASH, 1, "fusion: RuntimeError: boom"), (KILLED, -9, "SIGKILL"), (SILENT, 0, "without a word")],
+    [
+        (CRASH, 1, "fusion: RuntimeError: boom"),
+        (KILLED, -9, "SIGKILL"),
+        (SILENT, 0, "without a word"),
+        (FULL, 28, "disk is full"),
+    ],
 )
 def test_a_death_without_words_is_told_in_words(
     add: Add, records: Records, play: Callable[[str], None], script: str, code: int, words: str
@@ -249,6 +260,62 @@ def test_a_run_lost_with_its_machine_is_queued_again_but_not_for_ever(add: Add, 
     assert records.retry(run.id).attempts == 0
 
 
+def test_a_run_that_comes_further_between_interruptions_is_never_given_up(add: Add, records: Records) -> None:
+    run = records.submit_run(add("one").id)
+    for _ in range(2 * MAX_ATTEMPTS):
+        with records.writing() as database:
+            records.change(database, models.Run.id == run.id, started=now() - datetime.timedelta(seconds=9))
+        start_as(records, run.id, attempts=MAX_ATTEMPTS)
+        write_json(run.folder / "run.json", {"stages": {"sound": {"finished": now().isoformat()}}})
+        assert tend(records) == (run.id,)
+        assert records.get_run(run.id).attempts == 0
+
+
+def test_a_pipeline_begins_only_when_its_row_names_it(
+    add: Add, records: Records, play: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(f"    open({str(tmp_path / 'starts')!r}, 'a').write('x')\n" + WELL)
+    run_id = records.submit_run(add("one").id).id
+    began: list[subprocess.Popen[bytes]] = []
+
+    class Watched(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **values: Any) -> None:
+            super().__init__(*args, **values)
+            began.append(self)
+
+    def die(self: Any, **values: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(supervise.subprocess, "Popen", Watched)
+    monkeypatch.setattr(supervise._Supervision, "_persist", die)
+    with pytest.raises(KeyboardInterrupt):
+        supervise_run(records, run_id)
+    assert began[0].wait(timeout=10) != 0
+    assert not (tmp_path / "starts").exists()
+
+
+def test_whoever_follows_a_run_waits_for_a_database_that_is_away(
+    add: Add, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = records.submit_run(add("one").id).id
+    start_as(records, run_id, supervisor=os.getpid())
+    shown = follow_run(records, run_id, every_s=0.01)
+    assert next(shown).state == "running"
+    asked = 0
+    whole = records.get_run
+
+    def away(run_id: str) -> RunRow:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            raise OperationalError("SELECT", {}, Exception("the server is away"))
+        return whole(run_id)
+
+    monkeypatch.setattr(records, "get_run", away)
+    assert next(shown).state == "running"
+    assert asked == 3
+
+
 def test_a_lost_run_that_was_to_be_stopped_is_cancelled(add: Add, records: Records) -> None:
     run = records.submit_run(add("one").id)
     start_as(records, run.id)
@@ -257,14 +324,88 @@ def test_a_lost_run_that_was_to_be_stopped_is_cancelled(add: Add, records: Recor
     assert records.get_run(run.id).state == "cancelled"
 
 
-def test_another_machine_is_believed_for_a_minute(add: Add, records: Records) -> None:
+def test_another_machine_is_believed_until_it_was_silent_for_long(
+    add: Add, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By our own clock and our own looks: that of the other machine may be an hour behind."""
+    clock = [1000.0]
+    monkeypatch.setattr(supervise.time, "monotonic", lambda: clock[0])
     run = records.submit_run(add("one").id)
-    start_as(records, run.id, host="elsewhere", age_s=50)
-    assert tend(records) == ()
-    assert records.get_run(run.id).state == "running"
-    start_as(records, run.id, host="elsewhere", age_s=70)
+    start_as(records, run.id, host="elsewhere", age_s=3600)
+    for _ in range(5):
+        assert tend(records) == ()
+        clock[0] += 10.0
+        start_as(records, run.id, host="elsewhere", age_s=3600 - clock[0])
+    for _ in range(5):
+        assert tend(records) == ()
+        assert records.get_run(run.id).state == "running"
+        clock[0] += 9.9
     assert tend(records) == (run.id,)
     assert records.get_run(run.id).state == "queued"
+
+
+def test_who_could_not_look_for_a_while_does_not_take_the_others_for_gone(
+    add: Add, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(supervise.time, "monotonic", lambda: clock[0])
+    run = records.submit_run(add("one").id)
+    start_as(records, run.id, host="elsewhere")
+    assert tend(records) == ()
+    clock[0] += 60.0  # the database was away, for the other machine too
+    assert tend(records) == ()
+    assert records.get_run(run.id).state == "running"
+
+
+def test_a_worker_that_leaves_gives_its_run_back(
+    add: Add, records: Records, play: Callable[[str], None]
+) -> None:
+    play(LONG)
+    run_id = records.submit_run(add("one").id).id
+    heard: list[RunRow] = []
+    leaves = lambda: bool(heard) and heard[-1].stage == "pose"  # noqa: E731
+    run = supervise_run(records, run_id, heard.append, worker="one", is_leaving=leaves)
+    assert (run.state, run.attempts, run.message) == ("queued", 0, "Waiting to go on")
+    play(WELL)
+    assert supervise_run(records, run_id, worker="two").state == "done"
+
+
+def test_a_person_who_cancels_is_heard_before_a_worker_that_leaves(
+    add: Add, records: Records, play: Callable[[str], None]
+) -> None:
+    play(LONG)
+    run_id = records.submit_run(add("one").id).id
+
+    def listen(run: RunRow) -> None:
+        if run.stage == "pose":
+            records.request_cancel(run_id)
+
+    leaves = lambda: records.get_run(run_id).cancel_requested  # noqa: E731
+    assert supervise_run(records, run_id, listen, is_leaving=leaves).state == "cancelled"
+
+
+def test_each_worker_of_a_machine_has_one_run(add: Add, records: Records) -> None:
+    first, second, third = (records.submit_run(add(name).id).id for name in ("a", "b", "c"))
+    assert [claim_run(records, first, "one"), claim_run(records, second, "one")] == [True, False]
+    assert [claim_run(records, second, "two"), claim_run(records, third, "two")] == [True, False]
+
+
+def test_a_supervisor_that_was_taken_for_gone_ends_its_process(
+    add: Add, records: Records, play: Callable[[str], None]
+) -> None:
+    play(LONG)
+    run_id = records.submit_run(add("one").id).id
+    child: list[int | None] = []
+
+    def listen(run: RunRow) -> None:
+        if run.stage == "pose" and not child:
+            with records.writing() as database:
+                child.append(database.get_one(models.Run, run_id).child_pid)
+                records.change(database, models.Run.id == run_id, host="elsewhere")
+
+    assert supervise_run(records, run_id, listen).state == "running"
+    assert child[0] is not None
+    wait_for(lambda: not psutil.pid_exists(child[0] or 0) or supervise.process_started(child[0] or 0) is None)
 
 
 def test_a_number_used_again_is_not_the_same_process(add: Add, records: Records) -> None:
