@@ -1,10 +1,16 @@
 """Codes that change every half minute, beside the password (TOTP), and codes on paper for a lost phone.
 
 A code is taken once: the step of the last one is kept, and only a later one counts.
+
+Secrets lie in the database sealed with a key that is derived from the installation's (`records.keys`) and is
+in no backup. With another key they cannot be read: codes on paper still count, and who has none sets up a
+second factor anew (`remove`).
 """
 
 from __future__ import annotations
 
+import base64
+import functools
 import hashlib
 import json
 import re
@@ -14,11 +20,14 @@ from typing import TYPE_CHECKING, Final
 
 import pyotp
 import segno
-from sqlalchemy import update
+from cryptography.fernet import Fernet, InvalidToken
+from sqlalchemy import select, update
 from sqlalchemy.engine import CursorResult
 
 from records import models
+from records.erasure import scrub
 from records.errors import NotFound, UserError
+from records.keys import derive_key
 from records.users import Backoff
 
 if TYPE_CHECKING:
@@ -70,7 +79,7 @@ class SecondFactor:
                 raise NotFound("There is no such user.")
             if user.totp_secret:
                 raise UserError("There is a second factor already.", "Remove it first.")
-            user.totp_secret, user.totp_step = secret, step
+            user.totp_secret, user.totp_step = self._seal(secret), step
             user.recovery = json.dumps([_hash(code) for code in codes])
             database.add(models.AuditEvent(actor=user_id, action="user.second-factor", object=user_id))
         return codes
@@ -84,12 +93,13 @@ class SecondFactor:
             user = database.get(models.User, user_id)
             if user is None:
                 return False
-            secret = user.totp_secret
-        if not secret:
+            kept = user.totp_secret
+        if not kept:
             return True
         if self._backoff.wait_s(user_id, "") > 0:
             return False
-        step = _find_step(secret, code)
+        secret = self._unseal(kept)
+        step = _find_step(secret, code) if secret is not None else None
         ok = self._take_step(user_id, step) if step is not None else self._take_recovery(user_id, code)
         (self._backoff.succeeded if ok else self._backoff.failed)(user_id, "")
         return ok
@@ -105,9 +115,54 @@ class SecondFactor:
             user = database.get(models.User, user_id, with_for_update=True)
             if user is None:
                 raise NotFound("There is no such user.")
+            if not user.totp_secret:
+                return
             user.totp_secret, user.recovery = "", ""  # the step stays: an old code must not count again
             user.epoch += 1
             database.add(models.AuditEvent(actor=actor, action="user.second-factor-off", object=user_id))
+
+    def seal_all(self) -> int:
+        """Seal what was kept in plain text by an earlier version; how many there were."""
+        with self._records.reading() as database:
+            plain = [
+                each
+                for each, kept in database.execute(select(models.User.id, models.User.totp_secret))
+                if _SECRET.fullmatch(kept)
+            ]
+        for user_id in plain:
+            with self._records.writing() as database:
+                user = database.get_one(models.User, user_id, with_for_update=True)
+                if _SECRET.fullmatch(user.totp_secret):
+                    user.totp_secret = self._seal(user.totp_secret)
+        if plain:
+            scrub(self._records)  # the plain text would stay in the database's free pages
+        return len(plain)
+
+    def list_unreadable(self) -> tuple[str, ...]:
+        """Names of those whose second factor was sealed with another key, and so cannot be checked."""
+        with self._records.reading() as database:
+            found = database.execute(
+                select(models.User.name, models.User.totp_secret)
+                .where(models.User.totp_secret != "")
+                .order_by(models.User.name)
+            ).all()
+        return tuple(name for name, kept in found if self._unseal(kept) is None)
+
+    @functools.cached_property
+    def _box(self) -> Fernet:
+        return Fernet(base64.urlsafe_b64encode(derive_key(self._records.settings, "totp")))
+
+    def _seal(self, secret: str) -> str:
+        return self._box.encrypt(secret.encode()).decode()
+
+    def _unseal(self, kept: str) -> str | None:
+        """A secret as it was; None where another key sealed it."""
+        if _SECRET.fullmatch(kept):
+            return kept  # of an earlier version, until the server starts
+        try:
+            return self._box.decrypt(kept.encode()).decode()
+        except InvalidToken:
+            return None
 
     def _take_step(self, user_id: str, step: int) -> bool:
         """Use a step up: of two who show the same code, one is let in."""

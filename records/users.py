@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import secrets
 import time
@@ -16,18 +17,23 @@ from sqlalchemy.exc import IntegrityError
 
 from records import models
 from records.errors import NotFound, UserError
+from records.models import now
+from records.passwords import MAXIMUM_PASSWORD, check_password
 from records.rows import Role, UserRow
+from records.standing import note_standing
 
 if TYPE_CHECKING:
     from records.service import Records
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
-MINIMUM_PASSWORD = 12
-MAXIMUM_PASSWORD = 1024
-"""Longer ones would only cost time: hashing a book for everybody who asks is a way to stop the server."""
+GIVEN_DAYS = 7
+"""A password that somebody was given has to be changed within this; it opens nothing else before."""
 
 _PLAIN_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+
+PASSWORD_ENDED = "The password that you were given has ended."
+ASK_FOR_ANOTHER = "Ask an administrator for another one."
 
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 30.0
@@ -42,7 +48,14 @@ class Users:
         # argon2id with OWASP's figures: 19 MiB, 2 passes, 1 lane.
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
-    def add(self, name: str, password: str, role: Role | None = None, actor: str = "command") -> UserRow:
+    def add(
+        self,
+        name: str,
+        password: str,
+        role: Role | None = None,
+        actor: str = "command",
+        ends: datetime.datetime | None = None,
+    ) -> UserRow:
         """Add someone, or give them a new password or role, which ends all their sessions.
 
         Parameters
@@ -50,26 +63,24 @@ class Users:
         name : str
             At most 200 characters.
         password : str
-            12 to 1024 characters.
+            12 to 1024 characters, and none that is guessed soon.
         role : str, optional
             "administrator", "clinician", "researcher" or "viewer". By default "clinician" for who is new,
             and as it was for who is there.
         actor : str
             For the audit.
+        ends : datetime.datetime, optional
+            Until when the password is good, UTC: one that the person was given. By default it stays.
 
         Raises
         ------
         UserError
-            The name is empty, the password is shorter than 12 characters, or there is no such role.
+            The name is empty, the password is too short or guessed soon, or there is no such role.
         """
         name = name.strip()
         if not name or len(name) > 200:
             raise UserError("A user needs a name of at most 200 characters.", "Give one.")
-        if not MINIMUM_PASSWORD <= len(password) <= MAXIMUM_PASSWORD:
-            raise UserError(
-                f"The password has {len(password)} characters.",
-                f"Take {MINIMUM_PASSWORD} to {MAXIMUM_PASSWORD}; a sentence is easy to keep in mind.",
-            )
+        check_password(password, name)
         if role is not None and role not in ROLES:
             raise UserError(f"There is no role {role}.", f"The roles are {', '.join(ROLES)}.")
         hashed = self._hasher.hash(password)
@@ -81,15 +92,17 @@ class Users:
                 else:
                     user.epoch += 1
                 user.password_hash = hashed
+                user.password_ends = ends
                 user.role = role or user.role or "clinician"
                 database.add(user)
                 database.add(models.AuditEvent(actor=actor, action="user.set", object=user.id))
         except IntegrityError as error:
             raise UserError(f"{name} was added by someone else just now.", "Try again.") from error
-        return _row(user)
+        note_standing(self._records, user.id)
+        return row_of(user)
 
     def invite(self, name: str, role: Role, actor: str) -> tuple[UserRow, str]:
-        """Add someone new, with a password that is made here and told once.
+        """Add someone new, with a password that is made here, told once and good for 7 days.
 
         Raises
         ------
@@ -99,10 +112,10 @@ class Users:
         if any(user.name == name.strip() for user in self.list()):
             raise UserError(f"There is a user {name.strip()} already.", "Take another name.")
         password = make_password()
-        return self.add(name, password, role, actor), password
+        return self.add(name, password, role, actor, _given_until()), password
 
     def renew_password(self, user_id: str, actor: str) -> str:
-        """Give someone a new password, which ends all their sessions; gives it, to be told once.
+        """Give someone a new password for 7 days, which ends all their sessions; gives it, to be told once.
 
         Raises
         ------
@@ -112,6 +125,7 @@ class Users:
         hashed = self._hasher.hash(password)
         with self._changing(user_id, "user.password", actor) as user:
             user.password_hash = hashed
+            user.password_ends = _given_until()
             user.epoch += 1
         return password
 
@@ -129,7 +143,7 @@ class Users:
         with self._changing(user_id, "user.role", actor, keeps=role == "administrator") as user:
             user.role = role
             user.epoch += 1
-        return _row(user)
+        return row_of(user)
 
     def set_disabled(self, user_id: str, disabled: bool, actor: str) -> UserRow:
         """Let someone sign in no more, which ends all their sessions at once; or again.
@@ -144,7 +158,7 @@ class Users:
         with self._changing(user_id, action, actor, keeps=not disabled) as user:
             user.disabled = disabled
             user.epoch += 1
-        return _row(user)
+        return row_of(user)
 
     def end_sessions(self, user_id: str, actor: str) -> UserRow:
         """Sign someone out everywhere.
@@ -155,7 +169,7 @@ class Users:
         """
         with self._changing(user_id, "user.end-sessions", actor) as user:
             user.epoch += 1
-        return _row(user)
+        return row_of(user)
 
     @contextlib.contextmanager
     def _changing(self, user_id: str, action: str, actor: str, keeps: bool = True) -> Iterator[models.User]:
@@ -174,6 +188,7 @@ class Users:
                 raise UserError(f"{user.name} is the last administrator.", "Make somebody else one first.")
             yield user
             database.add(models.AuditEvent(actor=actor, action=action, object=user.id))
+        note_standing(self._records, user_id)
 
     def change_password(self, user_id: str, old: str, new: str) -> UserRow:
         """Give oneself another password, which ends all one's sessions.
@@ -182,18 +197,22 @@ class Users:
         ------
         NotFound
         UserError
-            The old one is not right, or the new one is too short.
+            The old one is not right or has ended, or the new one is the same, too short or guessed soon.
         """
         user = self.get(user_id)
         if user is None or self.verify(user.name, old) is None:
             raise UserError("The present password is not right.", "Write it again.")
+        if user.has_ended_password:
+            raise UserError(PASSWORD_ENDED, ASK_FOR_ANOTHER)
+        if secrets.compare_digest(old.encode(), new.encode()):
+            raise UserError("The new password is the present one.", "Take another.")
         return self.add(user.name, new, actor=user_id)
 
     def list(self) -> tuple[UserRow, ...]:
         """Everybody, by name."""
         with self._records.reading() as database:
             return tuple(
-                _row(user) for user in database.scalars(select(models.User).order_by(models.User.name))
+                row_of(user) for user in database.scalars(select(models.User).order_by(models.User.name))
             )
 
     def count(self) -> int:
@@ -206,7 +225,7 @@ class Users:
         """Someone by id; None if there is nobody."""
         with self._records.reading() as database:
             user = database.get(models.User, user_id)
-            return None if user is None else _row(user)
+            return None if user is None else row_of(user)
 
     def verify(self, name: str, password: str) -> UserRow | None:
         """Who signs in with this name and password; None if nobody may."""
@@ -217,17 +236,28 @@ class Users:
             self._hasher.verify(known, password[:MAXIMUM_PASSWORD])
         except (VerificationError, InvalidHashError):
             return None
-        return _row(user) if user is not None and not user.disabled else None
+        return row_of(user) if user is not None and not user.disabled else None
 
     @functools.cached_property
     def _nobodys_hash(self) -> str:
         return self._hasher.hash("nobody has this password")
 
 
-def _row(user: models.User) -> UserRow:
+def row_of(user: models.User) -> UserRow:
+    """Someone as callers see them."""
     return UserRow(
-        user.id, user.name, user.epoch, user.disabled, cast("Role", user.role), bool(user.totp_secret)
+        user.id,
+        user.name,
+        user.epoch,
+        user.disabled,
+        cast("Role", user.role),
+        bool(user.totp_secret),
+        user.password_ends,
     )
+
+
+def _given_until() -> datetime.datetime:
+    return now() + datetime.timedelta(days=GIVEN_DAYS)
 
 
 def make_password() -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pyotp
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import select, update
 
-from records import Records
+from records import Records, models
 from records.errors import UserError
 from records.second_factor import RECOVERY_CODES, SecondFactor, draw_secret
 
@@ -125,3 +127,41 @@ def test_the_picture_holds_the_secret_and_asks_nobody_for_it(tmp_path: Path) -> 
     said = base64.b64decode(address.partition("base64,")[2]).decode() if "base64," in address else address
     assert "svg" in said
     assert "//example" not in said
+
+
+def kept(records: Records) -> str:
+    with records.reading() as database:
+        return database.scalar(select(models.User.totp_secret)) or ""
+
+
+def test_a_secret_lies_sealed_in_the_database_and_opens_with_its_key_alone(
+    records: Records, user_id: str, moment: list[float]
+) -> None:
+    secret, codes = set_up(records, user_id, moment[0])
+    assert secret not in kept(records)
+    moment[0] += 60
+    code = pyotp.TOTP(secret).at(int(moment[0]))
+    another = Records(records.settings.model_copy(update={"secret_key": SecretStr("another key")}))
+    assert another.second_factor.list_unreadable() == ("somebody",)
+    assert not check(another, user_id, code)
+    assert check(another, user_id, codes[0])  # what is on paper needs no key
+    another.close()
+    assert records.second_factor.list_unreadable() == ()
+    assert check(records, user_id, code)
+
+
+def test_what_an_earlier_version_kept_in_plain_is_sealed(
+    records: Records, user_id: str, moment: list[float]
+) -> None:
+    secret, _ = set_up(records, user_id, moment[0])
+    with records.writing() as database:
+        database.execute(update(models.User).values(totp_secret=secret))
+    assert records.second_factor.seal_all() == 1
+    assert records.second_factor.seal_all() == 0
+    assert secret not in kept(records)
+    if records.engine.dialect.name == "sqlite":
+        records.close()
+        folder = records.settings.data_dir
+        assert not [path for path in folder.glob("*sqlite3*") if secret.encode() in path.read_bytes()]
+    moment[0] += 60
+    assert check(records, user_id, pyotp.TOTP(secret).at(int(moment[0])))

@@ -1,8 +1,11 @@
 """Signing in."""
 
-import pytest
+import datetime
 
-from records import Records, models
+import pytest
+from sqlalchemy import select
+
+from records import Records, models, sign_ins
 from records.errors import UserError
 from records.users import LONGEST_DELAY_S, Backoff
 
@@ -44,6 +47,54 @@ def test_who_is_disabled_may_not_sign_in(records: Records) -> None:
         database.get_one(models.User, user.id).disabled = True
     assert records.users.verify("somebody", PASSWORD) is None
     assert records.users.count() == 0
+
+
+def test_passwords_that_are_tried_first_are_refused_with_the_reason(records: Records) -> None:
+    for name, password, why in [
+        ("a", "passwordpassword", "again and again"),
+        ("a", "qwertyuiopasdf", "tried first"),
+        ("a", "123456789012", "tried first"),
+        ("a", "redysredysredys", "again and again"),
+        ("Dr. Heinzelmann-Mayr", "heinzelmannmayr", "too little"),
+        ("a", "1999-12-31 01", ""),
+    ]:
+        with pytest.raises(UserError, match="guessed soon") as refused:
+            records.users.add(name, password)
+        assert why in str(refused.value)
+    for password in (
+        PASSWORD,
+        "xxx" + "kd9 2ölm4 ü" * 90,
+        "correct horse battery staple",
+        "  vier Wörter mit Rand ",
+    ):
+        records.users.add("b", password)
+        assert records.users.verify("b", password) is not None
+
+
+def test_a_password_that_is_too_weak_now_still_opens_if_it_was_taken_before(records: Records) -> None:
+    user = records.users.add("somebody", PASSWORD)
+    with records.writing() as database:
+        database.get_one(models.User, user.id).password_hash = records.users._hasher.hash("password")
+    assert records.users.verify("somebody", "password") is not None
+
+
+def test_sign_ins_that_are_over_are_dropped(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = records.users.add("somebody", PASSWORD)
+    old, begun = records.sign_ins.begin(user.id), models.now()
+    monkeypatch.setattr(sign_ins, "now", lambda: begun + datetime.timedelta(hours=13, minutes=1))
+    fresh = records.sign_ins.begin(user.id)
+    found = records.sign_ins.find(old)
+    assert found is not None
+    assert found.state == "over"
+    assert records.sign_ins.drop_old() == 1
+    assert records.sign_ins.find(old) is None
+    found = records.sign_ins.find(fresh)
+    assert found is not None
+    assert (found.state, found.user.id) == ("open", user.id)
+    with records.reading() as database:
+        kept = database.scalars(select(models.SignIn.id)).all()
+    assert len(kept) == 1
+    assert fresh not in kept
 
 
 @pytest.mark.parametrize(
