@@ -3,6 +3,10 @@
 A draft is ``incoming/<draft id>/``: ``draft.json`` (whose it is), and for each file ``<file id>.json`` (name,
 length) and ``<file id>.part`` (what has arrived). The names people gave are only text in the JSON; on the
 disk everything has a random name until it is called after its camera.
+
+Videos and pictures are written anew without what they tell of place and person (`pipeline.metadata`) once
+they have arrived and can be read: then there is ``<file id>.bare`` in place of ``<file id>.part``, and the
+JSON says what was taken out and the SHA-256 before and after. Nothing else of them becomes a recording.
 """
 
 from __future__ import annotations
@@ -15,18 +19,27 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from pipeline.errors import SessionError
-from pipeline.files import read_json, write_bytes, write_json
-from pipeline.photos.folder import MAX_PICTURES, PICTURES_FOLDER, SETTINGS_FILE
+from pipeline.errors import RedysError, SessionError
+from pipeline.files import read_json, sync_folder, write_bytes, write_json
+from pipeline.photos.folder import (
+    MAX_PICTURES,
+    PICTURES_FOLDER,
+    SETTINGS_FILE,
+    LeftOut,
+    write_left_out,
+)
 from pipeline.photos.folder import SUFFIXES as PHOTO_SUFFIXES
 from pipeline.session import RIG_FILES, VIDEO_SUFFIXES, Checkerboard, Session, read_session
-from records.checking import Look, look_into
+from records.checking import Bare, Finding, Look, ToStrip, Unwritten, look_into
+from records.checking import strip as strip_apart
 from records.errors import NotFound, UploadError
 from records.models import new_id
+from records.room import Limits, Room, find_room, say_bytes
+from settings import Settings
 
 RIG_SUFFIXES = tuple(Path(name).suffix for name in RIG_FILES)
 ALLOWED_SUFFIXES = (*VIDEO_SUFFIXES, *RIG_SUFFIXES)
@@ -47,8 +60,14 @@ MAX_NAME = 200
 MAX_STEM_BYTES = 200
 """Of a picture's name on the disk, which takes 255 with the number and the suffix."""
 
-KEEP_FREE_SHARE = 0.05
-"""Of the disk: a full one stops the database too."""
+MAX_DRAFTS = 50
+"""Of one person at once; each that is left alone goes after a week."""
+
+EMPTY_AFTER_S = 3600.0
+"""A draft to which no file was announced goes sooner."""
+
+ORIGIN_FILE = "origin.json"
+"""In a session folder: what was taken out of each file that was sent, and its SHA-256 before and after."""
 
 SWEEP_AFTER_S = 7 * 86_400.0
 CAMERA_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -87,33 +106,71 @@ class Drafts:
     ----------
     data_dir : Path
         The data folder.
-    max_bytes : int
-        Longest single file.
+    limits : Limits
+        What may be sent.
+    is_taken : callable, optional
+        Whether a session folder is a recording already.
+    strip : callable, optional
+        Writes files anew without what they tell (`records.checking.strip`).
     """
 
-    def __init__(self, data_dir: Path, max_bytes: int) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        limits: Limits,
+        is_taken: Callable[[Path], bool] = lambda folder: False,
+        strip: Callable[[Sequence[ToStrip]], list[Bare | Finding]] = strip_apart,
+    ) -> None:
         self._data_dir = data_dir.resolve()
         self._incoming = self._data_dir / "incoming"
-        self._max_bytes = max_bytes
+        self._limits = limits
+        self._is_taken = is_taken
+        self._strip = strip
 
     def create(self, owner: str, kind: DraftKind = "video") -> str:
-        """A new draft of somebody's, for videos or still pictures; those untouched for a week are removed."""
+        """A new draft of somebody's, for videos or still pictures; those untouched for a week are removed.
+
+        Raises
+        ------
+        UploadError
+            Too many of that person's are unfinished.
+        """
         self.sweep()
+        if self._count(owner) >= MAX_DRAFTS:
+            raise UploadError(
+                f"{MAX_DRAFTS} uploads of yours are unfinished, and no more are begun.",
+                "Finish one; each goes by itself a week after something last arrived.",
+                409,
+            )
         draft_id = new_id()
         mark = {"owner": owner, "kind": kind, "created": time.time()}
         write_json(self._incoming / draft_id / "draft.json", mark)
         return draft_id
 
     def sweep(self, older_than_s: float = SWEEP_AFTER_S) -> int:
-        """Remove drafts that nobody touched for so long; returns how many."""
+        """Remove drafts that nobody touched for so long, and sooner those without a file; how many."""
         removed = 0
-        for mark in self._incoming.glob("*/draft.json"):
-            with contextlib.suppress(OSError):
-                newest = max(file.stat().st_mtime for file in mark.parent.iterdir())
-                if time.time() - newest > older_than_s:
-                    shutil.rmtree(mark.parent)
+        folders = [path for path in self._incoming.glob("*") if _IDENTIFIER.fullmatch(path.name)]
+        for folder in folders:
+            with contextlib.suppress(OSError, ValueError):
+                newest = max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
+                is_empty = not any(folder.glob("*.part")) and not any(folder.glob("*.bare"))
+                patience_s = min(older_than_s, EMPTY_AFTER_S) if is_empty else older_than_s
+                if time.time() - newest > patience_s:
+                    shutil.rmtree(folder)
                     removed += 1
         return removed
+
+    def _count(self, owner: str) -> int:
+        count = 0
+        for mark in self._incoming.glob("*/draft.json"):
+            with contextlib.suppress(RedysError):  # it went in this moment
+                count += read_json(mark).get("owner") == owner
+        return count
+
+    def room(self, owner: str) -> Room:
+        """How much more somebody may send."""
+        return find_room(self._incoming, owner, self._limits)
 
     def list_files(self, draft_id: str, owner: str) -> tuple[UploadedFile, ...]:
         """The files of a draft in the order in which they were begun.
@@ -137,33 +194,56 @@ class Drafts:
             Its kind is not taken, it is empty or too long, there are too many, or the disk is too full.
         """
         folder = self._open(draft_id, owner)
-        name = Path(name.replace("\\", "/")).name[:MAX_NAME]
+        name = _clean_name(name)
         kind = read_json(folder / "draft.json").get("kind", "video")
         if Path(name).suffix.lower() not in _TAKEN[kind]:
             what = f"{name or 'The file'} is no kind of file that is taken here."
             raise UploadError(what, _CHOOSE[kind], 415)
         if length <= 0:
             raise UploadError(f"{name} is empty.", "Choose another file.")
-        if length > self._max_bytes:
+        most = self._limits.file_bytes
+        if length > most:
             raise UploadError(
-                f"{name} is {_say_bytes(length)} long, and {_say_bytes(self._max_bytes)} is the most.",
+                f"{name} is {say_bytes(length)} long, and {say_bytes(most)} is the most.",
                 "Cut it, or ask who runs this server to raise REDYS_MAX_UPLOAD_BYTES.",
                 413,
             )
-        if len(self.list_files(draft_id, owner)) >= _MOST[kind]:
-            raise UploadError(f"There are {_MOST[kind]} files already.", "Remove one first.", 409)
-        self._check_room(name, length)
-        file_id = new_id()
-        (folder / f"{file_id}.part").touch()
-        write_json(folder / f"{file_id}.json", {"name": name, "length": length, "begun": time.time_ns()})
+        with self._reserving():  # nobody else announces a file between the look and the mark
+            if len(self.list_files(draft_id, owner)) >= _MOST[kind]:
+                raise UploadError(f"There are {_MOST[kind]} files already.", "Remove one first.", 409)
+            self._check_room(owner, name, length)
+            file_id = new_id()
+            mark = {"name": name, "length": length, "begun": time.time_ns()}
+            (folder / f"{file_id}.part").touch()
+            write_json(folder / f"{file_id}.json", mark)
         return _describe(folder, file_id)
 
-    def _check_room(self, name: str, length: int) -> None:
-        disk = shutil.disk_usage(self._incoming)
-        if disk.free - length < KEEP_FREE_SHARE * disk.total:
+    @contextlib.contextmanager
+    def _reserving(self) -> Iterator[None]:
+        with open(self._incoming / ".reserving", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _check_room(self, owner: str, name: str, length: int) -> None:
+        room = find_room(self._incoming, owner, self._limits, length)
+        if length > room.of_disk:
             raise UploadError(
-                f"The server's disk has no room for {name} ({_say_bytes(length)}).",
-                "Ask who runs this server to free some space.",
+                f"The server's disk has no room for {name} ({say_bytes(length)}).",
+                "Ask who runs this server to free some space; "
+                f"{self._limits.keep_free_share:.0%} of the disk stays free.",
+                507,
+            )
+        if length > room.of_all:
+            raise UploadError(
+                f"There is no room for {name} ({say_bytes(length)}) beside what everybody is sending.",
+                "Wait until other recordings are started, or ask who runs this server.",
+                507,
+            )
+        if room.of_person is not None and length > room.of_person:
+            raise UploadError(
+                f"There is no room for {name} ({say_bytes(length)}) beside your unfinished uploads.",
+                "Start or remove what you have sent, or ask who runs this server to raise "
+                "REDYS_UPLOAD_QUOTA_BYTES.",
                 507,
             )
 
@@ -192,12 +272,118 @@ class Drafts:
         if not file.is_complete:
             raise UploadError(f"{file.name} has not arrived whole.", "Wait for it, or remove it.", 409)
         folder = self._incoming / draft_id
-        # A reader tells a file's kind by its suffix; here everything ends in .part.
-        named = folder / "look" / f"{file_id}{Path(file.name).suffix.lower()}"
-        named.parent.mkdir(exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.link(folder / f"{file_id}.part", named)
-        return look_into(named, file.name, folder / "look" / f"{file_id}.looked", board)
+        kept = folder / "look" / f"{file_id}.looked"
+        version = (file.length, int(read_json(folder / f"{file_id}.json")["begun"]))
+        with self._named(folder, file) as path:
+            look = look_into(path, file.name, kept, board, was_sent=True, version=version)
+        if any(finding.level == "error" for finding in look.findings):
+            return look
+        refused = self._strip_all(folder, [file]).values()
+        return replace(look, findings=(*look.findings, *refused, *_say_bare(folder, file)))
+
+    @contextlib.contextmanager
+    def _named(self, folder: Path, file: UploadedFile) -> Iterator[Path]:
+        """What has arrived under a name that says its kind, which readers go by."""
+        path = folder / "look" / f"{new_id()}{Path(file.name).suffix.lower()}"
+        path.parent.mkdir(exist_ok=True)
+        try:
+            os.link(_content(folder, file), path)
+        except FileNotFoundError as error:
+            raise _say_removed(file) from error
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _strip_all(self, folder: Path, files: Sequence[UploadedFile]) -> dict[str, Finding]:
+        """Write files anew without what they tell, where that was not done; by identifier what is refused.
+
+        Whatever is interrupted here: a file is the one that arrived, or the one without. One that is removed
+        meanwhile stays removed.
+        """
+        telling = [file for file in files if _tells(file.name)]
+        with open(folder / "draft.json", "rb") as lock, contextlib.ExitStack() as links:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            todo: list[tuple[UploadedFile, ToStrip]] = []
+            for file in telling:
+                if "bare" in _read_mark(folder, file):
+                    (folder / f"{file.id}.part").unlink(missing_ok=True)  # an earlier try was interrupted
+                else:
+                    source = links.enter_context(self._named(folder, file))
+                    target = source.with_name(f"{file.id}-bare{source.suffix}")
+                    todo.append((file, ToStrip(source, target, file.name)))
+            done = self._strip([each for _, each in todo]) if todo else []
+            refused = {}
+            for (file, each), bare in zip(todo, done, strict=True):
+                if isinstance(bare, Bare):
+                    self._take_bare(folder, file, each.target, bare)
+                else:
+                    refused[file.id] = bare
+        return refused
+
+    def _take_bare(self, folder: Path, file: UploadedFile, written: Path, bare: Bare) -> None:
+        """Put what was written anew in the place of what arrived."""
+        with self._reserving():  # nobody removes the file between the look and the mark
+            try:
+                mark = _read_mark(folder, file)
+            except NotFound:
+                written.unlink(missing_ok=True)
+                raise
+            os.replace(written, folder / f"{file.id}.bare")
+            write_json(folder / f"{file.id}.json", mark | {"bare": asdict(bare)})
+            (folder / f"{file.id}.part").unlink(missing_ok=True)
+
+    def say_bare(self, draft_id: str, owner: str) -> tuple[Finding, ...]:
+        """What was taken out of the files of a draft.
+
+        Raises
+        ------
+        NotFound
+        """
+        folder = self._open(draft_id, owner)
+        files = self.list_files(draft_id, owner)
+        return tuple(said for file in files for said in _say_bare(folder, file))
+
+    def _place_photos(
+        self,
+        draft: Path,
+        files: Sequence[UploadedFile],
+        refused: dict[str, Finding],
+        settings: dict[str, Any],
+    ) -> None:
+        origin: dict[str, Any] = {}
+        with _assembling(draft) as folder:
+            (folder / PICTURES_FOLDER).mkdir()
+            for file in files:
+                if file.id in refused:
+                    continue
+                stem, suffix = _plain(Path(file.name).stem), Path(file.name).suffix.lower()
+                target, again = folder / PICTURES_FOLDER / f"{stem}{suffix}", 1
+                while target.exists():  # two telephones may both have an IMG_0001
+                    again += 1
+                    target = target.with_name(f"{stem} ({again}){suffix}")
+                origin[target.relative_to(folder).as_posix()] = self._place(draft, file, target)
+            left = [(file.name, refused[file.id]) for file in files if file.id in refused]
+            write_left_out(folder, [LeftOut(name, each.what, each.advice) for name, each in left])
+            write_json(folder / ORIGIN_FILE, origin)
+            write_session_toml(folder / SETTINGS_FILE, settings)
+
+    def _place(self, folder: Path, file: UploadedFile, target: Path) -> dict[str, Any]:
+        """Put a file that has arrived where a session has it; where it came from.
+
+        Raises
+        ------
+        UploadError
+            It is none that may be kept.
+        """
+        bare = _read_mark(folder, file).get("bare")
+        if _tells(file.name) and not bare:
+            raise UploadError(f"{file.name} was changed meanwhile.", "Start again.", 409)
+        try:
+            os.link(_content(folder, file), target)
+        except FileNotFoundError as error:
+            raise _say_removed(file) from error
+        return dict(bare or {})
 
     def append(
         self, draft_id: str, owner: str, file_id: str, offset: int, chunks: Iterable[bytes]
@@ -213,6 +399,8 @@ class Drafts:
         """
         file = self.find(draft_id, owner, file_id)
         path = self._incoming / draft_id / f"{file_id}.part"
+        if not path.is_file():
+            raise UploadError(f"{file.name} has arrived already.", status=409)
         with open(path, "ab") as part, _alone(part):
             place = os.fstat(part.fileno()).st_size
             if place != offset:
@@ -243,8 +431,9 @@ class Drafts:
         NotFound
         """
         self.find(draft_id, owner, file_id)
-        for suffix in (".json", ".part"):
-            (self._incoming / draft_id / f"{file_id}{suffix}").unlink(missing_ok=True)
+        with self._reserving():
+            for suffix in (".json", ".part", ".bare"):
+                (self._incoming / draft_id / f"{file_id}{suffix}").unlink(missing_ok=True)
         for looked in (self._incoming / draft_id / "look").glob(f"{file_id}.*"):
             looked.unlink(missing_ok=True)
 
@@ -272,26 +461,35 @@ class Drafts:
         """
         if sum(each.kind == "rig" for each in placed) > 1:
             raise SessionError("Two files are said to be the rig.", "Remove one of them.")
-        folder = self._open(draft_id, owner) / "session"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for each in placed:
-            file = self.find(draft_id, owner, each.file_id)
+        draft = self._open(draft_id, owner)
+        files = [self.find(draft_id, owner, each.file_id) for each in placed]
+        for file in files:
             if not file.is_complete:
                 raise UploadError(f"{file.name} has not arrived whole.", "Wait for it, or remove it.")
-            target = folder / _place_name(file, each)
-            if target.exists():
-                raise SessionError(
-                    f"Two files are called {each.camera}, one of them {file.name}.",
-                    "Give each camera a name of its own.",
-                )
-            target.parent.mkdir(exist_ok=True)
-            os.link(self._incoming / draft_id / f"{each.file_id}.part", target)
-        write_session_toml(folder / "session.toml", settings)
-        return read_session(folder)
+        for file, each in zip(files, placed, strict=True):
+            _place_name(file, each)  # a wrong name is said before anything long is done
+        for wrong in self._strip_all(draft, files).values():
+            raise _refuse(wrong)
+        origin: dict[str, Any] = {}
+        with _assembling(draft) as folder:
+            for file, each in zip(files, placed, strict=True):
+                target = folder / _place_name(file, each)
+                if target.exists():
+                    raise SessionError(
+                        f"Two files are called {each.camera}, one of them {file.name}.",
+                        "Give each camera a name of its own.",
+                    )
+                target.parent.mkdir(exist_ok=True)
+                origin[target.relative_to(folder).as_posix()] = self._place(draft, file, target)
+            write_json(folder / ORIGIN_FILE, origin)
+            write_session_toml(folder / "session.toml", settings)
+        return read_session(draft / "session")
 
     def assemble_photos(self, draft_id: str, owner: str, settings: dict[str, Any]) -> Path:
         """A folder of a draft's pictures, under the names that they came with.
+
+        What cannot be read as a picture is left out, and the folder says so (`write_left_out`): a set of
+        fifty does not wait for one.
 
         Parameters
         ----------
@@ -304,7 +502,7 @@ class Drafts:
         ------
         NotFound
         UploadError
-            No picture was sent, or one has not arrived whole.
+            No picture was sent, one has not arrived whole, or none can be read.
         """
         files = self.list_files(draft_id, owner)
         if not files:
@@ -312,21 +510,22 @@ class Drafts:
         late = [file.name for file in files if not file.is_complete]
         if late:
             raise UploadError(f"Not arrived yet: {', '.join(late)}.", "Wait for them, or remove them.")
-        folder = self._open(draft_id, owner) / "session"
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / PICTURES_FOLDER).mkdir(parents=True)
-        for file in files:
-            stem, suffix = _plain(Path(file.name).stem), Path(file.name).suffix.lower()
-            target, again = folder / PICTURES_FOLDER / f"{stem}{suffix}", 1
-            while target.exists():  # two telephones may both have an IMG_0001
-                again += 1
-                target = target.with_name(f"{stem} ({again}){suffix}")
-            os.link(self._incoming / draft_id / f"{file.id}.part", target)
-        write_session_toml(folder / SETTINGS_FILE, settings)
-        return folder
+        draft = self._open(draft_id, owner)
+        refused = self._strip_all(draft, files)
+        for wrong in refused.values():
+            if isinstance(wrong, Unwritten):
+                raise _refuse(wrong)
+        if len(refused) == len(files):
+            first = refused[files[0].id]
+            raise UploadError(f"None of the pictures can be read. The first: {first.what}", first.advice)
+        self._place_photos(draft, files, refused, settings)
+        return draft / "session"
 
     def keep(self, draft_id: str, owner: str) -> Path:
         """Turn the assembled draft into a session folder of the data folder, in one step.
+
+        The draft stays until it is forgotten (`forget`), which is to be done once the folder is a recording:
+        whoever was interrupted between the two does both again, and nothing that arrived is lost.
 
         Raises
         ------
@@ -334,13 +533,26 @@ class Drafts:
             Also if nothing was assembled.
         """
         folder = self._open(draft_id, owner)
-        if not (folder / "session").is_dir():
-            raise NotFound("The files have not been checked yet.", "Check them first.")
         kept = self._data_dir / "sessions" / draft_id
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(folder / "session", kept)
-        shutil.rmtree(folder, ignore_errors=True)
+        if kept.is_dir() and self._is_taken(kept):
+            return kept
+        if (folder / "session").is_dir():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)  # of an earlier try that did not become a recording
+            os.rename(folder / "session", kept)
+            sync_folder(kept.parent)
+        elif not kept.is_dir():
+            raise NotFound("The files have not been checked yet.", "Check them first.")
         return kept
+
+    def forget(self, draft_id: str, owner: str) -> None:
+        """Remove a draft that has become a recording.
+
+        Raises
+        ------
+        NotFound
+        """
+        shutil.rmtree(self._open(draft_id, owner), ignore_errors=True)
 
     def _open(self, draft_id: str, owner: str) -> Path:
         folder = self._incoming / draft_id
@@ -351,17 +563,83 @@ class Drafts:
         return folder
 
 
+@contextlib.contextmanager
+def _assembling(draft: Path) -> Iterator[Path]:
+    """A fresh folder that becomes ``session`` when it is whole: half of one must never be kept."""
+    fresh, whole = draft / "assembling", draft / "session"
+    for each in (whole, fresh):
+        shutil.rmtree(each, ignore_errors=True)
+    fresh.mkdir()
+    yield fresh
+    os.rename(fresh, whole)
+
+
+def _clean_name(name: str) -> str:
+    """A name as text: no path, nothing that cannot be seen or turns the line around, not too long."""
+    plain = "".join(letter for letter in Path(name.replace("\\", "/")).name if letter.isprintable())
+    suffix = Path(plain).suffix[:16]
+    return plain[: MAX_NAME - len(suffix)].removesuffix(suffix) + suffix
+
+
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for itself: exports are opened there."""
+
+
 def _plain(stem: str) -> str:
-    """A picture's name that can do no harm as one."""
+    """A picture's name that can do no harm as one: neither on a disk nor in a table of a spreadsheet."""
     kept = "".join(letter for letter in stem if letter.isalnum() or letter in " -_().")
-    short = kept.strip(" .").encode()[:MAX_STEM_BYTES].decode(errors="ignore")  # a disk counts bytes
-    return short.strip(" .") or "picture"
+    short = (
+        kept.lstrip("-").strip(" .").encode()[:MAX_STEM_BYTES].decode(errors="ignore")
+    )  # a disk counts bytes
+    short = short.strip(" .") or "picture"
+    return f"picture {short}" if _DEVICES.fullmatch(short) else short
+
+
+def _tells(name: str) -> bool:
+    """Whether a file is of a kind that tells of place and person: anything but a rig."""
+    return Path(name).suffix.lower() not in RIG_SUFFIXES
+
+
+def _content(folder: Path, file: UploadedFile) -> Path:
+    """What there is of a file: without what it told, or as it arrived."""
+    return folder / f"{file.id}.{'bare' if 'bare' in _read_mark(folder, file) else 'part'}"
+
+
+def _read_mark(folder: Path, file: UploadedFile) -> dict[str, Any]:
+    """What is written down of a file that may be removed meanwhile."""
+    path = folder / f"{file.id}.json"
+    try:
+        return dict(read_json(path))
+    except RedysError as error:
+        if path.exists():
+            raise
+        raise _say_removed(file) from error
+
+
+def _say_removed(file: UploadedFile) -> NotFound:
+    return NotFound(f"{file.name} was removed meanwhile.", "Choose the file again.")
+
+
+def _refuse(wrong: Finding) -> UploadError:
+    return UploadError(wrong.what, wrong.advice, 507 if isinstance(wrong, Unwritten) else 400)
+
+
+def _say_bare(folder: Path, file: UploadedFile) -> tuple[Finding, ...]:
+    bare, name, said = _read_mark(folder, file).get("bare"), file.name, []
+    if bare and bare["removed"]:
+        kinds = ", ".join(bare["removed"])
+        said.append(Finding("note", f"Taken out of {name} and not kept: {kinds}."))
+    if bare and bare["is_truncated"]:
+        what = f"{name} arrived cut off: its header promises more than it holds."
+        said.append(Finding("warning", what, "Copy the file from the camera again; what is there is used."))
+    return tuple(said)
 
 
 def _describe(folder: Path, file_id: str) -> UploadedFile:
     mark = read_json(folder / f"{file_id}.json")
-    received = (folder / f"{file_id}.part").stat().st_size
-    return UploadedFile(file_id, str(mark["name"]), int(mark["length"]), received)
+    part, length = folder / f"{file_id}.part", int(mark["length"])
+    received = length if "bare" in mark else part.stat().st_size
+    return UploadedFile(file_id, str(mark["name"]), length, received)
 
 
 @contextlib.contextmanager
@@ -387,13 +665,6 @@ def _place_name(file: UploadedFile, placed: Placed) -> str:
     if suffix not in VIDEO_SUFFIXES:
         raise UploadError(f"{file.name} is no video.", "Say that it is the rig, or remove it.")
     return f"calibration/{placed.camera}{suffix}" if placed.kind == "calibration" else placed.camera + suffix
-
-
-def _say_bytes(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
 
 
 # --- session.toml --------------------------------------------------------------------------------
@@ -422,8 +693,9 @@ def write_session_toml(path: Path, settings: dict[str, Any]) -> None:
 
 def is_from_form(path: Path) -> bool:
     """Whether a ``session.toml`` was written by `write_session_toml` and by nobody since."""
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return path.read_text(encoding="utf-8").startswith(f"{FROM_FORM}\n")
+    first = f"{FROM_FORM}\n".encode()
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(len(first)) == first
     return False
 
 
@@ -475,3 +747,22 @@ def list_incoming(
         for folder in sorted(root.iterdir())
         if folder.is_dir() and not (folder / "draft.json").exists() and fits(folder)
     )
+
+
+def require_inside(folder: Path, settings: Settings) -> None:
+    """Refuse a folder of the server's with a link that leads out of those that are set aside.
+
+    Whoever may write there could else have anything read that this program may read.
+
+    Raises
+    ------
+    SessionError
+        Names the link.
+    """
+    root = (settings.session_folders or settings.data_dir / "incoming").resolve()
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise SessionError(
+                f"{path.name} is a link that leads out of the folders that are set aside.",
+                "Put the file itself there.",
+            )
