@@ -8,13 +8,15 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The files are put where they are used, never asked from a hub.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo run test lint types unit browser chromium clean
+.PHONY: help setup demo run test lint types unit browser chromium sbom audit clean
 
 help:
 	@echo "make setup    environment, packages, browser modules, built-in hand"
 	@echo "make demo     a made patient with two visits, worked through, open on 127.0.0.1:8050"
 	@echo "make run      serve the dashboard"
 	@echo "make test     lint, types, unit, pipeline, database and browser tests"
+	@echo "make sbom     the list of all packages in redys.cdx.json (CycloneDX), without asking anybody"
+	@echo "make audit    ask whether a fault of a package is known; 3 = could not be asked"
 	@echo "make clean    remove what the above made, but for recordings in data/"
 
 # --- set-up -----------------------------------------------------------------------------------------
@@ -77,6 +79,12 @@ chromium:
 	  else \
 	    echo "The browser tests need Chromium, which is missing: install it (Debian: sudo apt-get install chromium)."; exit 1; \
 	  fi; }
+
+sbom: setup $(STAMPS)/dev
+	$(BIN)/python -m bill write redys.cdx.json
+
+audit: setup $(STAMPS)/dev
+	$(BIN)/python -m bill audit
 
 clean:
 	rm -rf .venv node_modules models/builtin .mypy_cache .ruff_cache .pytest_cache
