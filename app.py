@@ -2,8 +2,9 @@
 
 Servers and workers take what they need by name, and only then is it made::
 
-    gunicorn app:server            # the site
-    celery -A app:celery_app worker    # background work, where REDIS_URL is set
+    gunicorn app:server                                 # the site
+    celery -A app:celery_app worker --queues redys      # relays progress to pages, where REDIS_URL is set
+    celery -A records.worker:celery_app worker --queues redys-cpu    # works runs, there (`records.worker`)
 """
 
 from __future__ import annotations
@@ -23,16 +24,23 @@ from components import (
     marks,
     media,
     operations,
+    outages,
     pdf,
     photos,
+    research,
     security,
+    sessions,
     shared_view,
     shell,
     upload,
 )
+from components.cookies import name_cookie
 from pipeline.errors import RedysError
 from records import Records, get_records
+from records.addresses import is_loopback
+from records.broker import make_celery
 from records.logs import set_up_logs
+from records.worker import keep_watch
 from settings import ROOT, Settings, get_settings
 
 log = logging.getLogger(__name__)
@@ -75,19 +83,23 @@ def make_app(settings: Settings | None = None, records: Records | None = None) -
         index_string=shell.index_page(),
         on_error=jobs.announce_error,
         enable_mcp=False,
+        csrf_token_name=name_cookie(security.CSRF_COOKIE, is_loopback(settings.host)),
     )
     app.layout = shell.layout
     language.attach(app)
     security.protect(app, records, settings)
     media.add_routes(app.server, records, settings)
     exports.add_routes(app.server, records)
+    research.add_routes(app.server, records)
     marks.add_routes(app.server, records)
     photos.add_routes(app.server, records)
     pdf.add_routes(app.server, records)
     shared_view.add_routes(app.server, records)
     upload.add_routes(app.server, records, settings)
     operations.add_routes(app.server, records, settings)
+    outages.add_handlers(app.server)
     cache.attach(app.server, settings)
+    sessions.attach(app.server, settings)
     jobs.register_callbacks(app)
     return app
 
@@ -95,7 +107,7 @@ def make_app(settings: Settings | None = None, records: Records | None = None) -
 def make_manager(settings: Settings) -> Any:
     """What runs background callbacks: Celery where ``REDIS_URL`` is set, else processes of this machine."""
     if settings.redis_url:
-        return dash.CeleryManager(make_celery(settings))
+        return dash.CeleryManager(make_celery(settings.redis_url))
     import diskcache
     import multiprocess
 
@@ -108,30 +120,12 @@ def make_manager(settings: Settings) -> Any:
     return dash.DiskcacheManager(store, expire=86_400)
 
 
-def make_celery(settings: Settings) -> Any:
-    """The Celery application: one run a worker, kept in the queue until it is done."""
-    from celery import Celery
-
-    celery = Celery("redys", broker=settings.redis_url, backend=settings.redis_url)
-    celery.conf.update(
-        task_default_queue="redys",
-        task_track_started=True,
-        task_acks_late=True,
-        task_reject_on_worker_lost=True,
-        worker_prefetch_multiplier=1,
-        result_expires=86_400,
-        broker_connection_retry_on_startup=True,
-        # Redis hands a task out again after this long without an end; a job only relays and may be doubled.
-        broker_transport_options={"visibility_timeout": 12 * 3600},
-    )
-    return celery
-
-
 @functools.lru_cache(maxsize=1)
 def _app() -> dash.Dash:
     set_up_logs(get_settings().log == "json")
     app = make_app()
     operations.keep_house(get_records())
+    keep_watch(get_records())  # after a restart, work goes on though nobody opens a page
     return app
 
 

@@ -69,10 +69,36 @@ class Settings(BaseSettings):
         gt=0,
         description="Largest single upload: three minutes of 4K are under 4 GiB, so 20 is a mistake.",
     )
+    machine: str | None = Field(
+        default=None,
+        description="What this machine is called among several; by default its host name.",
+    )
+    upload_quota_bytes: int = Field(
+        default=100 * 2**30,
+        gt=0,
+        description="Of one person's unfinished uploads together; without sign-in there is one person alone.",
+    )
+    upload_disk_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of the disk for everybody's unfinished uploads together.",
+    )
+    keep_free_share: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of the disk that stays free: a full one stops the database too.",
+    )
     workers: int = Field(
         default=0,
         ge=0,
         description="Processes for the networks; 0 takes as many as there are cores.",
+    )
+    split: Literal["machines", "always", "never"] = Field(
+        default="machines",
+        description="Whether workers with nothing to do take cameras of runs at work: of those on other "
+        "machines, of all, or of none.",
     )
     detector: str = Field(
         default="mediapipe",
@@ -90,6 +116,12 @@ class Settings(BaseSettings):
         default="administrators",
         description="Who must sign in with a code as well; everybody else may.",
     )
+    idle_minutes: int = Field(
+        default=30,
+        ge=5,
+        le=720,
+        description="After so many minutes without anything that a person does, a sign-in ends.",
+    )
     metrics_token: SecretStr | None = Field(
         default=None,
         description="Lets Prometheus read /metrics from another machine (as a bearer token).",
@@ -102,6 +134,21 @@ class Settings(BaseSettings):
     session_folders: Path | None = Field(
         default=None,
         description="Folder on the server whose sub-folders may be picked as recordings on /new.",
+    )
+
+    store_url: str | None = Field(
+        default=None,
+        description="Store of recordings and runs for machines without a disk in common: s3://bucket/folder "
+        "or file:///folder. By default the data folder itself.",
+    )
+    store_endpoint: str | None = Field(
+        default=None,
+        description="Address of an S3-compatible server that is not Amazon's; keys come from AWS_*.",
+    )
+    store_cache_bytes: int = Field(
+        default=200 * 2**30,
+        gt=0,
+        description="What a machine keeps of the store at most; what was not used for longest goes.",
     )
 
     @property

@@ -29,9 +29,15 @@
     return module[functionName](...values);
   }
 
+  /** What a cookie is called here: the server says in the page whether it has a prefix. */
+  function cookieName(plain) {
+    return (document.documentElement.dataset.cookies || "") + plain;
+  }
+
   function csrfToken() {
-    const cookie = document.cookie.split("; ").find((part) => part.startsWith("_csrf_token="));
-    return cookie ? decodeURIComponent(cookie.slice("_csrf_token=".length)) : "";
+    const opening = `${cookieName("_csrf_token")}=`;
+    const cookie = document.cookie.split("; ").find((part) => part.startsWith(opening));
+    return cookie ? decodeURIComponent(cookie.slice(opening.length)) : "";
   }
 
   function say(message) {
@@ -79,5 +85,5 @@
     });
   }).observe(document.documentElement, { childList: true, subtree: true });
 
-  window.redys = { load, call, csrfToken, say };
+  window.redys = { load, call, cookieName, csrfToken, say };
 })();

@@ -22,7 +22,7 @@ from records.backup import find_backup
 from records.erasure import list_backup_places
 from records.retention import TRASH_DAYS, Plan
 from records.rows import AuditRow, UserRow
-from records.users import ROLES
+from records.users import GIVEN_DAYS, ROLES
 
 EVENTS_A_PAGE: Final = 50
 
@@ -98,7 +98,12 @@ def _user(user: UserRow) -> html.Tr:
         html.Button(words, id=ids.admin_do(action, user.id), className="btn btn-sm btn-outline-secondary")
         for action, words in actions
     ]
-    second = [html.Div("signs in with a code as well", className="row-note")] if user.has_totp else []
+    notes = ["signs in with a code as well"] if user.has_totp else []
+    if user.password_ends is not None:
+        day = f"{user.password_ends:%Y-%m-%d}"
+        ended = f"was given a password, which ended on {day}"
+        notes.append(ended if user.has_ended_password else f"has a given password, which ends on {day}")
+    second = [html.Div(words, className="row-note") for words in notes]
     return html.Tr(
         [
             html.Th(as_written(user.name), scope="row"),
@@ -116,6 +121,7 @@ def password_note(name: str, password: str) -> html.Div:
         html.P(["The password of ", as_written(name), ", told only now:"]),
         html.P(html.Code(as_written(password), className="told-once")),
         html.P("Hand it over in person, or by another way than the name."),
+        html.P(f"It is good for {GIVEN_DAYS} days, and only to be changed for a password of their own."),
     )
 
 
@@ -255,8 +261,20 @@ def erase_plan(plan: Plan) -> html.Div:
             f"Recordings: {plan.recordings}. Runs: {plan.runs}. Clinical scores: {plan.scores}. "
             "It cannot be undone."
         ),
+        *_rigs_note(plan.rigs),
         *outside_note(plan.outside),
     )
+
+
+def _rigs_note(names: Sequence[str]) -> list[Any]:
+    """Rigs stay, since they are cameras; their names may tell of the person."""
+    if not names:
+        return []
+    words = (
+        "Rigs that were calibrated in these recordings, or are called after the person, stay under new "
+        "names. Copies in other people's recordings keep the old one until they are given the rig again:"
+    )
+    return [html.P(words), html.Ul([html.Li(as_written(name)) for name in names])]
 
 
 def outside_note(folders: Sequence[object]) -> list[Any]:

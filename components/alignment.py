@@ -103,6 +103,7 @@ def open_played(recording: RecordingRow, side: Side) -> Played:
         The run, the session or its sound cannot be read.
     """
     run = get_records().open_run(recording.report_run_id or "")
+    get_records().store.bring(recording.folder)  # with its sound
     changed = run.hand_npz(side).stat().st_mtime_ns if run.hand_npz(side).is_file() else 0
     return _open_played(run, side, recording.folder, changed)
 

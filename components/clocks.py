@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dash import dcc, html, no_update
@@ -26,12 +26,16 @@ from pipeline.errors import RedysError, RunFolderError, SessionError
 from pipeline.files import read_json, to_plain
 from pipeline.session import Session
 from records import RecordingRow, RunRow, get_records
+from records.errors import NotKeptYet
 from records.offsets import read_offsets, set_offsets_and_run
 
 log = logging.getLogger(__name__)
 
 WAVEFORMS_SCHEMA_VERSION = 1
 """Of ``web/sound.json`` (`pipeline.sync.waveforms`, which opens videos and stays out of the web process)."""
+
+_READ = ("sync.json", "web/sound.json")
+"""Of a run's folder, what stands here; the sounds themselves are asked for one by one."""
 
 _INDEX = {"reference", "rate_hz", "peaks_per_s", "match", "cameras"}
 _FILES = ("sound", "peaks", "match", "fit")
@@ -113,8 +117,10 @@ def read_clocks(recording: RecordingRow) -> Clocks:
     pipeline.errors.RunFolderError
         The run's sound is there but cannot be read.
     """
-    session, manual_s = read_offsets(recording)
-    runs = get_records().list_runs(recording.id)
+    records = get_records()
+    folder = records.store.outline(recording.folder)
+    session, manual_s = read_offsets(replace(recording, folder=folder))
+    runs = tuple(_with_files(run) for run in records.list_runs(recording.id))
     heard = [(run, index) for run in runs if (index := _read_index(run)) is not None]
     heard = [(run, index) for run, index in heard if _names(index) == list(session.cameras)]
     if not heard:
@@ -141,6 +147,14 @@ def read_clocks(recording: RecordingRow) -> Clocks:
         first_s=index["match"]["first_s"],
         step_s=index["match"]["step_s"],
     )
+
+
+def _with_files(run: RunRow) -> RunRow:
+    """A run with what is read of it; one that another machine has just begun has nothing yet."""
+    try:
+        return replace(run, folder=get_records().store.outline(run.folder, _READ))
+    except NotKeptYet:
+        return run
 
 
 def _read_index(run: RunRow) -> dict[str, Any] | None:

@@ -229,7 +229,7 @@ def _say_plainly(row: CorrectionRow) -> str:
 
 def _forms(recording: RecordingRow) -> list[Any]:
     try:
-        session = read_session(recording.folder)
+        session = read_session(get_records().store.outline(recording.folder))
     except RedysError as error:
         return [failed(error)]
     clocks = html.Details(

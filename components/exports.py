@@ -67,8 +67,7 @@ def add_routes(server: flask.Flask, records: Records) -> None:
     @server.route(routes.EXPORT)
     def export(run_id: str, name: str) -> flask.typing.ResponseReturnValue:
         """A run's numbers in one format: the file, or a page that waits for it or says what went wrong."""
-        # Asking has an effect, a process, so no page but ours may ask; another port is another site here.
-        if flask.request.headers.get("Sec-Fetch-Site") not in (None, "same-origin", "none"):
+        if comes_from_elsewhere():
             return flask.Response("The request comes from another site.\n", 403, mimetype="text/plain")
         waited = "waited" in flask.request.args
         try:
@@ -80,21 +79,35 @@ def add_routes(server: flask.Flask, records: Records) -> None:
             return flask.Response(f"{error}\n", status, mimetype="text/plain")
         if found.state == "ready" and not waited:
             return _send(records, run_id, found)
-        return flask.Response(_page(run_id, found), _STATUS[found.state], mimetype="text/html")
+        return flask.Response(_page(run_id, found), STATUS[found.state], mimetype="text/html")
 
 
-_STATUS = {"ready": 200, "working": 202, "failed": 500}
+def comes_from_elsewhere() -> bool:
+    """Whether another site asks: asking has an effect, a process, so no page but ours may.
+
+    Another port is another site here.
+    """
+    return flask.request.headers.get("Sec-Fetch-Site") not in (None, "same-origin", "none")
+
+
+STATUS = {"ready": 200, "working": 202, "failed": 500}
+"""Of the page that says how a file stands."""
 
 
 def _say_standing(found: Export | None) -> flask.Response:
     """Of a HEAD request: the status, without starting, noting or sending anything."""
     state = "working" if found is None else found.state  # what GET would answer first
     mimetype = "application/zip" if state == "ready" else "text/html"
-    return flask.Response(status=_STATUS[state], mimetype=mimetype)
+    return flask.Response(status=STATUS[state], mimetype=mimetype)
 
 
 def _send(records: Records, run_id: str, found: Export) -> flask.Response:
     records.note(current_actor(), "run.export", f"{run_id}/{found.name}")
+    return send_export(found)
+
+
+def send_export(found: Export) -> flask.Response:
+    """The file as a download; who took it is the caller's to write down."""
     response = flask.send_file(
         found.path, mimetype="application/zip", as_attachment=True, download_name=f"redys-{found.name}"
     )
@@ -103,16 +116,30 @@ def _send(records: Records, run_id: str, found: Export) -> flask.Response:
 
 
 def _page(run_id: str, found: Export) -> str:
-    """A small page without scripts: it looks again by itself until the file is there."""
     address = routes.export_url(run_id, found.name)
     again = routes.export_url(run_id, found.name, waited=True)
+    return waiting_page(found, address, again, routes.recording_url(found.recording_id))
+
+
+def waiting_page(found: Export, address: str, again: str, back: str) -> str:
+    """A small page without scripts: it looks again by itself until the file is there.
+
+    Parameters
+    ----------
+    found : Export
+        How the file stands.
+    address, again : str
+        Where it is asked for, and where this page asks whether it is there by now.
+    back : str
+        The page that one came from.
+    """
     page = flask.render_template_string(
         _PAGE,
         t=translate,
         found=found,
         address=address,
         refresh={"ready": f"0; url={address}", "working": f"{LOOK_AGAIN_S}; url={again}"}.get(found.state),
-        report=routes.recording_url(found.recording_id),
+        report=back,
         bootstrap=routes.vendor_url("bootstrap.min.css"),
     )
     return translate_page(page)

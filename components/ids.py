@@ -68,6 +68,12 @@ START_RUN: Final = "start-run"
 
 # --- worklist ------------------------------------------------------------------------------------
 
+RESEARCH_SEARCH: Final = "research-search"
+RESEARCH_TASK: Final = "research-task"
+RESEARCH_TABLE: Final = "research-table"
+RESEARCH_PAGE: Final = "research-page"
+RESEARCH_PAGER: Final = "research-pager"
+
 WORKLIST_SEARCH: Final = "worklist-search"
 WORKLIST_STATE: Final = "worklist-state"
 WORKLIST_SIDE: Final = "worklist-side"

@@ -27,9 +27,11 @@ from records.drafts import (
     list_server_folders,
     list_session_files,
     looks_like_session,
+    require_inside,
     write_session_toml,
 )
 from records.errors import UploadError
+from records.room import SHORT_BYTES, say_bytes
 from settings import get_settings
 
 ACCEPT = ",".join(ALLOWED_SUFFIXES)
@@ -255,6 +257,8 @@ def _allowed(folder: str | None) -> Path:
         raise SessionError(
             f"{path} is not a folder on the server.", "Give its whole path, from the first slash on."
         )
+    if not _may_type():
+        require_inside(path, get_settings())
     return path
 
 
@@ -285,9 +289,9 @@ def prepare(source: str, files: dict[str, Any], folder: str | None, form: dict[s
         raise UploadError(f"Not arrived yet: {', '.join(late)}.", "Wait for them, or remove them.")
     left_out = _LEFT_OUT[_places(form)]
     placed = [
-        Placed(str(file["id"]), str(file["kind"]), str(file["camera"]))
+        Placed(str(file.get("id")), str(file.get("kind")), str(file.get("camera")))
         for file in sent
-        if file["kind"] not in left_out
+        if file.get("kind") not in left_out
     ]
     session = get_records().drafts.assemble(str(files["draft"]), owner, placed, _settings(form))
     _place_cameras(session.path, form)
@@ -327,7 +331,7 @@ def _place_cameras(folder: Path, form: dict[str, Any]) -> None:
 def say_places(source: str, files: dict[str, Any], form: dict[str, Any]) -> tuple[Finding, ...]:
     """What the choice of the cameras' places leaves out of the files that were sent."""
     left_out = _LEFT_OUT[_places(form)] if source == "upload" else ()
-    names = [str(file["name"]) for file in files.get("files") or [] if file["kind"] in left_out]
+    names = [str(file["name"]) for file in files.get("files") or [] if file.get("kind") in left_out]
     if not names:
         return ()
     what = f"Left out: {', '.join(names)}, since the cameras' places come from elsewhere."
@@ -364,13 +368,36 @@ def _settings(form: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def check(session_folder: Path) -> tuple[Finding, ...]:
-    """What is to be said about the folder, what stops a run first."""
-    return check_folder(session_folder)
+def check(session_folder: Path, was_sent: bool = False) -> tuple[Finding, ...]:
+    """What is to be said about the folder, what stops a run first; what was sent has limits of its own."""
+    return check_folder(session_folder, was_sent)
+
+
+def say_bare(files: dict[str, Any], owner: str) -> tuple[Finding, ...]:
+    """What was taken out of the files that were sent.
+
+    Raises
+    ------
+    RedysError
+        The upload is gone.
+    """
+    return get_records().drafts.say_bare(str(files["draft"]), owner)
+
+
+def room_note(owner: str) -> html.P | None:
+    """How much may be sent, where it is little."""
+    room = get_records().drafts.room(owner)
+    if room.least >= SHORT_BYTES:
+        return None
+    if room.least == 0:
+        words = "There is no room for files at present. Ask who runs this server to free some space."
+    else:
+        words = f"There is room for {say_bytes(room.least)} of files."
+    return html.P(words, className="notice notice-partial", role="status")
 
 
 def keep(checked: dict[str, Any], owner: str) -> Path:
-    """The session folder of what was checked, moved to where it stays.
+    """The session folder of what was checked, moved to where it stays; `forget` ends what was sent.
 
     Raises
     ------
@@ -380,6 +407,18 @@ def keep(checked: dict[str, Any], owner: str) -> Path:
     if checked.get("source") == "folder":
         return _allowed(checked.get("folder"))
     return get_records().drafts.keep(str(checked.get("draft")), owner)
+
+
+def forget(checked: dict[str, Any], owner: str) -> None:
+    """End what was sent, once it is a recording.
+
+    Raises
+    ------
+    RedysError
+        The upload is gone.
+    """
+    if checked.get("source") != "folder":
+        get_records().drafts.forget(str(checked.get("draft")), owner)
 
 
 def findings(found: tuple[Finding, ...]) -> html.Div:

@@ -1,8 +1,9 @@
 """Work that takes minutes, seen from the pages: the background callback, the tray, a run's panel.
 
 A Dash job carries nothing but a run's id. It calls a supervisor (`records.supervise`), which belongs to
-nobody, and relays what the database says; so Dash may kill it, the page may be reloaded and the server
-restarted without harm. The tray asks the database itself: Dash's own progress is only the faster path.
+nobody, or has the workers told that there is work; then it relays what the database says. So Dash may kill
+it, the page may be reloaded and the server restarted without harm. The tray asks the database itself:
+Dash's own progress is only the faster path.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import dash
 import dash_bootstrap_components as dbc
 from dash import ALL, MATCH, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
+from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from components import ids, policy, routes
@@ -25,6 +27,7 @@ from components.security import current_actor
 from components.states import failed, notice, say_duration, say_seconds, state_badge
 from pipeline.errors import RedysError
 from records import NotFound, RunRow, get_records
+from records.outages import find_outage
 from records.progress import Step, hide_paths, list_steps, read_details
 
 log = logging.getLogger(__name__)
@@ -219,11 +222,11 @@ def _wanted_request() -> Any:
 
     Only for who may start work: anybody else's browser would be refused the job.
     """
-    if not policy.may("work"):
+    records = get_records()
+    if not policy.may("work") or records.settings.redis_url:  # workers take what waits
         return no_update
     from records.supervise import tend
 
-    records = get_records()
     for run_id in tend(records):
         if records.summon(run_id):
             return job_request(run_id)
@@ -303,7 +306,7 @@ def _panel_end(run: RunRow) -> list[Any]:
     content: list[Any] = []
     if run.error_what:
         content.append(failed(RedysError(hide_paths(run.error_what), hide_paths(run.error_advice))))
-        if run.stage in CLOCK_STAGES:
+        if run.stage in CLOCK_STAGES and policy.may("work"):
             words = "See the cameras' sound and set a clock by hand"
             content.append(html.P(dcc.Link(words, href=routes.clocks_url(run.recording_id))))
     elif run.state == "cancelled":
@@ -320,7 +323,7 @@ def _details(run: RunRow) -> html.Details:
     details = [f"Run {run.id}", f"Stage: {run.stage or 'none'}"]
     if run.exit_code is not None:
         details.append(f"Exit code: {run.exit_code}")
-    if said := read_details(run):
+    if said := read_details(get_records().glance(run)):
         details += ["", said]
     return html.Details(
         [
@@ -342,7 +345,7 @@ _STEP_WORDS = {
 
 def _steps(run: RunRow) -> html.Ol | None:
     """The stages in their order, those of single cameras too: what is done, at work, to come."""
-    steps = list_steps(run)
+    steps = list_steps(get_records().glance(run))
     return html.Ol([_step(step, run.is_live) for step in steps], className="steps") if steps else None
 
 
@@ -422,9 +425,11 @@ def register_callbacks(app: dash.Dash) -> None:
             seen = {**seen, "runs": None}
         try:
             return tuple(look(seen).values())
-        except SQLAlchemyError:
-            words = "The database does not answer. Trying again."
-            return False, words, "0", *([no_update] * 8)
+        except (SQLAlchemyError, RedisError, OSError, RedysError) as error:
+            outage = find_outage(error)
+            if outage is None:
+                raise
+            return False, outage.what, "0", *([no_update] * 8)
 
     @app.callback(
         Output(ids.run_text(MATCH), "children"),
@@ -478,7 +483,11 @@ def register_callbacks(app: dash.Dash) -> None:
 
 def announce_error(error: Exception) -> None:
     """What a callback could not do, said where the person is; the details go to the log."""
-    if isinstance(error, RedysError):
+    outage = find_outage(error)
+    if outage is not None:
+        log.warning("A callback met an outage: %s", outage, exc_info=error)
+        heading, words = "Away for a moment", [outage.what, outage.advice]
+    elif isinstance(error, RedysError):
         heading, words = "That did not work", [error.what, error.advice]
     else:
         log.error("A callback failed", exc_info=error)

@@ -31,6 +31,7 @@ from dash.development.base_component import Component
 from components import routes
 from components.attributes import NOT_TRANSLATED, Written
 from components.catalogue import SOURCE, Catalogue, list_languages, read_catalogue
+from components.cookies import PREFIX, is_secure, name_cookie
 
 LANGUAGE_COOKIE: Final = "redys_language"
 THEME_COOKIE: Final = "redys_theme"
@@ -64,7 +65,7 @@ def current_language() -> str:
     language: str | None = flask.g.get("language")
     if language is None:
         languages = list_languages()
-        chosen = flask.request.cookies.get(LANGUAGE_COOKIE, "")
+        chosen = flask.request.cookies.get(name_cookie(LANGUAGE_COOKIE), "")
         accepted = flask.request.accept_languages.best_match(languages, SOURCE)
         language = flask.g.language = chosen if chosen in languages else str(accepted)
     return language
@@ -72,7 +73,7 @@ def current_language() -> str:
 
 def current_theme() -> str:
     """What the pictures stand in for who asks: "dark-video" or "light"."""
-    chosen = flask.request.cookies.get(THEME_COOKIE, "") if flask.has_request_context() else ""
+    chosen = flask.request.cookies.get(name_cookie(THEME_COOKIE), "") if flask.has_request_context() else ""
     return chosen if chosen in THEMES else THEMES[0]
 
 
@@ -294,7 +295,8 @@ def app_json(words: dict[str, str]) -> str:
 
 def translate_page(page: str) -> str:
     """A page of HTML that is no component: its language, its theme, and the texts of its elements."""
-    opening = f'<html lang="{current_language()}" data-theme="{current_theme()}">'
+    cookies = f' data-cookies="{PREFIX}"' if is_secure() else ""
+    opening = f'<html lang="{current_language()}" data-theme="{current_theme()}"{cookies}>'
     page = page.replace('<html lang="en">', opening, 1)
     return page.replace("Skip to the page", translate("Skip to the page"), 1)
 

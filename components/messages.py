@@ -25,15 +25,17 @@ from settings import ROOT
 
 ROOMS: Final = ("components", "pages", "records", "pipeline")
 SILENT: Final = (
-    "components/catalogue.py", "components/language.py", "components/messages.py", "components/signals.py",
+    "components/callbacks.py", "components/catalogue.py", "components/language.py", "components/messages.py",
+    "components/signals.py",
     "records/__main__.py", "records/doctor.py", "records/demo.py", "records/models.py",
     "records/migrations/",
     "records/database.py", "pipeline/commands/", "pipeline/datasets/", "pipeline/evaluation/",
     "pipeline/synth/", "pipeline/measures/baseline_build", "pipeline/measures/null_rates",
     "pipeline/calibration/describe.py", "pipeline/export/tables.py", "pipeline/export/bids.py",
     "pipeline/export/nwb.py", "pipeline/export/fhir.py", "pipeline/export/opensim.py",
-    "pipeline/export/c3d.py", "pipeline/export/glb.py", "pipeline/pose/overlay.py",
-    "pipeline/pose/networks/yolo.py",
+    "pipeline/export/c3d.py", "pipeline/export/glb.py", "pipeline/export/study.py",
+    "pipeline/pose/overlay.py",
+    "pipeline/pose/networks/yolo.py", "pipeline/pose/training/",
 )  # fmt: skip
 """What speaks only at the command line or in files for other programs, and there in English."""
 
@@ -64,7 +66,7 @@ _NO_SENTENCE: Final = re.compile(
     r"^\s*<|</|[{};]\s*$|^[\w./-]*[_/][\w./-]*$|^--?\w|^#|^\W*$|\\[.wsd]|^\w+ = "
     r"|^\w+: [{\[!]|^[a-z_]+: \{\w+\}$|^\w+: \w$|\w=\"|[a-z]=\{|font|sans-serif|^(private|public|noindex), "
     r"|src |'(self|none)'|url=|filename=|\b(SELECT|INTO|READ|BEGIN)\b|\(:|domain$|\": |max-age|=\(\)"
-    r"|^(Lax|Strict|Origin|Accept|Export|Records)$"
+    r"|^(Lax|Strict|Origin|Accept|Cookie|Location|Export|Records)$"
 )
 
 

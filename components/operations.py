@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 
 from components import policy, routes
+from components.outages import is_outage
 from components.security import current_actor
 from pipeline.errors import RedysError
 from records import Records
@@ -40,7 +41,7 @@ def add_routes(server: flask.Flask, records: Records, settings: Settings) -> Non
 
     @server.route(routes.HEALTH)
     def health() -> flask.typing.ResponseReturnValue:
-        """Whether database, disk and queue answer; says which does not, and nothing else."""
+        """Whether database, disk, store and queue answer; says which does not, and nothing else."""
         part = find_ill(records, settings)
         if part is not None:
             return flask.jsonify(state="failed", part=part), 503
@@ -67,7 +68,7 @@ def add_routes(server: flask.Flask, records: Records, settings: Settings) -> Non
         response.headers[_HEADER] = flask.g.request_id
         endpoint = flask.request.endpoint or "none"
         figures.count(endpoint, flask.request.method, response.status_code, seconds)
-        known = endpoint in policy.PUBLIC | policy.LINK or endpoint == "none"
+        known = policy.asks_nobody() or endpoint == "none" or is_outage()
         log.info(
             "request",
             extra={
@@ -84,7 +85,10 @@ def add_routes(server: flask.Flask, records: Records, settings: Settings) -> Non
 
 
 def find_ill(records: Records, settings: Settings) -> str | None:
-    """The part that does not answer: "database", "disk" or "queue"; None where all do. The log says more."""
+    """The part that does not answer: "database", "disk", "store" or "queue"; None where all do.
+
+    The log says more.
+    """
     try:
         records.check_health()
     except (SQLAlchemyError, RedysError):
@@ -93,6 +97,11 @@ def find_ill(records: Records, settings: Settings) -> str | None:
     except OSError:
         log.exception("The data folder cannot be written")
         return "disk"
+    try:
+        records.store.check()
+    except RedysError:
+        log.exception("The store does not answer")
+        return "store"
     if settings.redis_url:
         try:
             check_redis(settings.redis_url)
@@ -114,6 +123,7 @@ def keep_house(records: Records) -> None:
             time.sleep(PURGE_LOOK_S)
 
     threading.Thread(target=look, name="purge", daemon=True).start()
+    records.store.keep_house()
 
 
 class _Figures:
@@ -157,7 +167,7 @@ class _State(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         ill = find_ill(self._records, self._settings)
-        well = GaugeMetricFamily("redys_well", "Whether database, disk and queue answer.")
+        well = GaugeMetricFamily("redys_well", "Whether database, disk, store and queue answer.")
         well.add_metric([], float(ill is None))
         yield well
         free = GaugeMetricFamily("redys_disk_free_bytes", "Free on the disk of the data folder.")
@@ -175,6 +185,9 @@ class _State(Collector):
         oldest = GaugeMetricFamily("redys_queue_oldest_seconds", "How long the first run has waited.")
         oldest.add_metric([], self._records.oldest_wait_s())
         yield oldest
+        waiting = GaugeMetricFamily("redys_store_waiting_folders", "Folders newer than what the store has.")
+        waiting.add_metric([], self._records.store.count_waiting())
+        yield waiting
         trash = GaugeMetricFamily("redys_trash_recordings", "Recordings in the trash.")
         trash.add_metric([], len(self._records.retention.list_trash()))
         yield trash

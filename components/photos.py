@@ -13,7 +13,7 @@ from dash import dcc, html
 
 from components import ids, policy, routes
 from components.attributes import aria, as_written, data
-from components.intake import PRESETS
+from components.intake import PRESETS, room_note
 from components.models import missing_models, model_select
 from components.security import current_actor
 from components.states import notice, partial, state_badge
@@ -23,7 +23,7 @@ from pipeline.hand.joints import JOINTS
 from pipeline.photos.folder import MAX_PICTURES, SETTINGS_FILE, SUFFIXES, PhotoSettings
 from pipeline.photos.results import FailureRow, HandRow, PhotoResults, PictureRow
 from records import NotFound, RecordingRow, Records
-from records.drafts import is_from_form
+from records.drafts import is_from_form, require_inside
 from records.photos import list_photo_folders
 from settings import get_settings
 
@@ -77,10 +77,10 @@ def add_routes(server: flask.Flask, records: Records) -> None:
     def photo_file(run_id: str, name: str) -> flask.typing.ResponseReturnValue:
         """A table of points, all points as arrays, or the whole record."""
         try:
-            run = records.get_run(run_id)
+            run, folder = records.get_run(run_id), records.open_run(run_id).path
         except NotFound as error:
             return flask.Response(f"{error}\n", 404, mimetype="text/plain")
-        path = run.folder / "tables" / name if name.endswith(".csv") else run.folder / name
+        path = folder / "tables" / name if name.endswith(".csv") else folder / name
         if run.kind != "photos" or run.state != "done" or not FILES.fullmatch(name) or not path.is_file():
             return flask.Response("There is no such file.\n", 404, mimetype="text/plain")
         records.note(current_actor(), "photos.export", run_id)
@@ -164,10 +164,11 @@ def new_set_form() -> html.Section:
                         ),
                     ),
                     html.P(
-                        "The place, the owner and the camera that pictures may carry unseen are never shown, "
-                        "and are not in what this page gives to the browser.",
+                        "The place, the owner and the camera that pictures may carry unseen are taken out "
+                        "when they are sent; how long the lens is and which way is up stays.",
                         className="hint",
                     ),
+                    room_note(current_actor()),
                 ],
                 id=ids.PHOTOS_UPLOAD_PANE,
             ),
@@ -289,6 +290,8 @@ def allow_folder(folder: str | None) -> Path:
         raise PhotoError(
             f"{path} is not a folder on the server.", "Give its whole path, from the first slash on."
         )
+    if not _may_type():
+        require_inside(path, get_settings())
     return path
 
 

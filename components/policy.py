@@ -15,26 +15,28 @@ import flask
 import flask_login
 from dash import dcc, html
 
-from components import routes
+from components import callbacks, routes
 from components.states import failed, notice
 from pipeline.errors import RedysError
 from records import get_records
 from records.rows import Role
 from settings import get_settings
 
-Permission = Literal["self", "see", "export", "work", "administer"]
+Permission = Literal["self", "see", "export", "research", "work", "administer"]
 """self: one's own sign-in and the pages about the program. see: recordings and their reports. export: take
-numbers away. work: add, correct, score, start and stop. administer: users, audit."""
+numbers away. research: see numbers under codes, and take them away (`records.research`). work: add, correct,
+score, start and stop. administer: users, audit."""
 
 GRANTS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
     {
         "administrator": frozenset({"self", "administer"}),
         "clinician": frozenset({"self", "see", "export", "work"}),
-        "researcher": frozenset({"self", "see", "export"}),
+        "researcher": frozenset({"self", "research"}),
         "viewer": frozenset({"self", "see"}),
     }
 )
-"""An administrator keeps the house and sees no patient; who needs both has two names."""
+"""An administrator keeps the house and sees no patient; who needs both has two names. A researcher sees
+nobody's pseudonym, date or video: none of the clinic's pages and files, but pages of their own."""
 
 PUBLIC: Final = frozenset({"sign_in", "health", "vendor", "words"})
 """Endpoints that are answered without sign-in on any address."""
@@ -66,6 +68,9 @@ ENDPOINTS: Final[Mapping[str, Permission]] = MappingProxyType(
         "export": "export",
         "photo_file": "export",
         "rig_file": "export",
+        "research_data": "research",
+        "research_export": "research",
+        "research_numbers": "research",
         "look_folder": "work",
         "look_upload": "work",
         "upload_draft": "work",
@@ -90,6 +95,10 @@ PAGES: Final[Mapping[str, Permission]] = MappingProxyType(
         "pages.rig": "see",
         "pages.rigs": "see",
         "pages.subject": "see",
+        "pages.research": "research",
+        "pages.research_recording": "research",
+        "pages.research_compare": "research",
+        "pages.research_person": "research",
         "pages.links": "work",
         "pages.account": "self",
         "pages.admin": "administer",
@@ -127,15 +136,44 @@ CALLBACKS: Final[Mapping[str, Permission]] = MappingProxyType(
         "pages.rig:retire": "work",
         "pages.rigs:add_rig": "work",
         "pages.worklist:find": "see",
+        "pages.research:find": "research",
         "pages.new": "work",
         "pages.clocks:use": "work",
     }
 )
 """By "module:function", or a module for all of its callbacks."""
 
+PASSIVE_ENDPOINTS: Final = frozenset(
+    {
+        "/_dash-component-suites/<string:package_name>/<path:fingerprinted_path>",
+        "/_dash-dependencies",
+        "/_favicon.ico",
+        "/_reload-hash",
+        "_dash_assets.static",
+        "static",
+        "metrics",
+    }
+)
+"""What browsers and programs ask for by themselves: a sign-in does not last longer for it."""
+
+PASSIVE_CALLBACKS: Final = frozenset(
+    {
+        "components.jobs:run_job",
+        "components.jobs:update_tray",
+        "components.jobs:update_panel",
+        "components.shares:look",
+    }
+)
+"""Those that a clock of the page asks for."""
+
+ACTIVE_HEADER: Final = "X-ReDys-Active"
+"""Said by a page (``assets/modules/watch.mjs``) whose reader touched a key or the screen since it last asked:
+who plays and scrubs what has arrived already asks the server for nothing."""
+
 REFUSED: Final = "Your sign-in does not allow this."
 ASK: Final = "Ask an administrator, if you need it."
 
+PASSWORD_FIRST: Final = "Somebody else gave you this password. Change it first; nothing else opens before."
 FACTOR_FIRST: Final = "Administrators sign in with a code as well as a password. Set that up first."
 
 _GUARDED: Final = "redys_guarded"
@@ -153,7 +191,7 @@ def current_role() -> Role | None:
 
 def may(permission: Permission) -> bool:
     """Whether who asks may; for what a page offers. What they ask for all the same is refused elsewhere."""
-    return allows(current_role(), permission) and not (permission == "administer" and lacks_second_factor())
+    return allows(current_role(), permission) and _what_is_first(permission) is None
 
 
 def allows(role: Role | None, permission: Permission | None) -> bool:
@@ -164,9 +202,11 @@ def allows(role: Role | None, permission: Permission | None) -> bool:
 
 
 def home() -> str:
-    """The page that who asks begins with: an administrator may not see the recordings."""
+    """The page that who asks begins with: not everybody may see the clinic's recordings."""
     if may("see"):
         return routes.WORKLIST
+    if may("research"):
+        return routes.RESEARCH
     return routes.ADMIN if may("administer") else routes.ACCOUNT
 
 
@@ -175,6 +215,29 @@ def lacks_second_factor() -> bool:
     if current_role() != "administrator" or get_settings().second_factor == "optional":
         return False
     return not flask_login.current_user.user.has_totp
+
+
+def has_given_password() -> bool:
+    """Whether who asks signed in with a password that somebody gave them, which has to be changed first."""
+    user = flask_login.current_user
+    if current_role() is None or not user or not user.is_authenticated:
+        return False
+    return user.user.password_ends is not None
+
+
+def _what_is_first(permission: Permission | None) -> str | None:
+    """What who asks has to do before this; None where there is nothing."""
+    if permission != "self" and has_given_password():
+        return PASSWORD_FIRST
+    return FACTOR_FIRST if permission == "administer" and lacks_second_factor() else None
+
+
+def asks_nobody() -> bool:
+    """Whether the request in hand is answered whoever asks: public, by a link, or our own code."""
+    request = flask.request
+    if request.endpoint in PUBLIC | LINK:
+        return True
+    return request.path.startswith(OWN_CODE) and request.method in ("GET", "HEAD", "OPTIONS")
 
 
 def may_request(app: dash.Dash) -> bool:
@@ -187,8 +250,7 @@ def callback_permission(function: Callable[..., Any] | None) -> Permission | Non
     """What a callback asks for; None if nobody said."""
     if function is None:
         return None
-    name = function.__qualname__.rpartition(".")[2]
-    return CALLBACKS.get(f"{function.__module__}:{name}", CALLBACKS.get(function.__module__))
+    return CALLBACKS.get(_name(function), CALLBACKS.get(function.__module__))
 
 
 def request_permission(app: dash.Dash) -> Permission | None:
@@ -196,12 +258,30 @@ def request_permission(app: dash.Dash) -> Permission | None:
     endpoint = flask.request.endpoint
     if endpoint is None:
         return "self"  # there is no such route: the answer says so
-    if endpoint != "/_dash-update-component":
+    if endpoint != callbacks.UPDATE:
         return ENDPOINTS.get(endpoint)
+    return callback_permission(_asked_callback(app))
+
+
+def is_deed(app: dash.Dash) -> bool:
+    """Whether a person's doing is behind the request in hand; else a clock's or a browser's own."""
+    if flask.request.headers.get(ACTIVE_HEADER) == "1":
+        return True
+    if flask.request.endpoint != callbacks.UPDATE:
+        return flask.request.endpoint not in PASSIVE_ENDPOINTS
+    function = _asked_callback(app)
+    return function is not None and _name(function) not in PASSIVE_CALLBACKS
+
+
+def _asked_callback(app: dash.Dash) -> Callable[..., Any] | None:
     asked = flask.request.get_json(silent=True)
     output = asked.get("output") if isinstance(asked, dict) else None
     entry = app.callback_map.get(output) if isinstance(output, str) else None
-    return callback_permission(entry.get("callback")) if entry else None
+    return entry.get("callback") if entry else None
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}:{function.__qualname__.rpartition('.')[2]}"
 
 
 def guard_pages(current_actor: Callable[[], str]) -> None:
@@ -217,11 +297,11 @@ def _guard(module: str, layout: Callable[..., Any], current_actor: Callable[[], 
         about = " ".join(str(values[name]) for name in _OBJECTS if values.get(name))
         action = f"view.{module.rpartition('.')[2]}"
         permission = PAGES.get(module)
-        if permission == "administer" and lacks_second_factor():
-            link = dcc.Link("Set it up", href=routes.ACCOUNT)
-            return [html.H1("Not yet"), notice("partial", html.P(FACTOR_FIRST), html.P(link))]
+        if (first := _what_is_first(permission)) is not None:
+            link = dcc.Link("Go there", href=routes.ACCOUNT)
+            return [html.H1("Not yet"), notice("partial", html.P(first), html.P(link))]
         if not allows(current_role(), permission):
-            get_records().note(current_actor(), action, about[:200], "refused")
+            get_records().audit.note_refusal(current_actor(), action, about[:200])
             return [html.H1("Not allowed"), failed(RedysError(REFUSED, ASK))]
         if about:
             get_records().note(current_actor(), action, about[:200])

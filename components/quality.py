@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dash import dcc, html
 
-from components import routes
+from components import policy, routes
 from components.attributes import aria, as_written
 from components.exclusions import exclusions
 from components.status import level_icon, say_number, verdict_badge
@@ -135,6 +135,8 @@ def _say_rig(quality: QualityReport) -> str:
 
 
 def _by_camera(quality: QualityReport, recording_id: str | None, notes: dict[str, str]) -> list[Any]:
+    if not policy.may("work"):  # who may not set a clock is not led to where it is done
+        recording_id = None
     parts: list[Any] = [_camera_table(quality, recording_id, notes)]
     if recording_id and len(quality.cameras) > 1:
         words = "See the cameras' sound over each other, or set a clock by hand"

@@ -20,6 +20,14 @@ PHOTOS: Final = "/photos"
 PHOTO_SET: Final = "/photos/<recording_id>"
 ABOUT: Final = "/about"
 
+RESEARCH: Final = "/research"
+RESEARCH_RECORDING: Final = "/research/recording/<coded>"
+RESEARCH_COMPARE: Final = "/research/compare/<coded_a>/<coded_b>"
+RESEARCH_PERSON: Final = "/research/person/<person>"
+RESEARCH_DATA: Final = "/research/data/<coded>/<name>"
+RESEARCH_EXPORT: Final = "/research/export/<coded>/<name>"
+RESEARCH_NUMBERS: Final = "/research/numbers.zip"
+
 ADMIN: Final = "/admin"
 ACCOUNT: Final = "/account"
 TRASH: Final = "/trash"
@@ -123,6 +131,31 @@ def export_url(run_id: str, name: str, waited: bool = False) -> str:
     ``waited`` is asked by the page that waits for it: a failure is then told, not tried again.
     """
     return f"/export/{_part(run_id)}/{quote(name)}" + ("?waited=1" if waited else "")
+
+
+def research_recording_url(coded: str) -> str:
+    """A recording as researchers see it, by its code."""
+    return f"/research/recording/{_part(coded)}"
+
+
+def research_compare_url(earlier: str, later: str) -> str:
+    """Two of them, the earlier first."""
+    return f"/research/compare/{_part(earlier)}/{_part(later)}"
+
+
+def research_person_url(person: str) -> str:
+    """All recordings of a person, by their code."""
+    return f"/research/person/{_part(person)}"
+
+
+def research_data_url(coded: str) -> str:
+    """Where the moving hand of a recording is, without a slash at the end."""
+    return f"/research/data/{_part(coded)}"
+
+
+def research_export_url(coded: str, name: str) -> str:
+    """A recording's numbers as a file of another program, without anything that was typed."""
+    return f"/research/export/{_part(coded)}/{quote(name)}"
 
 
 def upload_url(draft_id: str) -> str:

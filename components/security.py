@@ -8,20 +8,20 @@ absence of a proxy are all checked, since a page of another site can reach 127.0
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import os
+import logging
 import secrets
-import time
-from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import dash
 import flask
 import flask_login
+from gunicorn.http.errors import ParseException
 from itsdangerous import BadSignature, Signer
+from sqlalchemy.exc import SQLAlchemyError
 
-from components import policy, routes
+from components import callbacks, policy, routes
+from components.cookies import is_secure, name_cookie
 from components.language import (
     LANGUAGE_COOKIE,
     YEAR_S,
@@ -31,16 +31,22 @@ from components.language import (
     translate_page,
 )
 from pipeline.errors import RedysError
-from pipeline.files import write_bytes
 from records import Records, UserRow
-from records.addresses import is_loopback
-from records.users import Backoff
+from records.addresses import cut_address, is_loopback
+from records.keys import read_secret_key
+from records.sign_ins import HOURS
+from records.users import ASK_FOR_ANOTHER, PASSWORD_ENDED, Backoff
 from settings import Settings
 
+log = logging.getLogger(__name__)
+
+SESSION_COOKIE = "redys_session"
 CSRF_COOKIE = "_csrf_token"
 CSRF_HEADER = "X-CSRFToken"
-SESSION_HOURS = 12
-"""A sign-in lasts a working day; the person signs in again after it."""
+ENDED_HEADER = "X-ReDys-Ended"
+"""Tells a page why its reader is signed out: it goes to the sign-in (``assets/modules/watch.mjs``)."""
+
+_KEY = "sign_in"
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -52,33 +58,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
-
-
-def read_secret_key(settings: Settings) -> str:
-    """The key that signs cookies and job handles: the one given, or one made once in the data folder.
-
-    Raises
-    ------
-    pipeline.errors.RunFolderError
-        The data folder cannot be written.
-    """
-    if settings.secret_key is not None:
-        return settings.secret_key.get_secret_value()
-    path = settings.data_dir / "secret_key"
-    if not path.is_file():
-        _make_secret_key(path)
-    return path.read_text(encoding="ascii").strip()
-
-
-def _make_secret_key(path: Path) -> None:
-    made = path.with_name(f".secret_key-{secrets.token_hex(8)}")
-    write_bytes(made, secrets.token_urlsafe(48).encode())
-    made.chmod(0o600)
-    try:
-        with contextlib.suppress(FileExistsError):  # another process was first; its key holds
-            os.link(made, path)
-    finally:
-        made.unlink()
 
 
 def protect(app: dash.Dash, records: Records, settings: Settings) -> None:
@@ -97,14 +76,17 @@ def protect(app: dash.Dash, records: Records, settings: Settings) -> None:
             "Add somebody with `python -m records add-user NAME`, or serve on 127.0.0.1.",
         )
     server.secret_key = read_secret_key(settings)
+    records.second_factor.seal_all()
     server.config.update(
-        SESSION_COOKIE_NAME="redys_session",
+        SESSION_COOKIE_NAME=name_cookie(SESSION_COOKIE, local),
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=not local,
         MAX_CONTENT_LENGTH=4 * 2**20,
     )
     server.extensions["redys_local"] = local
+    server.json = callbacks.StrictJSON(server)
+    server.register_error_handler(ParseException, _refuse_torn)
     policy.guard_pages(current_actor)
     signer = Signer(server.secret_key, salt="csrf")
     _add_sign_in(server, records, signer)
@@ -114,11 +96,15 @@ def protect(app: dash.Dash, records: Records, settings: Settings) -> None:
     def gate() -> flask.typing.ResponseReturnValue | None:
         if not local and flask.request.endpoint == "metrics" and _is_scraper(settings):
             return None
-        return (
+        refused = (
             (_refuse_strangers(settings) if local else _refuse_unknown())
             or _refuse_foreign_posts(signer)
             or (None if local else _refuse_role(app, records))
+            or _refuse_misshapen(app)
         )
+        if refused is None and not local:
+            _note_deed(app, records)
+        return refused
 
     @server.after_request
     def seal(response: flask.Response) -> flask.Response:
@@ -131,7 +117,9 @@ def protect(app: dash.Dash, records: Records, settings: Settings) -> None:
             response.headers["Cache-Control"] = "public, no-cache"
         elif response.mimetype in ("text/html", "application/json"):
             response.headers["Cache-Control"] = "no-store"
-        _give_csrf_token(response, signer, secure=not local)
+        _give_csrf_token(response, signer)
+        if not local and flask.request.method == "PATCH":
+            _note_deed(app, records)  # a piece of an upload may have been on its way for long
         return response
 
 
@@ -147,7 +135,8 @@ def _refuse_strangers(settings: Settings) -> flask.typing.ResponseReturnValue | 
 
 def is_direct(host: str = "") -> bool:
     """Whether a program on this machine asks, without a proxy between, by a name of this machine."""
-    name = urlsplit(f"//{flask.request.host}").hostname or ""
+    called = _split(f"//{flask.request.host}")
+    name = (called.hostname or "") if called else ""
     forwarded = "X-Forwarded-For" in flask.request.headers or "Forwarded" in flask.request.headers
     caller = flask.request.remote_addr or ""
     return (is_loopback(name) or (name == host and bool(host))) and is_loopback(caller) and not forwarded
@@ -166,17 +155,26 @@ def _is_scraper(settings: Settings) -> bool:
 def _refuse_unknown() -> flask.typing.ResponseReturnValue | None:
     """With sign-in: only those who did, but for the few public routes."""
     request = flask.request
-    if request.endpoint in policy.PUBLIC | policy.LINK:
+    if policy.asks_nobody() or flask_login.current_user.is_authenticated:
         return None
-    if request.path.startswith(policy.OWN_CODE) and request.method in _SAFE_METHODS:
-        return None
-    since = flask.session.get("signed_in", 0.0)
-    fresh = 0 <= time.time() - since <= SESSION_HOURS * 3600
-    if flask_login.current_user.is_authenticated and fresh:
-        return None
+    ended = flask.g.get("sign_in_ended")
     if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
-        return flask.redirect(flask.url_for("sign_in", next=request.full_path.rstrip("?")))
-    return _refuse(401, "Sign in first.")
+        return flask.redirect(flask.url_for("sign_in", next=request.full_path.rstrip("?"), ended=ended))
+    refused = _refuse(401, "Sign in first.")
+    if ended:
+        refused.headers[ENDED_HEADER] = ended
+    return refused
+
+
+def _note_deed(app: dash.Dash, records: Records) -> None:
+    """Let the sign-in last, if a person is behind the request."""
+    sign_in = flask.g.get("sign_in")
+    if sign_in is None or not policy.is_deed(app):
+        return
+    try:
+        records.sign_ins.note(sign_in)
+    except SQLAlchemyError:  # a full disk must not keep anybody from reading; they sign in again sooner
+        log.exception("It could not be noted that somebody is at work")
 
 
 def _refuse_foreign_posts(signer: Signer) -> flask.typing.ResponseReturnValue | None:
@@ -186,7 +184,7 @@ def _refuse_foreign_posts(signer: Signer) -> flask.typing.ResponseReturnValue | 
         return None
     if not _is_same_origin(request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")):
         return _refuse(403, "The request comes from another site.")
-    cookie = request.cookies.get(CSRF_COOKIE, "")
+    cookie = _csrf_cookie()
     said = request.headers.get(CSRF_HEADER) or _said_in_form()
     same = secrets.compare_digest(cookie.encode(), said.encode())
     if not cookie or not same or not _is_signed(cookie, signer):
@@ -197,10 +195,27 @@ def _refuse_foreign_posts(signer: Signer) -> flask.typing.ResponseReturnValue | 
 def _refuse_role(app: dash.Dash, records: Records) -> flask.typing.ResponseReturnValue | None:
     """What the role of who signed in does not allow, and what nobody classified."""
     request = flask.request
-    if request.endpoint in policy.PUBLIC | policy.LINK or policy.may_request(app):
+    if policy.asks_nobody() or policy.may_request(app):
         return None
-    records.note(current_actor(), f"request.{request.endpoint}", result="refused")
+    records.audit.note_refusal(current_actor(), f"request.{request.endpoint}")
     return _refuse(403, f"{policy.REFUSED} {policy.ASK}")
+
+
+def _refuse_misshapen(app: dash.Dash) -> flask.typing.ResponseReturnValue | None:
+    """What asks for a callback in a way that no page of ours does; the log says what was wrong with it."""
+    if flask.request.endpoint != callbacks.UPDATE or flask.request.method != "POST":
+        return None
+    try:
+        callbacks.check_request(app.callback_map)
+    except callbacks.WrongShape as wrong:
+        log.warning("A callback was refused: %s", wrong)
+        return _refuse(400, "The request is not one that this page sends. Reload the page and try again.")
+    return None
+
+
+def _refuse_torn(_error: ParseException) -> flask.Response:
+    """A body that is not what its head says; found only when it is read."""
+    return _refuse(400, "The request did not arrive whole.")
 
 
 def _is_same_origin(origin: str | None, fetch_site: str | None) -> bool:
@@ -213,7 +228,18 @@ def _is_same_origin(origin: str | None, fetch_site: str | None) -> bool:
         return False
     if origin == "null":
         return fetch_site == "same-origin"
-    return origin is None or urlsplit(origin).netloc == flask.request.host
+    if origin is None:
+        return True
+    said = _split(origin)
+    return said is not None and said.netloc == flask.request.host
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address; None where it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None
 
 
 def _said_in_form() -> str:
@@ -234,14 +260,20 @@ def _is_signed(token: str, signer: Signer) -> bool:
     return True
 
 
-def _give_csrf_token(response: flask.Response, signer: Signer, secure: bool) -> None:
+def _give_csrf_token(response: flask.Response, signer: Signer) -> None:
     """Dash reads the token from this cookie and says it in a header, so scripts must see it."""
     if response.mimetype != "text/html" or response.status_code >= 400:
         return
-    if _is_signed(flask.request.cookies.get(CSRF_COOKIE, ""), signer):
+    if _is_signed(_csrf_cookie(), signer):
         return
     token = flask.g.get("csrf_token") or _new_token(signer)
-    response.set_cookie(CSRF_COOKIE, token, samesite="Strict", secure=secure, httponly=False, path="/")
+    response.set_cookie(
+        name_cookie(CSRF_COOKIE), token, samesite="Strict", secure=is_secure(), httponly=False, path="/"
+    )
+
+
+def _csrf_cookie() -> str:
+    return flask.request.cookies.get(name_cookie(CSRF_COOKIE), "")
 
 
 def _new_token(signer: Signer) -> str:
@@ -315,8 +347,7 @@ def current_name() -> str | None:
 
 def csrf_token() -> str:
     """The token for a plain form of this page."""
-    token: str = flask.request.cookies.get(CSRF_COOKIE, "")
-    return token
+    return _csrf_cookie()
 
 
 def _add_sign_in(server: flask.Flask, records: Records, signer: Signer) -> None:
@@ -326,16 +357,21 @@ def _add_sign_in(server: flask.Flask, records: Records, signer: Signer) -> None:
 
     @manager.user_loader
     def load(identity: str) -> _SignedIn | None:
-        user_id, _, epoch = identity.partition(":")
-        user = records.users.get(user_id)
-        ok = user is not None and not user.disabled and str(user.epoch) == epoch
-        return _SignedIn(user) if ok and user is not None else None
+        found = records.sign_ins.find(flask.session.get(_KEY, ""))
+        if found is None or found.user.disabled or f"{found.user.id}:{found.user.epoch}" != identity:
+            return None
+        if found.state != "open":
+            flask.g.sign_in_ended = found.state
+            return None
+        flask.g.sign_in = found
+        return _SignedIn(found.user)
 
     @server.route(routes.SIGN_IN, methods=["GET", "POST"])
     def sign_in() -> flask.typing.ResponseReturnValue:
         if flask.request.method == "GET":
             language = flask.request.args.get("language", "")
-            return _choose_language(language) if language else _sign_in_page(signer)
+            said = _say_ended(flask.request.args.get("ended", ""), records.sign_ins.idle_minutes)
+            return _choose_language(language) if language else _sign_in_page(signer, said, kind="info")
         name = flask.request.form.get("name", "")[:200]
         caller = flask.request.remote_addr or ""
         wait_s = backoff.wait_s(name, caller)
@@ -349,40 +385,68 @@ def _add_sign_in(server: flask.Flask, records: Records, signer: Signer) -> None:
             user = None
         if user is None:
             backoff.failed(name, caller)
-            records.note("nobody", "sign-in", result="refused")
+            records.audit.note_refusal("nobody", "sign-in", source=cut_address(caller))
             return _sign_in_page(signer, "The name, the password or the code is not right.", 403)
         backoff.succeeded(name, caller)
-        flask.session.clear()
+        if user.has_ended_password:
+            records.audit.note_refusal(user.id, "sign-in", source=cut_address(caller))
+            return _sign_in_page(signer, PASSWORD_ENDED, 403, advice=ASK_FOR_ANOTHER)
+        _end_sign_in(records)
         flask_login.login_user(_SignedIn(user))
-        flask.session["signed_in"] = time.time()
+        flask.session[_KEY] = records.sign_ins.begin(user.id)
         records.note(user.id, "sign-in")
+        if user.password_ends is not None:
+            return flask.redirect(routes.ACCOUNT)
         return flask.redirect(_safe_target(flask.request.args.get("next", "")))
 
     @server.route(routes.SIGN_OUT, methods=["POST"])
     def sign_out() -> flask.typing.ResponseReturnValue:
         records.note(current_actor(), "sign-out")
         flask_login.logout_user()
-        flask.session.clear()
+        _end_sign_in(records)
         return flask.redirect(routes.SIGN_IN)
+
+
+def _end_sign_in(records: Records) -> None:
+    """End the sign-in of this browser, if it has one, for whoever has a copy of its cookie."""
+    if key := flask.session.get(_KEY):
+        records.sign_ins.end(key)
+    flask.session.clear()
+
+
+def _say_ended(state: str, idle_minutes: int) -> str:
+    """Why somebody is asked to sign in again; nothing where they were not signed in."""
+    if state == "idle":
+        return (
+            f"You were signed out after {idle_minutes} minutes in which nothing was done. "
+            "Sign in, and you are back where you were."
+        )
+    if state == "over":
+        return f"A sign-in lasts {HOURS} hours at most. Sign in, and you are back where you were."
+    return ""
 
 
 def _safe_target(target: str) -> str:
     """A path of this site, or the worklist: a link must not lead a fresh sign-in elsewhere."""
-    parts = urlsplit(target.replace("\\", "/"))
+    parts = _split(target.replace("\\", "/"))
     own = target.startswith("/") and not target.startswith(("//", "/\\"))
-    safe = own and not parts.scheme and not parts.netloc and target != routes.WORKLIST
+    safe = own and parts is not None and not parts.scheme and not parts.netloc and target != routes.WORKLIST
     return target if safe else policy.home()
 
 
-def _sign_in_page(signer: Signer, message: str = "", status: int = 200) -> flask.Response:
-    token = flask.request.cookies.get(CSRF_COOKIE, "")
+def _sign_in_page(
+    signer: Signer, message: str = "", status: int = 200, advice: str = "", kind: str = "failed"
+) -> flask.Response:
+    token = _csrf_cookie()
     if not _is_signed(token, signer):
         token = _new_token(signer)
         flask.g.csrf_token = token
     body = flask.render_template_string(
         _SIGN_IN_HTML,
         t=translate,
-        message=translate(message),
+        message=f"{translate(message)} {translate(advice)}".strip(),
+        kind=kind,
+        ended=flask.request.args.get("ended", ""),
         languages=[] if len(list_languages()) == 1 else list_languages().items(),
         language=current_language(),
         target=flask.request.args.get("next", ""),
@@ -395,9 +459,11 @@ def _sign_in_page(signer: Signer, message: str = "", status: int = 200) -> flask
 
 def _choose_language(language: str) -> flask.typing.ResponseReturnValue:
     """Keep the language asked for, and show the page anew in it."""
-    shown = flask.redirect(flask.url_for("sign_in", next=flask.request.args.get("next") or None))
+    target, ended = (flask.request.args.get(name) or None for name in ("next", "ended"))
+    shown = flask.redirect(flask.url_for("sign_in", next=target, ended=ended))
     if language in list_languages():
-        shown.set_cookie(LANGUAGE_COOKIE, language, max_age=YEAR_S, samesite="Lax", path="/")
+        name = name_cookie(LANGUAGE_COOKIE)
+        shown.set_cookie(name, language, max_age=YEAR_S, samesite="Lax", secure=is_secure(), path="/")
     return shown
 
 
@@ -408,7 +474,7 @@ _SIGN_IN_HTML = """<!DOCTYPE html>
 <link rel="stylesheet" href="/assets/css/theme.css"><link rel="stylesheet" href="/assets/css/app.css"></head>
 <body><main class="sign-in"><h1>ReDys</h1>
 <p>{{ t("Measures hand movement from video.") }}</p>
-{% if message %}<p class="notice notice-failed" role="alert">{{ message }}</p>{% endif %}
+{% if message %}<p class="notice notice-{{ kind }}" role="alert">{{ message }}</p>{% endif %}
 <form method="post">
 <input type="hidden" name="csrf_token" value="{{ token }}">
 <label class="form-label" for="name">{{ t("Name") }}</label>
@@ -424,6 +490,6 @@ _SIGN_IN_HTML = """<!DOCTYPE html>
 {% if languages %}<nav class="languages" aria-label="{{ t("Language") }}">
 {% for code, word in languages %}<a lang="{{ code }}" hreflang="{{ code }}"
  {%- if code == language %} aria-current="true"{% endif %}
- href="?{{ {"language": code, "next": target} | urlencode }}">{{ word }}</a>
+ href="?{{ {"language": code, "next": target, "ended": ended} | urlencode }}">{{ word }}</a>
 {% endfor %}</nav>{% endif %}
 </main></body></html>"""

@@ -18,31 +18,20 @@ from dash import html
 
 from components import ids, routes, security
 from components.attributes import as_written, data
-from components.comparison import (
-    INTERVAL_MEANING,
-    NO_STUDY,
-    angle_changes,
-    headline_changes,
-    posture_changes,
-    say_verdicts,
-)
-from components.events import events
-from components.hand_map import CAPTION, hand_image, hand_map
-from components.headlines import headlines, provenance_list
+from components.comparison import NO_STUDY
+from components.cookies import is_secure, name_cookie
+from components.headlines import provenance_list
 from components.language import current_language, list_languages, translate, translate_page
+from components.nameless import Part, draw_one, draw_two
 from components.plain import write_html
-from components.playing import deviation
-from components.quality import verdict_box
 from components.report import LIMITS
 from components.shell import INTENDED_USE
-from components.signals import Signals, read_signals
-from components.states import failed, partial
-from components.status import level_legend, panel, say_number, say_time, simulated_note
+from components.states import failed
+from components.status import panel
 from pipeline.errors import RedysError
 from pipeline.files import read_json
-from pipeline.hand.joints import Side
 from pipeline.measures.change import SideChange
-from pipeline.measures.summary import SIMULATED_NOTE, Summary
+from pipeline.measures.summary import Summary
 from pipeline.measures.summary_types import from_plain, read_summary
 from pipeline.results import RunFolder
 from pipeline.share_files import NOTES_FILE, PARTS, SHARE_FILE
@@ -59,22 +48,19 @@ _HEADERS: Final = {
     "X-Robots-Tag": "noindex, nofollow, noarchive",
     "Cache-Control": "private, no-store",
 }
-_VERDICTS: Final = {
-    "passed": "The recording can be relied on within the limits below.",
-    "limited": "Read the numbers with care:",
-    "failed": "The numbers of this recording should not be used:",
-}
 
 
 @dataclass(frozen=True)
-class Part:
-    """One recording of a share: its key in addresses, its numbers, its folder, its day and its notes."""
+class Shared:
+    """One recording of a share, and its day from the first of them."""
 
-    key: str
-    summary: Summary
-    folder: RunFolder
+    part: Part
     day: int | None
-    notes: list[dict[str, Any]]
+
+    @property
+    def summary(self) -> Summary:
+        """Its numbers."""
+        return self.part.summary
 
 
 # --- routes --------------------------------------------------------------------------------------
@@ -131,7 +117,7 @@ def add_routes(server: flask.Flask, records: Records) -> None:
     def shared_close() -> flask.typing.ResponseReturnValue:
         """Forget the cookie: whoever uses this browser next sees nothing."""
         answer = flask.make_response("", 204)
-        answer.delete_cookie(COOKIE, path=routes.SHARED)
+        answer.delete_cookie(name_cookie(COOKIE), path=_cookie_path(), secure=is_secure())
         return _seal(answer)
 
 
@@ -141,7 +127,7 @@ def _text(asked: Any, name: str) -> str:
 
 
 def _find(records: Records) -> OpenShare | None:
-    key = flask.request.cookies.get(COOKIE, "")
+    key = flask.request.cookies.get(name_cookie(COOKIE), "")
     return records.shares.check(key) if key else None
 
 
@@ -157,15 +143,20 @@ def _give_cookie(opened: Opened) -> flask.Response:
     answer = flask.jsonify(address=routes.SHARED_VIEW)
     left = opened.expires - datetime.datetime.now(datetime.UTC)
     answer.set_cookie(
-        COOKIE,
+        name_cookie(COOKIE),
         opened.key,
         max_age=min(max(int(left.total_seconds()), 1), SESSION_MINUTES * 60),
-        path=routes.SHARED,
+        path=_cookie_path(),
         httponly=True,
         samesite="Strict",
-        secure=not flask.current_app.extensions.get("redys_local", False),
+        secure=is_secure(),
     )
     return _seal(answer)
+
+
+def _cookie_path() -> str:
+    """Every path, where the cookie's name demands it (`components.cookies`)."""
+    return "/" if is_secure() else routes.SHARED
 
 
 def _refuse(status: int, words: str, why: str) -> flask.Response:
@@ -239,23 +230,29 @@ def draw(share: OpenShare) -> html.Article:
     """
     about = read_json(share.folder / SHARE_FILE)
     parts = _read_parts(share, about)
-    content = _draw_one(parts[0]) if len(parts) == 1 else _draw_two(parts, about)
+    drawn = [part.part for part in parts]
+    if len(parts) == 1:
+        content = draw_one(drawn[0], "Shared recording")
+    else:
+        changes = {side: _read_change(value) for side, value in about["changes"].items()}
+        content = draw_two(drawn, changes, about["warnings"], _say_study(about))
     return html.Article(
         [_head(share, parts, about), *content, _limits(share, parts)], className="report shared"
     )
 
 
-def _read_parts(share: OpenShare, about: dict[str, Any]) -> list[Part]:
+def _read_parts(share: OpenShare, about: dict[str, Any]) -> list[Shared]:
     notes_file = share.folder / NOTES_FILE
     notes = read_json(notes_file) if notes_file.is_file() else [[] for _ in PARTS]
     parts = []
     for key, day, of_part in zip(about["parts"], about["days"], notes, strict=False):
         folder = RunFolder(share.folder / key)
-        parts.append(Part(key, read_summary(folder.summary_json), folder, day, of_part))
+        summary = read_summary(folder.summary_json)
+        parts.append(Shared(Part(routes.shared_data_url(key), summary, folder, of_part), day))
     return parts
 
 
-def _head(share: OpenShare, parts: list[Part], about: dict[str, Any]) -> html.Header:
+def _head(share: OpenShare, parts: list[Shared], about: dict[str, Any]) -> html.Header:
     summary = parts[0].summary
     named = "pseudonym" in about["choices"]
     found: list[tuple[str, Any]] = [("Person", as_written(summary.subject) if named else "not named")]
@@ -284,7 +281,7 @@ def _head(share: OpenShare, parts: list[Part], about: dict[str, Any]) -> html.He
     )
 
 
-def _say_days(parts: list[Part]) -> str:
+def _say_days(parts: list[Shared]) -> str:
     later = parts[-1].day
     if later is None or parts[0].day is None:
         return "two; the days between them are not known"
@@ -300,79 +297,6 @@ def _say_shape(about: dict[str, Any]) -> str:
     )
 
 
-def _draw_one(part: Part) -> list[Any]:
-    signals, moving = _moving(part, "Shared recording")
-    quality = panel("Quality of the recording", _quality(part.summary))
-    maps = [
-        panel(_title("Hand map", part.summary, side), hand_map(found, side, part.summary.provenance))
-        for side, found in part.summary.sides.items()
-    ]
-    player = panel("Player", *moving, lead="The moving hand; its colour is chosen below it.")
-    rest: list[Any] = []
-    for side, found in part.summary.sides.items():
-        rest.append(panel(_title("Headline numbers", part.summary, side), headlines(found)))
-        if signals is not None:
-            rest.append(panel(_title("Events", part.summary, side), events(found, signals)))
-        rest.append(panel(_title("Distance from the reference", part.summary, side), deviation(found)))
-    notes = _notes([part])
-    if part.summary.quality.verdict == "failed":
-        hidden = html.Details(
-            [html.Summary("Show the numbers all the same"), *maps, *rest], className="panel withheld"
-        )
-        return [quality, player, *notes, hidden]
-    return [quality, *maps, player, *rest, *notes]
-
-
-def _draw_two(parts: list[Part], about: dict[str, Any]) -> list[Any]:
-    content: list[Any] = [partial(*about["warnings"])] if about["warnings"] else []
-    for part, word in zip(parts, ("earlier", "later"), strict=True):
-        content.append(panel(f"Quality of the {word} recording", _quality(part.summary)))
-    changes = {side: _read_change(value) for side, value in about["changes"].items()}
-    simulated = any(part.summary.provenance.baseline_simulated for part in parts)
-    note = simulated_note(SIMULATED_NOTE) if simulated else None
-    study = html.P(_say_study(about), className="plot-note")
-    for side, change in changes.items():
-        several = f", {side} hand" if len(changes) > 1 else ""
-        content.append(
-            panel(
-                f"Headline numbers{several}",
-                html.P(say_verdicts(change)),
-                headline_changes(change),
-                note,
-                study,
-                lead=INTERVAL_MEANING,
-            )
-        )
-    players = [
-        html.Div([html.H3(f"{word} visit"), *_moving(part, f"{word} visit", follows=bool(number))[1]])
-        for number, (part, word) in enumerate(zip(parts, ("Earlier", "Later"), strict=True))
-    ]
-    lead = (
-        "The earlier visit's controls drive both, from their starts on. Hand colours are relative to each "
-        "recording: compare the numbers, not the colours."
-    )
-    content.append(panel("Both visits on one clock", html.Div(players, className="visits"), lead=lead))
-    for side, change in changes.items():
-        maps = [
-            html.Figure([html.Figcaption(f"{word} visit"), hand_image(part.summary.sides[side], side)])
-            for part, word in zip(parts, ("Earlier", "Later"), strict=True)
-        ]
-        content.append(
-            panel(
-                f"Joint angles, {side} hand",
-                note,
-                html.Div(maps, className="visits"),
-                html.P(CAPTION, className="plot-note"),
-                level_legend(),
-                html.H3("Medians"),
-                angle_changes(change),
-                html.H3("Share of time 3 SD or more from the reference"),
-                posture_changes(change),
-            )
-        )
-    return [*content, *_notes(parts)]
-
-
 def _read_change(value: dict[str, Any]) -> SideChange:
     return from_plain(SideChange, value)
 
@@ -385,79 +309,7 @@ def _say_study(about: dict[str, Any]) -> str:
     return "Verdicts rest on a reliability study of the clinic that shared this."
 
 
-def _title(words: str, summary: Summary, side: Side) -> str:
-    return f"{words}, {side} hand" if len(summary.sides) > 1 else words
-
-
-def _moving(part: Part, title: str, follows: bool = False) -> tuple[Signals | None, list[Any]]:
-    """The moving numbers and the player; where they cannot be read, what is wrong in their place."""
-    try:
-        signals = read_signals(part.folder)
-    except RedysError as error:
-        return None, [failed(error)]
-    marks: dict[str, Any] = {
-        "data-module": "player",
-        "data-base": routes.shared_data_url(part.key),
-        "data-title": translate(title),
-    }
-    if follows:
-        marks |= {"data-follow": ids.PLAYER, "data-offset": "0"}
-    else:
-        marks["data-links"] = "page"
-    name = ids.PLAYER_B if follows else ids.PLAYER
-    return signals, [html.Div(id=name, className="player-host", **marks)]
-
-
-def _quality(summary: Summary) -> html.Div:
-    quality = summary.quality
-    found = [
-        ("Cameras", f"{len(summary.recording.cameras)} at {summary.recording.fps:.2f} frames/s"),
-        ("Length", f"{summary.recording.duration_s:.1f} s, {summary.recording.n_frames} frames"),
-    ]
-    for side, hand in quality.hands.items():
-        found += [
-            (f"{side.capitalize()} hand measured", f"{100 * hand.valid_share:.0f} % of joint-frames"),
-            (
-                "Joint position error",
-                f"stated {say_number(hand.stated_sigma_mm, 2)} mm, "
-                f"measured at rest {say_number(hand.measured_sigma_mm, 2)} mm",
-            ),
-        ]
-    return html.Div(
-        [
-            verdict_box(quality, _VERDICTS),
-            html.Dl([html.Div([html.Dt(term), html.Dd(text)]) for term, text in found], className="figures"),
-        ],
-        className=f"quality quality-{quality.verdict}",
-    )
-
-
-def _notes(parts: list[Part]) -> list[Any]:
-    rows = []
-    for part, word in zip(parts, ("Earlier", "Later"), strict=False):
-        for note in part.notes:
-            until = f" to {say_time(note['end_s'])}" if note.get("end_s") is not None else ""
-            cells: list[Any] = [html.Th(f"{say_time(note['start_s'])}{until}", scope="row")]
-            cells += [html.Td(word)] if len(parts) > 1 else []
-            rows.append(html.Tr([*cells, html.Td(note["kind"]), html.Td(as_written(note["text"] or ""))]))
-    if not rows:
-        return []
-    head = ["Time", *(["Visit"] if len(parts) > 1 else []), "Kind", "Text"]
-    table = html.Table(
-        [html.Thead(html.Tr([html.Th(word, scope="col") for word in head])), html.Tbody(rows)],
-        className="numbers",
-    )
-    label: dict[str, Any] = {"aria-label": "Notes on the timeline"}
-    return [
-        panel(
-            "Notes on the timeline",
-            html.Div(table, className="table-scroll", tabIndex=0, role="group", **label),
-            lead="As those who looked at the recording wrote them.",
-        )
-    ]
-
-
-def _limits(share: OpenShare, parts: list[Part]) -> html.Section:
+def _limits(share: OpenShare, parts: list[Shared]) -> html.Section:
     notes = [note for part in parts for note in part.summary.notes]
     return panel(
         "Limits and origin",

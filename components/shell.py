@@ -58,6 +58,7 @@ LINKS: Final[tuple[tuple[str, str, policy.Permission], ...]] = (
     ("New recording", routes.NEW, "work"),
     ("Photos", routes.PHOTOS, "see"),
     ("Rigs", routes.RIGS, "see"),
+    ("Research", routes.RESEARCH, "research"),
     ("Administration", routes.ADMIN, "administer"),
     ("About", routes.ABOUT, "self"),
 )

@@ -33,6 +33,7 @@ from pipeline.hand.joints import FINGERS, SIDES, Side
 from pipeline.measures.summary import SIMULATED_NOTE, Summary
 from pipeline.measures.trend import Trend, TrendLine, TrendVisit, count_visits, make_trend
 from records import RecordingRow, get_records
+from records.research import DAY_ZERO
 
 HEIGHT_PX = 200
 LEFT_PX = 58
@@ -41,6 +42,9 @@ MIN_TICK_SHARE = 0.14
 
 REPEAT_SHARE = 0.015
 """Recordings of one day stand this share of the whole time apart."""
+
+_CALENDAR_BEGINS: Final = DAY_ZERO.year + 500
+"""Earlier dates are days since a person's first visit (`records.research`)."""
 
 LINE: Final = "#0B5C7A"
 BAND: Final = "#8E9AA6"
@@ -125,6 +129,20 @@ def _trend_panel(
         html.H3("Medians of the joint angles over the visits"),
         _choose_finger(subject_id, task, side, finger, span),
         html.Div(_angle_rows(trend, finger, span), id=ids.trend_angles(task, side)),
+        lead=MEANING,
+    )
+
+
+def headline_trends(title: str, trend: Trend, study: str) -> html.Section:
+    """A panel of the headline numbers alone; ``study`` says what the verdicts rest on."""
+    return panel(
+        title,
+        html.P(f"Last visit against the first. {say_verdicts(trend.overall)}"),
+        headline_changes(trend.overall),
+        html.P(study, className="plot-note"),
+        _say_breaks(trend),
+        _legend(trend),
+        *(trend_row(line, trend) for line in trend.headlines),
         lead=MEANING,
     )
 
@@ -220,9 +238,15 @@ def _table(line: TrendLine, trend: Trend, digits: int, name: str) -> html.Div:
 
 def say_date(visit: TrendVisit) -> str:
     """The day of a visit: "2 Mar 2026", and which recording of that day it is."""
-    day = datetime.date.fromisoformat(visit.date)
-    words = f"{day.day} {day:%b %Y}"
+    words = _say_day(datetime.date.fromisoformat(visit.date))
     return f"{words}, again ({visit.repeat + 1})" if visit.repeat else words
+
+
+def _say_day(day: datetime.date, with_year: bool = True) -> str:
+    """A day of the calendar, or the number of days since the first visit where only that is told."""
+    if day.year < _CALENDAR_BEGINS:
+        return f"day {(day - DAY_ZERO).days}"
+    return f"{day.day} {day:%b}" + (f" {day.year}" if with_year else "")
 
 
 def draw_trend(line: TrendLine, trend: Trend, shared: Span | None = None) -> go.Figure:
@@ -286,8 +310,9 @@ def _choose_ticks(
     for number, (visit, when) in enumerate(zip(visits, times, strict=True)):
         near_last = number < last and times[last] - when < least
         if not visit.repeat and not near_last and (not chosen or when - chosen[-1][0] >= least):
-            words = f"{when.day} {when:%b}" + (f"<br>{when.year}" if when.year != year else "")
-            chosen.append((when, words))
+            words = _say_day(when.date(), with_year=False)
+            is_new = when.year != year and when.year >= _CALENDAR_BEGINS
+            chosen.append((when, words + (f"<br>{when.year}" if is_new else "")))
             year = when.year
     return chosen
 

@@ -16,8 +16,8 @@ from components.states import failed, notice
 from components.status import panel
 from pipeline.errors import RedysError
 from records import get_records
+from records.passwords import MAXIMUM_PASSWORD, MINIMUM_PASSWORD
 from records.second_factor import draw_secret
-from records.users import MAXIMUM_PASSWORD, MINIMUM_PASSWORD
 
 dash.register_page(__name__, path=routes.ACCOUNT, title="Your sign-in - ReDys")
 
@@ -30,11 +30,21 @@ def layout(**_: Any) -> Any:
     return html.Article(
         [
             html.H1("Your sign-in"),
+            _given_note(),
             panel("A code beside the password", html.Div(_factor(), id=ids.FACTOR)),
             _password_panel(),
         ],
         className="report admin",
     )
+
+
+def _given_note() -> html.Div | None:
+    """Says that the password has to be changed first, and until when that can be done."""
+    user = get_records().users.get(current_actor())
+    if user is None or user.password_ends is None:
+        return None
+    words = f"It ends on {user.password_ends:%Y-%m-%d} at {user.password_ends:%H:%M} UTC."
+    return notice("partial", html.P(policy.PASSWORD_FIRST), html.P(words))
 
 
 def _factor() -> list[Any]:
@@ -132,7 +142,7 @@ def set_up(clicks: int | None, secret: str | None, code: str | None) -> tuple[An
             html.P("For a lost phone, write these down; each works once, and they are told only now:"),
             html.Ul([html.Li(as_written(each)) for each in codes], className="recovery-codes"),
         ),
-        html.P(html.A("Go on", href=routes.WORKLIST if policy.may("see") else routes.ADMIN)),
+        html.P(html.A("Go on", href=policy.home())),
     ]
     return told, no_update
 

@@ -78,6 +78,13 @@ def _source() -> html.Section:
                         "what has arrived.",
                         className="hint",
                     ),
+                    html.P(
+                        "At most ten minutes and 4096 x 2304 each. The place, names, the camera's number and "
+                        "all else that a file tells beside pictures and sound is taken out when it has "
+                        "arrived; how long the lens is and which way is up stays.",
+                        className="hint",
+                    ),
+                    intake.room_note(current_actor()),
                     html.Div(
                         id=ids.NEW_UPLOAD,
                         **data(
@@ -176,9 +183,11 @@ def check(
     try:
         session_folder = intake.prepare(source, files or {}, folder, form, current_actor())
         said = (*intake.say_places(source, files or {}, form), *intake.say_visit(source, folder, form))
+        if source == "upload" and files:
+            said = (*said, *intake.say_bare(files, current_actor()))
     except RedysError as error:
         return failed(error), None, True
-    found = (*intake.check(session_folder), *said)
+    found = (*intake.check(session_folder, was_sent=source == "upload"), *said)
     checked = {"source": source, "draft": (files or {}).get("draft"), "folder": folder}
     return intake.findings(found), checked, any(finding.level == "error" for finding in found)
 
@@ -220,6 +229,7 @@ def start(clicks: int | None, checked: dict[str, Any] | None, tick: int | None) 
         folder: Path = intake.keep(checked, actor)
         recording = get_records().add_recording(folder, actor=actor)
         run = get_records().submit_run(recording.id, actor)
+        intake.forget(checked, actor)
     except RedysError as error:
         return no_update, no_update, no_update, failed(error)
     return routes.recording_url(recording.id), job_request(run.id), (tick or 0) + 1, no_update

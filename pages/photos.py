@@ -96,6 +96,8 @@ def start(
         path = _take_folder(folder, form) if source == "folder" else _take_upload(files or {}, form, actor)
         recording = records.photos.add(path, (title or "").strip()[:120], actor)
         run = records.submit_run(recording.id, actor)
+        if source != "folder":
+            records.drafts.forget(str((files or {}).get("draft")), actor)
     except RedysError as error:
         return no_update, no_update, no_update, failed(error)
     return routes.photo_set_url(recording.id), job_request(run.id), (tick or 0) + 1, no_update

@@ -7,7 +7,7 @@ from typing import Any
 import dash
 from dash import dcc, html
 
-from components import routes
+from components import policy, routes
 from components.attributes import Written, as_written
 from components.scores import say_scores_at
 from components.sheet import HandPart, Number, Sheet, compose, require_summary
@@ -33,19 +33,23 @@ def layout(recording_id: str | None = None, **_: Any) -> Any:
         html.Div(
             [
                 dcc.Link("Back to the report", href=routes.recording_url(recording.id)),
-                html.A(
-                    "PDF file",
-                    href=routes.pdf_url(recording.id),
-                    download="",
-                    className="btn btn-primary",
-                ),
-                html.Span(
-                    f"The file has {_say_pages(sheets)}; this page prints with Ctrl+P too.", className="quiet"
-                ),
+                *_file(recording.id, sheets),
             ],
             className="screen-only print-actions",
         ),
         *(_draw(sheet) for sheet in sheets),
+    ]
+
+
+def _file(recording_id: str, sheets: tuple[Sheet, ...]) -> list[Any]:
+    """The way to the same as a file, for who may take it away."""
+    pages = _say_pages(sheets)
+    if not policy.may("export"):
+        return [html.Span(f"This has {pages} and prints with Ctrl+P.", className="quiet")]
+    address = routes.pdf_url(recording_id)
+    return [
+        html.A("PDF file", href=address, download="", className="btn btn-primary"),
+        html.Span(f"The file has {pages}; this page prints with Ctrl+P too.", className="quiet"),
     ]
 
 

@@ -49,6 +49,8 @@ def layout(**_: Any) -> Any:
 
 def rig_list(rows: tuple[RigRow, ...]) -> Any:
     """The table of rigs."""
+    if not rows and not policy.may("work"):
+        return notice("info", html.P("No rig is kept yet."))
     if not rows:
         return empty(
             "No rig is kept yet. Film a checkerboard with all cameras at once, add the recording, and keep "

@@ -7,12 +7,12 @@ from typing import Any
 import dash
 from dash import dcc, html
 
-from components import routes
+from components import policy, routes
 from components.attributes import as_written
 from components.comparability import comparability_panel
 from components.corrections import behind_notice
 from components.scores import find_span, scores_panel
-from components.states import empty, failed, state_badge
+from components.states import empty, failed, notice, state_badge
 from components.status import verdict_badge
 from components.trend import trend_panels
 from records import NotFound, RecordingRow, get_records
@@ -27,12 +27,13 @@ def layout(subject_id: str | None = None, **_: Any) -> Any:
     except NotFound as error:
         return [html.H1("Visits"), failed(error)]
     recordings = get_records().list_subject(subject.id)
-    head = [html.H1(["Visits of ", as_written(subject.pseudonym)])]
+    head = [html.H1(["Visits of ", as_written(subject.pseudonym)]), _say_code(subject.id)]
     ready = [recording for recording in recordings if recording.report_run_id]
     rated = [score.date for score in get_records().scores.list(subject.id)]
     span = find_span([*(each.visit for each in ready if each.visit), *rated])
     if not recordings:
-        nothing = empty("There are no recordings of this person.", "Add one", routes.NEW)
+        why = "There are no recordings of this person."
+        nothing = empty(why, "Add one", routes.NEW) if policy.may("work") else notice("info", html.P(why))
         return [*head, nothing, scores_panel(subject.id, span)]
     return [
         *head,
@@ -42,6 +43,14 @@ def layout(subject_id: str | None = None, **_: Any) -> Any:
         scores_panel(subject.id, span),
         *trend_panels(subject.id, ready, span),
     ]
+
+
+def _say_code(subject_id: str) -> html.P | None:
+    """What researchers call this person, for who may answer their questions."""
+    if not policy.may("work"):
+        return None
+    code = get_records().research.code_person(subject_id)
+    return html.P(["Researchers see this person as ", as_written(code), "."], className="hint")
 
 
 def _before(recording: RecordingRow, ready: list[RecordingRow]) -> RecordingRow | None:

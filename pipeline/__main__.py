@@ -1,12 +1,13 @@
 """The command line: ``python -m pipeline COMMAND``; ``--help`` says the rest.
 
-Exit codes: 0 done, 2 something that the person can mend (said in words), 130 cancelled, 141 whoever read
-the output has stopped reading.
+Exit codes: 0 done, 2 something that the person can mend (said in words), 28 the disk is so full that not even
+that could be said, 130 cancelled, 141 whoever read the output has stopped reading.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import select
 import sys
@@ -24,7 +25,9 @@ from pipeline.commands import (
     run,
     score,
     share,
+    study,
     synth,
+    train,
 )
 from pipeline.commands.terminal import print_json
 from pipeline.errors import Cancelled, RedysError
@@ -38,15 +41,18 @@ COMMANDS = (
     overlay,
     export,
     share,
+    study,
     baseline,
     reliability,
     rig,
     models,
+    train,
     hand_model,
 )
 """In the order of the help."""
 
 EXIT_ERROR = 2
+EXIT_DISK_FULL = errno.ENOSPC
 EXIT_CANCELLED = 130
 EXIT_NOT_READ = 141
 
@@ -54,6 +60,16 @@ EXIT_NOT_READ = 141
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, do it, and return the exit code."""
     options = _make_parser().parse_args(arguments)
+    try:
+        return _work(options)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _let_go_of_output()  # what is left in its buffer would be tried again
+        return EXIT_DISK_FULL
+
+
+def _work(options: argparse.Namespace) -> int:
     try:
         options.work(options)
         sys.stdout.flush()
@@ -84,8 +100,12 @@ def _has_lost_its_reader() -> bool:
     output.register(sys.stdout.fileno(), 0)
     if not any(state & select.POLLERR for _, state in output.poll(0)):
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _let_go_of_output()
     return True
+
+
+def _let_go_of_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _make_parser() -> argparse.ArgumentParser:

@@ -28,6 +28,11 @@ LEAST_SHORT_SIDE_PX = 480
 SHORT_S = 3.0
 ASPECT_TOLERANCE = 0.01
 
+SENT_FPS = (24.0, 240.0)
+LONGEST_SENT_S = 600.0
+MOST_SENT_TRACKS = (1, 2)
+"""Of pictures and of sound: some telephones record a second one for the room."""
+
 LEVEL_ORDER: dict[Level, int] = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -53,8 +58,15 @@ class Finding:
     advice: str = ""
 
 
-def check_session(session: Session) -> list[Finding]:
+def check_session(session: Session, was_sent: bool = False) -> list[Finding]:
     """Look at every file of a session.
+
+    Parameters
+    ----------
+    session : Session
+        What was read of its folder.
+    was_sent : bool
+        Its files were sent by somebody over the network: the limits for these hold (`check_sent`).
 
     Returns
     -------
@@ -65,11 +77,12 @@ def check_session(session: Session) -> list[Finding]:
     infos = {name: info for name, info in _probe_all(session, session.videos, findings) if info}
     for info in infos.values():
         findings += _check_video(_inside(session, info.path), info)
+        findings += check_sent(_inside(session, info.path), info) if was_sent else []
     findings += _check_rates(infos)
     findings += _check_sound(session, infos)
     findings += _check_keypoints(session)
     findings += _check_cameras(session)
-    findings += _check_calibration(session, infos)
+    findings += _check_calibration(session, infos, was_sent)
     findings += _check_networks(session)
     return sorted(findings, key=lambda finding: LEVEL_ORDER[finding.level])
 
@@ -109,7 +122,46 @@ def _inside(session: Session, path: Path) -> str:
     return path.relative_to(session.path).as_posix()
 
 
-def check_file(path: Path, name: str, is_take: bool = False) -> list[Finding]:
+def check_sent(file: str, info: VideoInfo, is_take: bool = False) -> list[Finding]:
+    """What is too much in a video that somebody sent: it is not taken, however well it can be read.
+
+    Whoever sends a file decides how long the server works on it; a folder of the server's own has no such
+    limits but that of its pictures' size (`pipeline.video.MAX_PIXELS`).
+    """
+    findings = []
+    if info.duration_s > LONGEST_SENT_S:
+        findings.append(
+            Finding(
+                file,
+                "error",
+                f"{file} is {info.duration_s / 60:.0f} min long, and {LONGEST_SENT_S / 60:.0f} is the most.",
+                "Cut it to what was played, or send it in parts.",
+            )
+        )
+    low, high = SENT_FPS
+    if not is_take and not RATE_ROUNDING * low <= float(info.fps) <= high / RATE_ROUNDING:
+        findings.append(
+            Finding(
+                file,
+                "error",
+                f"{file} has {_rate(info)} frames a second; {low:.0f} to {high:.0f} are taken.",
+                "Film at 60 frames a second.",
+            )
+        )
+    for count, most, what in zip(info.tracks, MOST_SENT_TRACKS, ("pictures", "sound"), strict=True):
+        if count > most:
+            findings.append(
+                Finding(
+                    file,
+                    "error",
+                    f"{file} has {count} tracks of {what}, and {most} is the most.",
+                    "Send one file a camera.",
+                )
+            )
+    return findings
+
+
+def check_file(path: Path, name: str, is_take: bool = False, was_sent: bool = False) -> list[Finding]:
     """Look at one file by itself, as soon as it is there: what it is, then what is wrong with it.
 
     Parameters
@@ -120,6 +172,8 @@ def check_file(path: Path, name: str, is_take: bool = False) -> list[Finding]:
         What it is called: its kind is told by the suffix, and it is named so in what is found.
     is_take : bool
         It is a checkerboard take: its frame rate and length cost nothing.
+    was_sent : bool
+        As for `check_session`.
     """
     try:
         if is_rig_name(name):
@@ -127,9 +181,10 @@ def check_file(path: Path, name: str, is_take: bool = False) -> list[Finding]:
         info = probe(path)
     except RedysError as error:
         return [Finding(name, "error", error.what.replace(path.name, name), error.advice)]
+    too_much = check_sent(name, info, is_take) if was_sent else []
     if not is_take:
-        return _check_video(name, info)
-    return [Finding(name, "note", _describe(name, info)), *_check_whole(name, info)]
+        return _check_video(name, info) + too_much
+    return [Finding(name, "note", _describe(name, info)), *_check_whole(name, info), *too_much]
 
 
 def is_rig_name(name: str) -> bool:
@@ -296,7 +351,9 @@ def _check_cameras(session: Session) -> list[Finding]:
     ]
 
 
-def _check_calibration(session: Session, infos: dict[str, VideoInfo]) -> list[Finding]:
+def _check_calibration(
+    session: Session, infos: dict[str, VideoInfo], was_sent: bool = False
+) -> list[Finding]:
     if session.rig is not None:
         return [*_check_rig(session, session.rig, infos), *_note_unused_takes(session, session.rig)]
     if not session.calibration_videos:
@@ -329,6 +386,7 @@ def _check_calibration(session: Session, infos: dict[str, VideoInfo]) -> list[Fi
     for name, take in takes.items():
         if take is not None:
             findings += _check_take(session, name, take, infos.get(name))
+            findings += check_sent(_inside(session, take.path), take, is_take=True) if was_sent else []
     return findings
 
 

@@ -17,8 +17,10 @@ import datetime
 import fcntl
 import importlib.metadata
 import json
+import os
 import platform
 import resource
+import shutil
 import sys
 import time
 import traceback
@@ -29,6 +31,7 @@ from typing import IO, Any
 
 from pipeline.errors import Cancelled, RedysError, RunFolderError, SessionError
 from pipeline.files import hash_file, hash_json, read_json, remove_unfinished, write_json
+from pipeline.parts import PART_JSON, take_part, write_part
 from pipeline.progress import Progress, Reporter
 from pipeline.results import SCHEMA_VERSION, RunFolder
 from pipeline.session import Session, read_session
@@ -41,6 +44,7 @@ _PACKAGES = (
 )  # fmt: skip
 _LOG_EVERY_S = 2.0
 _LOCK_PATIENCE_S = 2.0
+_OTHERS_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ def run_session(
     is_cancelled: Callable[[], bool] = lambda: False,
     workers: int = 0,
     networks: Mapping[str, str] | None = None,
+    parts: Path | None = None,
 ) -> RunFolder:
     """Work a session folder into a run folder.
 
@@ -114,6 +119,8 @@ def run_session(
         Processes for the networks; 0 takes the setting.
     networks : mapping, optional
         ``detector`` and ``estimator`` in place of the session's own choice.
+    parts : Path, optional
+        Where others leave stages that they do meanwhile (`pipeline.parts`).
 
     Raises
     ------
@@ -133,7 +140,7 @@ def run_session(
         record = _open_record(folder, session, stages)
         meter = _Meter(stages, listen)
         try:
-            _run_stages(session, folder, stages, record, meter, is_cancelled, workers)
+            _run_stages(session, folder, stages, record, meter, is_cancelled, workers, parts)
         except Cancelled:
             record.save(state="cancelled", finished=say_now())
             record.log("cancelled")
@@ -173,6 +180,7 @@ def _run_stages(
     meter: _Meter,
     is_cancelled: Callable[[], bool],
     workers: int,
+    parts: Path | None,
 ) -> None:
     inputs = _hash_inputs(session)
     record.save(inputs=inputs)
@@ -182,6 +190,10 @@ def _run_stages(
         entry = record.values["stages"].get(stage.name, {})
         if entry.get("key") == keys[stage.name] and _is_complete(folder, stage, entry):
             meter.skip(stage)
+            continue
+        if parts is not None and _take_over(
+            parts, folder, stage, keys[stage.name], record, meter, is_cancelled
+        ):
             continue
         _run_stage(session, folder, stage, keys[stage.name], record, meter, is_cancelled, workers)
     warnings = [warning for stage in stages for warning in record.values["stages"][stage.name]["warnings"]]
@@ -237,6 +249,77 @@ def _run_stage(
     record.log("stage done", stage=stage.name, seconds=round(seconds, 3))
 
 
+def _take_over(
+    parts: Path,
+    folder: RunFolder,
+    stage: Stage,
+    key: str,
+    record: _Record,
+    meter: _Meter,
+    is_cancelled: Callable[[], bool],
+) -> bool:
+    """Take a stage over that somebody else did; waits for them no longer than twice what such a one takes."""
+    kind = stage.name.partition(":")[0]
+    took_s = [
+        float(entry["seconds"])
+        for name, entry in record.values["stages"].items()
+        if name.partition(":")[0] == kind and name != stage.name
+    ]
+    patience_s = 2.0 * max(took_s, default=_OTHERS_S)
+    check = Reporter(stage.name, is_cancelled=is_cancelled).check
+    entry = take_part(parts, stage.name, key, folder.path, patience_s, check)
+    if entry is None:
+        return False
+    record.values["stages"][stage.name] = entry
+    record.save()
+    record.log("stage taken over", stage=stage.name, seconds=entry["seconds"])
+    meter.skip(stage, "done by another worker")
+    return True
+
+
+def run_alone(
+    session_path: Path,
+    name: str,
+    out: Path,
+    listen: Callable[[RunProgress], None] = lambda progress: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+    workers: int = 0,
+) -> None:
+    """Work one stage of a session, which reads no other's results, into a part (`pipeline.parts`).
+
+    Parameters
+    ----------
+    session_path : Path
+        The session folder.
+    name : str
+        As ``pose:left``.
+    out : Path
+        Folder of the part; appears whole.
+    listen, is_cancelled, workers
+        As for `run_session`.
+
+    Raises
+    ------
+    RedysError
+        In words; also where there is no such stage.
+    Cancelled
+    """
+    session = read_session(session_path)
+    stage = next((each for each in list_stages(session) if each.name == name and not each.after), None)
+    if stage is None:
+        raise SessionError(f"{session.path.name} has no stage {name} that can be worked alone.")
+    folder = RunFolder(out.with_name(f".unfinished-{out.name}-{os.getpid()}"))
+    folder.path.mkdir(parents=True)
+    try:
+        record = _Record(folder.path / PART_JSON, {"stages": {}}, folder.log_jsonl)
+        key = _make_key(stage, _hash_inputs(session), {})
+        meter = _Meter([stage], listen)
+        _run_stage(session, folder, stage, key, record, meter, is_cancelled, workers)
+        write_part(out, folder.path, record.values["stages"][name])
+    finally:
+        shutil.rmtree(folder.path, ignore_errors=True)
+
+
 class _Meter:
     """Turns the progress of stages into the progress of the run."""
 
@@ -247,10 +330,10 @@ class _Meter:
         self.skipped = 0.0
         self.started = time.perf_counter()
 
-    def skip(self, stage: Stage) -> None:
+    def skip(self, stage: Stage, why: str = "unchanged, kept") -> None:
         self.done += stage.weight
         self.skipped += stage.weight
-        self._tell(stage, 1.0, f"{stage.label}: unchanged, kept", self.done)
+        self._tell(stage, 1.0, f"{stage.label}: {why}", self.done)
 
     def start(self, stage: Stage, record: _Record) -> Callable[[Progress], None]:
         before = self.done

@@ -260,10 +260,29 @@ def _read_settings(path: Path) -> SessionSettings:
     if not path.is_file():
         return SessionSettings()
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows adds a mark
-    except UnicodeDecodeError as error:
+        text = read_settings_text(path)
+    except ValueError as error:
         raise SessionError(f"{path} is not TOML: {error}.", "Mend that line.") from error
     return parse_settings(text, path)
+
+
+MAX_SETTINGS_BYTES = 2**20
+"""Ten thousand exclusions fit in it."""
+
+
+def read_settings_text(path: Path) -> str:
+    """A TOML file's text, which anybody may have made.
+
+    Raises
+    ------
+    ValueError
+        It is no text in UTF-8, or far too long.
+    """
+    with open(path, "rb") as file:
+        data = file.read(MAX_SETTINGS_BYTES + 1)
+    if len(data) > MAX_SETTINGS_BYTES:
+        raise ValueError(f"it is longer than {MAX_SETTINGS_BYTES // 2**10} kB")
+    return data.decode("utf-8-sig")  # Windows adds a mark
 
 
 def parse_settings(text: str, path: Path) -> SessionSettings:
@@ -276,7 +295,7 @@ def parse_settings(text: str, path: Path) -> SessionSettings:
     """
     try:
         raw: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # nested without end, or a number of thousands of digits
         raise SessionError(f"{path} is not TOML: {error}.", "Mend that line.") from error
     try:
         return SessionSettings.model_validate(raw)
@@ -293,7 +312,7 @@ def _say(error: ValidationError) -> str:
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         return f"unknown key {key}{hint}"
-    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, but it is {first['input']!r}"
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, but it is {first['input']!r:.80}"
 
 
 def _check_reference(settings: SessionSettings, names: dict[str, Path], path: Path) -> SessionSettings:

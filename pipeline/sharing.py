@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -33,6 +33,7 @@ from pipeline.files import hash_file, read_json, write_bytes, write_json
 from pipeline.hand.joints import Side
 from pipeline.measures.baseline import read_baseline
 from pipeline.measures.change import compare, find_differences
+from pipeline.measures.playing_types import Individuation, KeyTiming
 from pipeline.measures.quality_types import CameraQuality, HandQuality, QualityReport
 from pipeline.measures.reliability_types import read_reliability
 from pipeline.measures.summary import PURPOSE_NOTE, SIGN_NOTE
@@ -59,6 +60,8 @@ STILL_PX: Final = (64, 36)
 STAGE_PX: Final = (1280, 560)
 
 MORE_REASONS: Final = "More reasons concern cameras, clocks or the rig: ask who shared this."
+MORE_REASONS_HERE: Final = "More reasons concern cameras, clocks or the rig: ask who made the recording."
+NOT_HEARD: Final = "The strokes cannot be heard clearly enough."
 OTHER_TASK: Final = "The task is another than the reference's: read every z with care."
 
 _REASONS: Final = tuple(
@@ -90,7 +93,7 @@ _WORDS: Final = frozenset(
         "id",
         "unit",
     }
-    | {"reference", "worse", "verdict", "reason"}
+    | {"reference", "worse", "verdict", "reason", "site", "striking", "other"}
 )
 """Fields of measures whose words are this program's own."""
 
@@ -229,32 +232,89 @@ def strip_summaries(
         key: _letters(f"{key} {{}}", [summary.comparability.get(key, "") for summary in summaries])
         for key in keys
     }
-    stripped = []
-    for number, (summary, day) in enumerate(zip(summaries, days, strict=True)):
-        provenance = _strip_provenance(summary.provenance)
-        comparability = {
-            key: value if _is_ours(key, value, provenance) else agreed[key][number]
-            for key, value in summary.comparability.items()
-        }
-        stripped.append(
-            Summary(
-                subject=summary.subject if "pseudonym" in choices else people[number],
-                visit="" if day is None else f"day {day}",
-                task=summary.task if summary.task in KNOWN_TASKS else "",
-                recording=Recording(
-                    summary.recording.duration_s,
-                    summary.recording.fps,
-                    summary.recording.n_frames,
-                    tuple(f"camera {i}" for i, _ in enumerate(summary.recording.cameras, start=1)),
-                ),
-                quality=_strip_quality(summary.quality),
-                provenance=provenance,
-                sides={side: _strip_side(found) for side, found in summary.sides.items()},
-                comparability=comparability,
-                notes=_state_notes(summary),
-            )
+    return [
+        _strip_summary(
+            summary,
+            subject=summary.subject if "pseudonym" in choices else people[number],
+            day=day,
+            task=summary.task if summary.task in KNOWN_TASKS else "",
+            agreed={key: agreed[key][number] for key in summary.comparability},
         )
-    return stripped
+        for number, (summary, day) in enumerate(zip(summaries, days, strict=True))
+    ]
+
+
+def strip_for_research(
+    summary: Summary, person: str, day: int | None, recode: Callable[[str, str], str]
+) -> Summary:
+    """A summary of which only numbers and this program's own words are left, for who works with many.
+
+    Parameters
+    ----------
+    summary : Summary
+        Of a run.
+    person : str
+        What stands in the pseudonym's place.
+    day : int or None
+        Of the visit, from the person's first; None = not known.
+    recode : callable
+        ``recode(kind, words) -> str``: the same for the same words, and tells nothing of them.
+    """
+    stripped = _strip_summary(
+        summary,
+        subject=person,
+        day=day,
+        task=name_task(summary.task, recode),
+        agreed={key: recode(key, value) if value else "" for key, value in summary.comparability.items()},
+        more_reasons=MORE_REASONS_HERE,
+    )
+    sides = {
+        side: dataclasses.replace(
+            stripped.sides[side],
+            tremor=tuple(map(_strip, found.tremor)),
+            individuation=None if found.individuation is None else _strip_individuation(found.individuation),
+            ldlj=found.ldlj,
+        )
+        for side, found in summary.sides.items()
+    }
+    return dataclasses.replace(stripped, sides=sides, timing=_strip_timing(summary.timing))
+
+
+def name_task(task: str, recode: Callable[[str, str], str]) -> str:
+    """A task that this program names itself, or what ``recode`` makes of another's words."""
+    return task if task in KNOWN_TASKS else recode("task", task)
+
+
+def _strip_summary(
+    summary: Summary,
+    *,
+    subject: str,
+    day: int | None,
+    task: str,
+    agreed: Mapping[str, str],
+    more_reasons: str = MORE_REASONS,
+) -> Summary:
+    """``agreed`` stands for what must agree for a comparison and was typed by a person."""
+    provenance = _strip_provenance(summary.provenance)
+    return Summary(
+        subject=subject,
+        visit="" if day is None else f"day {day}",
+        task=task,
+        recording=Recording(
+            summary.recording.duration_s,
+            summary.recording.fps,
+            summary.recording.n_frames,
+            tuple(f"camera {i}" for i, _ in enumerate(summary.recording.cameras, start=1)),
+        ),
+        quality=_strip_quality(summary.quality, more_reasons),
+        provenance=provenance,
+        sides={side: _strip_side(found) for side, found in summary.sides.items()},
+        comparability={
+            key: value if _is_ours(key, value, provenance) else agreed[key]
+            for key, value in summary.comparability.items()
+        },
+        notes=_state_notes(summary),
+    )
 
 
 def _letters(pattern: str, values: Sequence[str]) -> list[str]:
@@ -305,9 +365,9 @@ def _strip_provenance(origin: Provenance) -> Provenance:
     )
 
 
-def _strip_quality(quality: QualityReport) -> QualityReport:
+def _strip_quality(quality: QualityReport, more_reasons: str) -> QualityReport:
     told = tuple(reason for reason in quality.reasons if any(known.fullmatch(reason) for known in _REASONS))
-    more = (MORE_REASONS,) if len(told) < len(quality.reasons) else ()
+    more = (more_reasons,) if len(told) < len(quality.reasons) else ()
     nan = float("nan")
     cameras = tuple(
         CameraQuality(
@@ -360,6 +420,24 @@ def _strip_side(found: SideSummary) -> SideSummary:
         brisk=tuple(map(_strip, found.brisk)),
         jerk_reference=(),
     )
+
+
+def _strip_individuation(found: Individuation) -> Individuation:
+    return Individuation(
+        couplings=tuple(map(_strip, found.couplings)),
+        fingers=tuple(map(_strip, found.fingers)),
+        events=found.events,
+        unclear=found.unclear,
+        heard=found.heard,
+        note=found.note,
+    )
+
+
+def _strip_timing(found: KeyTiming | None) -> KeyTiming | None:
+    """Without the camera whose sound it is, which the reason may name too."""
+    if found is None:
+        return None
+    return dataclasses.replace(_strip(found), source="", note=NOT_HEARD if found.note else "")
 
 
 def _strip(value: Value) -> Value:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-PROGRAM_VERSION: Final = "0.5.0"
+PROGRAM_VERSION: Final = "0.6.0"
 
 METHOD_VERSION: Final = "0.4.0"
 """The version from which on every number comes out alike: raised when any could come out otherwise.

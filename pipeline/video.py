@@ -47,6 +47,34 @@ STANDARD_RATES = tuple(
 )
 """Frame rates that cameras are built for; a measured rate close to one is that one."""
 
+MAX_PIXELS = 4096 * 2304
+"""Of a picture: 4K. A small file can say that it is far larger, and memory goes by what it says."""
+
+CODECS = frozenset(
+    {
+        "h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "libvpx", "libvpx-vp9", "mpeg1video",
+        "mpeg2video", "mpeg4", "h263", "mjpeg", "prores", "dnxhd", "ffv1", "huffyuv", "ffvhuff",
+        "utvideo", "rawvideo", "png", "dvvideo", "msmpeg4v3", "aac", "aac_latm", "mp3", "mp3float",
+        "mp2", "mp2float", "ac3", "eac3", "opus", "libopus", "vorbis", "libvorbis", "flac", "alac",
+        "amrnb", "amrwb", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le",
+        "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_u8", "pcm_s8", "pcm_mulaw",
+        "pcm_alaw", "pcm_bluray", "pcm_dvd", "adpcm_ima_wav", "adpcm_ms"
+    }
+)  # fmt: skip
+"""What cameras and telephones write; FFmpeg knows hundreds more, which few have tried to break."""
+
+MAX_STREAMS = 32
+"""Of a file; a telephone's has a handful."""
+
+MAX_SOUND_S = 3600.0
+"""Of a file of sound alone; that of a video ends with its pictures."""
+
+SOUND_APART_S = 60.0
+"""How much before and after the pictures sound may be: what is said to be farther away is left out."""
+
+MAX_RATE_HZ = 192_000
+
+SLOWEST_RATE = Fraction(1, 1001)
 RATE_TOLERANCE = 1e-3
 VARIABLE_RATE_TOLERANCE = 1e-2
 AUDIO_GAP_S = 0.02
@@ -80,6 +108,8 @@ class VideoInfo:
         By how much a stored picture is turned clockwise to stand upright: 0, 90, 180 or 270.
     is_truncated : bool
         The file's header promises more than the file holds.
+    tracks : (int, int)
+        How many tracks of pictures and of sound there are; a still picture for the cover is none.
     """
 
     path: Path
@@ -93,6 +123,7 @@ class VideoInfo:
     is_variable_rate: bool
     rotation_deg: int
     is_truncated: bool = False
+    tracks: tuple[int, int] = (1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +177,7 @@ def probe(path: Path) -> VideoInfo:
     """
     path = Path(path)
     scan = _scan(path)
-    with _open(path) as container, _explained(path):
+    with open_video(path) as container, _explained(path):
         stream = _video_stream(container, path)
         first = _first_frame(container, stream, path)
         matrix = _display_matrix(first)
@@ -165,6 +196,7 @@ def probe(path: Path) -> VideoInfo:
             is_variable_rate=is_variable,
             rotation_deg=_rotation_deg(matrix),
             is_truncated=scan.is_truncated,
+            tracks=_count_tracks(container),
         )
 
 
@@ -261,7 +293,7 @@ def read_windows(path: Path, windows: Iterable[tuple[int, int]], grey: bool = Fa
     scan = _scan(path)
     time_s = scan.time_s
     turn: _Turn | None = None
-    with _open(path) as container, _explained(path):
+    with open_video(path) as container, _explained(path):
         stream = _video_stream(container, path)
         # Threads decode pictures ahead that nobody asked for, and start anew at every window.
         stream.thread_type = "NONE"
@@ -301,14 +333,17 @@ def read_audio(path: Path, rate_hz: int = 16000) -> np.ndarray | None:
     from scipy.signal import resample_poly
 
     path = Path(path)
-    with _open(path) as container, _explained(path):
+    with open_video(path) as container, _explained(path):
         stream = _audio_stream(container)
         if stream is None:
             return None
-        samples, start_s, source_hz = _decode_audio(container, stream, path)
-        has_pictures = container.streams.best("video") is not None
-    if has_pictures:
-        scan = _scan(path)
+        scan = _scan(path) if container.streams.best("video") is not None else None
+        within_s = (-MAX_SOUND_S, MAX_SOUND_S)
+        if scan is not None:
+            first_s, last_s = (float(pts * scan.time_base) for pts in (scan.pts[0], scan.pts[-1]))
+            within_s = (first_s - SOUND_APART_S, last_s + SOUND_APART_S)
+        samples, start_s, source_hz = _decode_audio(container, stream, path, within_s)
+    if scan is not None:
         samples = _shift(samples, round((start_s - float(scan.pts[0] * scan.time_base)) * source_hz))
     if source_hz != rate_hz:
         ratio = Fraction(rate_hz, source_hz)
@@ -487,7 +522,14 @@ class _Sound:
 _CONVERT = "Copy the file from the camera again, or convert it to MP4 (H.264)."
 
 
-def _open(path: Path) -> InputContainer:
+def open_video(path: Path) -> InputContainer:
+    """Open a file with the container that its suffix names, and with the limits of this module.
+
+    Raises
+    ------
+    VideoError
+        As `probe`.
+    """
     import av
 
     if not path.is_file():
@@ -499,16 +541,45 @@ def _open(path: Path) -> InputContainer:
         raise VideoError(
             f"{path.name} has a suffix that is not read here.", f"These are: {', '.join(FORMATS)}."
         )
+    form = known or _SOUND_FORMATS[path.suffix.lower()]
     try:
+        if not _begins_as(path, form):
+            raise _refuse(path)
         return av.open(
             f"file:{path.resolve()}",
             mode="r",
-            format=known or _SOUND_FORMATS[path.suffix.lower()],
-            options={"protocol_whitelist": "file"},
+            format=form,
+            options={
+                "protocol_whitelist": "file",
+                "max_streams": str(MAX_STREAMS),
+                "codec_whitelist": ",".join(sorted(CODECS)),
+                "max_pixels": str(MAX_PIXELS),
+            },
             metadata_errors="replace",
         )
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, OSError) as error:
         raise _refuse(path, error) from error
+
+
+_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"styp", b"moof", b"sidx")
+"""What an MP4 or MOV file begins with; old ones lack ``ftyp``."""
+
+
+def _begins_as(path: Path, form: str) -> bool:
+    """Whether a file's first bytes are those of its container, before FFmpeg reads any of it."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if form in ("mp4", "mov"):
+        return head[4:8] in _ATOMS
+    if form == "matroska":
+        return head[:4] == b"\x1a\x45\xdf\xa3"
+    if form in ("avi", "wav"):
+        return head[:4] in (b"RIFF", b"RF64") and head[8:12] == {"avi": b"AVI ", "wav": b"WAVE"}[form]
+    if form == "mpegts":
+        return (
+            head[:1] == b"\x47" or head[4:5] == b"\x47"
+        )  # with a time before each packet as camcorders have
+    return True  # sound alone, which nobody sends
 
 
 _SOUND_FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".m4a": "mp4"}
@@ -565,14 +636,34 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
         raise _refuse(path)
     if stream is None:
         raise VideoError(f"{path.name} has no pictures, only sound.", "Give the camera's video file.")
-    stream.thread_type = "AUTO"  # type: ignore[attr-defined]
+    context: Any = stream.codec_context
+    if context is None or context.codec.name not in CODECS:
+        coded = "in a way that is unknown here" if context is None else f"as {context.codec.name}"
+        raise VideoError(f"{path.name} is coded {coded}, which is not read.", _CONVERT)
+    if context.width * context.height > MAX_PIXELS:
+        raise VideoError(
+            f"{path.name} has pictures of {context.width}x{context.height}, and 4096x2304 is the most.",
+            "Film in 4K or less: 1920x1080 is enough where the hand fills a third of the picture.",
+        )
+    # Pictures may say in the middle of a file that they are larger from there on.
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    context.thread_type = "AUTO"
     return stream  # type: ignore[return-value]
 
 
 def _audio_stream(container: InputContainer) -> Any:
     """The sound track to listen to: FFmpeg's choice among those that it can decode."""
     stream = container.streams.best("audio")
-    return stream if stream is not None and stream.codec_context is not None else None
+    context: Any = None if stream is None else stream.codec_context
+    return stream if context is not None and context.codec.name in CODECS else None
+
+
+def _count_tracks(container: InputContainer) -> tuple[int, int]:
+    """Tracks of pictures, without covers, and of sound."""
+    from av.stream import Disposition
+
+    pictures = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    return len(pictures), len(container.streams.audio)
 
 
 # --- timestamps ------------------------------------------------------------------------------------
@@ -591,7 +682,7 @@ def _scan_unchanged(path: Path, mtime_ns: int, size: int) -> _Scan:
     """Read all packets of the picture stream once; ``mtime_ns`` and ``size`` are the cache's key."""
     from av.stream import Discard
 
-    with _open(path) as container, _explained(path):
+    with open_video(path) as container, _explained(path):
         stream = _video_stream(container, path)
         for other in container.streams:
             if other.index != stream.index:
@@ -643,7 +734,8 @@ def _rate(scan: _Scan, stream: VideoStream, path: Path) -> tuple[Fraction, bool]
     # Containers round times to ticks: steps may differ by one without the camera having done so.
     is_variable = bool(np.any(np.abs(steps - typical) > max(1.0, 0.02 * typical)))
     regular = steps[np.abs(steps - typical) <= max(1.0, 0.5 * typical)]
-    measured = 1.0 / (float(regular.mean()) * float(scan.time_base))
+    step = float(regular.mean()) if len(regular) else typical  # steps may have nothing in common
+    measured = 1.0 / (step * float(scan.time_base))
     rounding = 1.0 / (typical * len(steps))
     if (
         declared
@@ -655,7 +747,7 @@ def _rate(scan: _Scan, stream: VideoStream, path: Path) -> tuple[Fraction, bool]
     tolerance = VARIABLE_RATE_TOLERANCE if is_variable else RATE_TOLERANCE
     if abs(float(nearest) / measured - 1.0) < max(tolerance, rounding):
         return nearest, is_variable
-    return Fraction(measured).limit_denominator(1001), is_variable
+    return max(Fraction(measured).limit_denominator(1001), SLOWEST_RATE), is_variable
 
 
 # --- pictures --------------------------------------------------------------------------------------
@@ -671,6 +763,7 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
     """Decode on past damaged packets: what is there is shown, as players do."""
     import av
 
+    size: tuple[int, int] | None = None
     for packet in container.demux(stream):
         if packet.is_corrupt:  # cut in the middle; not counted by `_scan` either
             continue
@@ -682,7 +775,12 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
                 continue
             except av.EOFError:
                 break
-            yield from frames
+            for frame in frames:
+                size = size or (frame.width, frame.height)
+                if (frame.width, frame.height) != size:
+                    name = Path(container.name).name
+                    raise VideoError(f"{name} changes the size of its pictures in the middle.", _CONVERT)
+                yield frame
             if not frames:
                 break
 
@@ -691,7 +789,7 @@ def _decode_range(
     path: Path, scan: _Scan, start: int, stop: int, one_thread: bool = False
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Frames ``start`` to ``stop`` with their index, from the key frame before."""
-    with _open(path) as container, _explained(path):
+    with open_video(path) as container, _explained(path):
         stream = _video_stream(container, path)
         if one_thread:
             stream.thread_type = "NONE"
@@ -808,8 +906,14 @@ def _upright(image: np.ndarray, matrix: _Turn) -> np.ndarray:
 # --- sound -----------------------------------------------------------------------------------------
 
 
-def _decode_audio(container: InputContainer, stream: Any, path: Path) -> tuple[np.ndarray, float, int]:
-    """All sound of a track in one channel (N,), the time of its first sample in s, its rate in Hz."""
+def _decode_audio(
+    container: InputContainer, stream: Any, path: Path, within_s: tuple[float, float]
+) -> tuple[np.ndarray, float, int]:
+    """All sound of a track in one channel (N,), the time of its first sample in s, its rate in Hz.
+
+    Sound that is said to be outside ``within_s`` is left out: a single wrong time would else become hours of
+    silence in memory.
+    """
     import av
 
     resampler: Any = None
@@ -822,8 +926,12 @@ def _decode_audio(container: InputContainer, stream: Any, path: Path) -> tuple[n
         except av.InvalidDataError:
             continue
         for frame in frames:
+            if frame.pts is not None and not within_s[0] <= frame.pts * frame.time_base <= within_s[1]:
+                continue
             if resampler is None:
                 rate_hz = int(frame.sample_rate)
+                if not 0 < rate_hz <= MAX_RATE_HZ:
+                    raise VideoError(f"The sound of {path.name} is said to have {rate_hz} Hz.", _CONVERT)
                 resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_hz)
                 start_s = 0.0 if frame.pts is None else float(frame.pts * frame.time_base)
             if frame.pts is not None:
@@ -834,7 +942,7 @@ def _decode_audio(container: InputContainer, stream: Any, path: Path) -> tuple[n
             for piece in resampler.resample(frame):
                 parts.append(piece.to_ndarray()[0].astype(np.float32, copy=False))
                 count += parts[-1].shape[0]
-    if resampler is None:
+    if not parts:
         raise VideoError(f"The sound of {path.name} cannot be decoded.", _CONVERT)
     return np.concatenate(parts), start_s, rate_hz
 

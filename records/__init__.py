@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from records.errors import NotFound
 from records.exports import Export, name_export
+from records.research import ResearchRow
 from records.rows import (
     CorrectionRow,
     MarkRow,
@@ -31,6 +32,7 @@ __all__ = [
     "Page",
     "RecordingRow",
     "Records",
+    "ResearchRow",
     "RigRow",
     "RigUse",
     "RunRow",

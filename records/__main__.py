@@ -49,6 +49,12 @@ def _make_parser() -> argparse.ArgumentParser:
     user.add_argument("--role", choices=ROLES, help="by default clinician, or as it was")
     user.set_defaults(work=_add_user)
 
+    factor = commands.add_parser(
+        "forget-second-factor", help="let somebody sign in without a code, who has lost everything"
+    )
+    factor.add_argument("name")
+    factor.set_defaults(work=_forget_factor)
+
     verify = commands.add_parser("audit-verify", help="walk the audit and say whether it is what was written")
     verify.add_argument("--head", metavar="COUNT:DIGEST", help="a head noted earlier, which must still stand")
     verify.set_defaults(work=_verify_audit)
@@ -81,19 +87,37 @@ def _make_parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what is missing for this installation to work")
     doctor.set_defaults(work=_doctor)
 
+    store = commands.add_parser(
+        "store", help="send what waits to the store, and say whether it has everything"
+    )
+    store.add_argument("--mend", action="store_true", help="send again what is not whole, from copies here")
+    store.add_argument(
+        "--tidy", action="store_true", help="drop copies of what was erased, and beyond the bound"
+    )
+    store.add_argument("--make", action="store_true", help="make the bucket or folder, when setting up")
+    store.set_defaults(work=_store)
+
     supervise = commands.add_parser("supervise", help="see a run through, and then those that wait")
     supervise.add_argument("run_id")
     supervise.set_defaults(work=_supervise)
 
     check = commands.add_parser("check", help="say in JSON what is wrong with a session folder")
     check.add_argument("session", type=Path)
+    check.add_argument("--sent", action="store_true", help="with the limits for files that were sent")
     check.set_defaults(work=_check)
 
     look = commands.add_parser("look", help="say in JSON what one file is, called NAME by who sent it")
     look.add_argument("file", type=Path)
     look.add_argument("name")
     look.add_argument("--board", metavar="9x6", default="", help="the checkerboard's inner corners")
+    look.add_argument("--sent", action="store_true", help="with the limits for files that were sent")
     look.set_defaults(work=_look)
+
+    strip = commands.add_parser(
+        "strip", help="write files without what they tell of place and person: FILE OUT FILE OUT ..."
+    )
+    strip.add_argument("paths", type=Path, nargs="+")
+    strip.set_defaults(work=_strip)
 
     convert = commands.add_parser("convert-rig", help="say in JSON whether a rig could be read into OUT")
     convert.add_argument("file", type=Path)
@@ -113,6 +137,7 @@ def _add(options: argparse.Namespace) -> None:
     recording = get_records().add_recording(options.session, options.title, actor="command")
     if options.run_out is not None:
         get_records().add_finished_run(recording.id, options.run_out, actor="command")
+    get_records().store.push_waiting()
     print(f"/recording/{recording.id}")
 
 
@@ -122,6 +147,7 @@ def _demo(options: argparse.Namespace) -> None:
 
     settings = get_records().settings
     first, second = make_demo(get_records())
+    get_records().store.push_waiting()
     home = f"http://{settings.host}:{settings.port}"
     print("\nThe demo, once the dashboard is up:")
     print(f"  first visit   {home}/recording/{first.id}")
@@ -133,6 +159,15 @@ def _add_user(options: argparse.Namespace) -> None:
     password = os.environ.get("REDYS_PASSWORD") or getpass.getpass(f"Password for {options.name}: ")
     user = get_records().users.add(options.name, password, options.role)
     print(f"{user.name} may sign in as {user.role}.")
+
+
+def _forget_factor(options: argparse.Namespace) -> None:
+    records = get_records()
+    user = next((each for each in records.users.list() if each.name == options.name), None)
+    if user is None or not user.has_totp:
+        raise RedysError(f"{options.name} has no second factor.", "Look at the list under /admin.")
+    records.second_factor.remove(user.id, "command")
+    print(f"{user.name} signs in with the password alone, until a second factor is set up again.")
 
 
 def _verify_audit(options: argparse.Namespace) -> None:
@@ -165,14 +200,22 @@ def _restore(options: argparse.Namespace) -> None:
     print(
         f"Restored as of {done.made}: the database and {done.files} files. "
         f"Erased again: {done.erased.recordings} recordings.\n"
-        "All sessions and share links are ended. Users who were disabled since are enabled again: look at "
-        "them under /admin."
+        "All sessions and share links are ended. Passwords are those of the backup.\n"
+        f"Roles and disabled names as they stood last: {done.restood} were changed back."
     )
+    if done.unreadable:
+        print(
+            "Second factors that this SECRET_KEY cannot read: "
+            f"{', '.join(done.unreadable)}.\n"
+            "Give the SECRET_KEY (or the file secret_key) of before, or let them be set up again: "
+            "python -m records forget-second-factor NAME"
+        )
     _say_outside("Not in the backup; put them back by other means", done.outside)
 
 
 def _purge(options: argparse.Namespace) -> None:
     done = get_records().retention.purge("command")
+    get_records().drafts.sweep()
     print(f"Announced: {done.noticed}. Removed for good: {done.erased.recordings} recordings.")
     _say_outside("Outside the data folder, yours to delete", done.erased.outside)
 
@@ -181,6 +224,8 @@ def _erase(options: argparse.Namespace) -> None:
     retention = get_records().retention
     plan = retention.plan_erasure(options.pseudonym)
     print(f"{plan.pseudonym}: {plan.recordings} recordings, {plan.runs} runs, {plan.scores} scores.")
+    if plan.rigs:
+        print(f"These rigs stay under new names: {', '.join(plan.rigs)}.")
     if not options.yes and input("Type the pseudonym again to erase them for good: ") != plan.pseudonym:
         raise RedysError("Nothing was erased: the pseudonym was not the same.", "Try again.")
     done = retention.erase_subject(plan.pseudonym, "command")
@@ -212,6 +257,32 @@ def _doctor(options: argparse.Namespace) -> None:
         raise RedysError(f"{missing} of {len(found)} parts are missing.", "Mend what is said above.")
 
 
+def _store(options: argparse.Namespace) -> None:
+    store = get_records().store
+    if not store.is_on:
+        print("The data folder is the store (no REDYS_STORE_URL).")
+        return
+    if options.make:
+        store.objects.make()
+    store.check()
+    found, sent = store.adopt(), 0
+    while count := store.push_waiting():
+        sent += count
+    print(f"Sent: {sent} folders and files, {found} of which the store had never heard of.")
+    if options.tidy:
+        store.tidy()
+    faults = store.verify(options.mend)
+    for fault in faults:
+        print(f"missing  {fault.key}: {fault.what}")
+    kept, waiting = len(store.list_keys()), store.count_waiting()
+    print(f"Kept: {kept} folders and files. Newer on other machines: {waiting}.")
+    if faults:
+        raise RedysError(
+            f"{len(faults)} files are not whole in the store.",
+            "Run `python -m records store --mend` on each machine that may have them; else restore a backup.",
+        )
+
+
 def _supervise(options: argparse.Namespace) -> None:
     from records.supervise import drain
 
@@ -224,7 +295,7 @@ def _supervise(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     from records.checking import print_checks
 
-    print_checks(options.session)
+    print_checks(options.session, options.sent)
 
 
 def _look(options: argparse.Namespace) -> None:
@@ -233,7 +304,13 @@ def _look(options: argparse.Namespace) -> None:
 
     columns, _, rows = options.board.partition("x")
     board = Checkerboard(columns=int(columns), rows=int(rows)) if options.board else None
-    print_look(options.file, options.name, board)
+    print_look(options.file, options.name, board, options.sent)
+
+
+def _strip(options: argparse.Namespace) -> None:
+    from records.checking import print_stripped
+
+    print_stripped(options.paths)
 
 
 def _convert_rig(options: argparse.Namespace) -> None:

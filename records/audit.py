@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,10 @@ _APPEND_LOCK = 0x41756474
 """Number of the PostgreSQL advisory lock that lets one transaction at a time append ("Audt")."""
 
 _STEP = 1000
+
+REFUSALS_IN_FULL = 50
+MOST_KINDS = 10_000
+HOUR_S = 3600.0
 
 
 def digest_of(entry: AuditEvent) -> str:
@@ -65,6 +71,33 @@ def _chain(session: DatabaseSession, _context: UOWTransaction, _instances: Any) 
             each.role = session.scalar(select(User.role).where(User.id == each.actor)) or ""
             each.previous = last
             last = each.digest = digest_of(each)
+
+
+class Refusals:
+    """Which refusals are written down: of each kind the first ones of an hour, then every tenfold number.
+
+    Whoever asks in vain all night would otherwise fill the disk with rows that nothing may delete. Kept in
+    the memory of one process: how many rows there are at most goes by the number of processes.
+    """
+
+    def __init__(self, in_full: int = REFUSALS_IN_FULL) -> None:
+        self._in_full = in_full
+        self._counts: dict[tuple[str, ...], int] = {}
+        self._begun = float("-inf")
+        self._lock = threading.Lock()
+
+    def words(self, *kind: str) -> str | None:
+        """What is said of one more refusal of a kind: nothing, its number, or None = it is not written."""
+        with self._lock:
+            if time.monotonic() - self._begun >= HOUR_S:
+                self._begun, self._counts = time.monotonic(), {}
+            if kind not in self._counts and len(self._counts) >= MOST_KINDS:
+                kind = ("others",)
+            number = self._counts[kind] = self._counts.get(kind, 0) + 1
+        if number <= self._in_full:
+            return ""
+        is_tenfold = set(str(number)[1:]) == {"0"} and str(number)[0] == "1"
+        return f"number {number} of this hour" if is_tenfold else None
 
 
 @dataclass(frozen=True)
@@ -102,6 +135,21 @@ class Audit:
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self.refusals = Refusals()
+
+    def note_refusal(self, actor: str, action: str, about: str = "", source: str = "") -> None:
+        """Write a refusal down, unless the same was refused too often within the hour (`Refusals`).
+
+        Parameters
+        ----------
+        actor, action, about : str
+            As in `Records.note`.
+        source : str
+            What is counted together beside actor and action: a part of a network address.
+        """
+        said = self.refusals.words(actor, action, source)
+        if said is not None:
+            self._records.note(actor, action, f"{about} {said}".strip(), "refused")
 
     def verify(self, expected: Head | None = None) -> Head:
         """Walk the whole chain.

@@ -6,8 +6,9 @@ before is the same file (a hard link), where the disk can. Beside them stands th
 which every restore replays (`records.erasure`).
 
 What can be made anew is left out (caches, uploads under way), and so are share links' folders and the key
-that signs sessions: after a restore everybody signs in again and shares again, since no session or link that
-was ended in the meantime may come back to life.
+that signs sessions and seals second factors: after a restore everybody signs in again and shares again, since
+no session or link that was ended in the meantime may come back to life. The key of the data folder that is
+restored into stays; with another one, second factors have to be set up again.
 """
 
 from __future__ import annotations
@@ -37,11 +38,16 @@ from records.erasure import (
     Erasure,
     append_erased,
     note_backup_place,
+    note_in_store,
+    read_all_erased,
     read_erased,
 )
-from records.errors import MaintenanceError
+from records.errors import MaintenanceError, StoreError, StoreMissing
+from records.keys import KEY_FILE
 from records.maintenance import IN_USE, MAINTENANCE, hold_unused, maintain
 from records.models import now
+from records.standing import STANDING, append_standing, read_standing, replay_standing
+from records.store import LOCAL, Entry
 
 if TYPE_CHECKING:
     from records.service import Records
@@ -53,7 +59,9 @@ FILES: Final = "files"
 KEEP_DAYS: Final = 35
 """How long a backup is kept: as long as what was erased may still be in one."""
 
-LEFT_OUT: Final = frozenset({"cache", "shares", "secret_key", ".health", ".scrub", IN_USE, MAINTENANCE})
+LEFT_OUT: Final = frozenset(
+    {"cache", "shares", KEY_FILE, STANDING, ".health", ".scrub", LOCAL, IN_USE, MAINTENANCE}
+)
 """Of the data folder's own entries: what is made anew, and what must not come back."""
 
 _STAMP = "%Y-%m-%dT%H%M%SZ"
@@ -87,12 +95,18 @@ class Backup:
 
 @dataclass(frozen=True)
 class Restored:
-    """A backup that was put back: when it was made, what it held, and what was erased again."""
+    """A backup that was put back: when it was made, what it held, and what was erased again.
+
+    ``restood`` is how many users were given the role back that they had, or disabled again; ``unreadable``
+    names those whose second factor was sealed with another ``SECRET_KEY``.
+    """
 
     made: str
     files: int
     erased: Erased
     outside: tuple[str, ...]
+    restood: int
+    unreadable: tuple[str, ...]
 
 
 # --- making --------------------------------------------------------------------------------------
@@ -130,7 +144,8 @@ def make_backup(records: Records, place: Path, keep_days: int = KEEP_DAYS) -> Ba
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
             _sweep_unfinished(place)
             backup = _write(records, data, place)
-            append_erased(place / ERASED, read_erased(data / ERASED))
+            append_erased(place / ERASED, read_all_erased(records))
+            append_standing(place / STANDING, read_standing(data / STANDING))
             note_backup_place(data, place)
     except OSError as error:
         raise MaintenanceError(
@@ -158,12 +173,20 @@ def _write(records: Records, data: Path, place: Path) -> Backup:
         dump = dump_database(records.engine, unfinished)
         files: dict[str, Any] = {}
         copied = 0
+        stored = dict(records.store.list_keys())
+        away = {key for key in stored if not records.store.is_here(key)}
         for path in _list_files(data, _database_files(records)):
             relative = path.relative_to(data).as_posix()
+            if _find_key(relative, stored) in away:  # a copy that is older than what the store has
+                continue
             with contextlib.suppress(FileNotFoundError):  # it ended since the folder was listed
                 entry, fresh = _take(path, relative, unfinished, before, known.get(relative))
                 files[relative] = entry
                 copied += entry["size"] if fresh else 0
+        for key in sorted(away):
+            taken, fresh_bytes = _take_stored(records, key, unfinished, before, known)
+            files.update(taken)
+            copied += fresh_bytes
         outside = _list_outside(records, data)
         _seal(unfinished, moment, dump, files, outside)
         os.rename(unfinished, place / name)
@@ -200,6 +223,63 @@ def _take(
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     # A file that grew meanwhile has another time by now, and so is copied again the next time.
     return {"size": size, "mtime_ns": status.st_mtime_ns, "sha256": digest.hexdigest()}, True
+
+
+def _find_key(relative: str, stored: dict[str, str]) -> str:
+    """The folder of the store that a file belongs to: the innermost; empty where there is none."""
+    place = PurePosixPath(relative)
+    return next((str(each) for each in (place, *place.parents) if str(each) in stored), "")
+
+
+def _take_stored(
+    records: Records, key: str, unfinished: Path, before: Path | None, known: dict[str, Any]
+) -> tuple[dict[str, Any], int]:
+    """A folder that the store has and this machine has not: its entries, and the bytes that were copied."""
+    for attempt in range(3):
+        digest = dict(records.store.list_keys()).get(key, "")
+        entries: dict[str, Any] = {}
+        copied = 0
+        try:
+            for relative, entry, parts in records.store.read_kept(key, digest) if digest else ():
+                target = _inside(unfinished / FILES, relative)
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                target.unlink(missing_ok=True)
+                earlier = known.get(relative, {})
+                if before is not None and earlier.get("sha256") == entry.sha256:
+                    with contextlib.suppress(OSError):  # a disk without hard links: brought anew
+                        os.link(before / FILES / relative, target)
+                        entries[relative] = earlier
+                        continue
+                _write_parts(target, entry, parts)
+                mtime_ns = target.stat().st_mtime_ns
+                entries[relative] = {"size": entry.size, "mtime_ns": mtime_ns, "sha256": entry.sha256}
+                copied += entry.size
+        except StoreMissing as error:
+            if attempt == 2:
+                raise MaintenanceError(
+                    f"{key} is not whole in the store. {error.what}",
+                    "Mend it (`python -m records store --mend` where it is), then back up again.",
+                ) from error
+            continue  # it was kept anew, or erased, while it was read
+        except StoreError as error:
+            raise MaintenanceError(
+                f"The backup needs files that only the store has. {error.what}",
+                "Back up again when it is there. Earlier backups are whole.",
+            ) from error
+        return entries, copied
+    return {}, 0
+
+
+def _write_parts(target: Path, entry: Entry, parts: Iterator[bytes]) -> None:
+    digest = hashlib.sha256()
+    with open(target, "wb") as out:
+        for part in parts:
+            digest.update(part)
+            out.write(part)
+        out.flush()
+        os.fsync(out.fileno())
+    if digest.hexdigest() != entry.sha256:
+        raise StoreMissing(f"{target.name} is not what was kept.")
 
 
 def _seal(
@@ -395,7 +475,13 @@ def restore_backup(records: Records, place: Path, name: str = "", replace: bool 
     url = records.settings.effective_database_url
     check_kind(url, manifest["database"]["kind"])
     # Read before anything is touched: a list that cannot be read must stop the restore.
-    erased = [*read_erased(place / ERASED), *read_erased(data / ERASED)]
+    erased = [*read_erased(place / ERASED), *read_all_erased(records)]
+    if not replace and not records.store.is_empty():
+        raise MaintenanceError(
+            "The store is not empty.",
+            "For a drill use another, or none; else give --replace: what is there is removed then.",
+        )
+    standing = [*read_standing(place / STANDING), *read_standing(data / STANDING)]
     with hold_unused(data):
         old = _list_entries(data)
         if (old or not is_database_empty(url)) and not replace:
@@ -413,15 +499,21 @@ def restore_backup(records: Records, place: Path, name: str = "", replace: bool 
             ) from error
         load_database(url, manifest["database"]["kind"], folder / manifest["database"]["file"])
         append_erased(data / ERASED, erased)
+        append_standing(data / STANDING, standing)
         note_backup_place(data, place)
+    note_in_store(records, erased)
     done = _finish(records, manifest, erased)
+    records.store.start_over()
+    restood = replay_standing(records, standing)
+    records.second_factor.seal_all()
     for each in aside:
         shutil.rmtree(each, ignore_errors=True)
-    return Restored(manifest["made"], files, done, tuple(manifest["outside"]))
+    unreadable = records.second_factor.list_unreadable()
+    return Restored(manifest["made"], files, done, tuple(manifest["outside"]), restood, unreadable)
 
 
 def _list_entries(data: Path) -> list[Path]:
-    return [each for each in data.iterdir() if each.name not in (IN_USE, MAINTENANCE)]
+    return [each for each in data.iterdir() if each.name not in (IN_USE, MAINTENANCE, KEY_FILE)]
 
 
 def _stage(folder: Path, manifest: dict[str, Any], data: Path) -> Path:

@@ -10,9 +10,10 @@ session folder, then the file, then the row; whoever comes next finds that note 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +25,7 @@ from pipeline.errors import RedysError, RunFolderError, SessionError
 from pipeline.files import hash_json, read_json, write_bytes, write_json
 from pipeline.session import ExcludedSection, Session, SessionSettings, parse_settings, read_session
 from records import models
-from records.errors import NotFound
+from records.errors import NotFound, StoreError
 from records.models import new_id, now
 from records.offsets import check_offset, round_offset
 from records.rows import CorrectionKind, CorrectionRow, RecordingRow, RunRow
@@ -91,7 +92,7 @@ class Corrections:
         wanted = select(models.Correction).where(models.Correction.recording_id == recording.id)
         with self._records.reading() as database:
             rows = list(database.scalars(wanted))
-        in_file = _read_settings(recording.folder)
+        in_file = self._read_stated(recording)
         in_report = self._read_report_settings(recording)
         rows.sort(key=lambda row: (row.created, row.id), reverse=True)
         return tuple(_row(row, in_file, in_report) for row in rows)
@@ -105,7 +106,7 @@ class Corrections:
         """
         recording = self._records.get_recording(recording_id)
         in_report = self._read_report_settings(recording)
-        in_file = _read_settings(recording.folder)
+        in_file = self._read_stated(recording)
         if in_report is None or in_file is None:
             return None
         mattering = {"side", "exclude", "reference", *_TABLES}
@@ -116,12 +117,27 @@ class Corrections:
         if recording.report_run_id is None:
             return None
         try:
-            record = read_json(self._records.get_run(recording.report_run_id).folder / "run.json")
+            folder = self._records.get_run(recording.report_run_id).folder
+            record = read_json(self._records.store.outline(folder, ("run.json",)) / "run.json")
             return SessionSettings.model_validate(record["settings"])
         except (RedysError, KeyError, TypeError, ValueError):
             return None
 
+    def _read_stated(self, recording: RecordingRow) -> SessionSettings | None:
+        """What ``session.toml`` says, wherever it is."""
+        try:
+            return _read_settings(self._records.store.outline(recording.folder))
+        except StoreError:
+            return None
+
     # --- changing --------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _holding(self, recording: RecordingRow) -> Iterator[None]:
+        """Hold a recording's settings alone, among all machines; what was changed is sent to the store."""
+        with self._records.store.hold(recording.folder), hold_folder(recording.folder):
+            yield
+        self._records.store.nudge()
 
     def apply(
         self,
@@ -160,7 +176,7 @@ class Corrections:
             It cannot be so, in words; a run is at work; the folder cannot be read or written.
         """
         recording = self._records.get_recording(recording_id)
-        with hold_folder(recording.folder):
+        with self._holding(recording):
             return self._apply(recording.id, kind, wanted, author, reason)
 
     def apply_and_run(
@@ -180,7 +196,7 @@ class Corrections:
             As `apply`.
         """
         recording = self._records.get_recording(recording_id)
-        with hold_folder(recording.folder):
+        with self._holding(recording):
             self._apply(recording.id, kind, wanted, author, reason)
             return self._records.submit_run(recording.id, author)
 
@@ -195,7 +211,7 @@ class Corrections:
         """
         row = self._find(correction_id)
         recording = self._records.get_recording(row.recording_id)
-        with hold_folder(recording.folder):
+        with self._holding(recording):
             return self._undo(recording.id, correction_id, author)
 
     def undo_and_run(self, correction_id: str, author: str = "local") -> RunRow:
@@ -209,14 +225,14 @@ class Corrections:
         """
         row = self._find(correction_id)
         recording = self._records.get_recording(row.recording_id)
-        with hold_folder(recording.folder):
+        with self._holding(recording):
             self._undo(recording.id, correction_id, author)
             return self._records.submit_run(recording.id, author)
 
     def settle(self, recording: RecordingRow) -> None:
         """End a correction that was begun when the program went down; nothing to do almost always."""
         if (recording.folder / JOURNAL).is_file():
-            with hold_folder(recording.folder):
+            with self._holding(recording):
                 self._settle(recording)
 
     def _apply(
@@ -325,6 +341,7 @@ class Corrections:
             kept = database.get(models.Recording, recording.id)
             if kept is not None:
                 kept.side = side
+            self._records.store.note_change(database, recording.folder)
         (recording.folder / JOURNAL).unlink(missing_ok=True)
 
     def _find(self, correction_id: str) -> models.Correction:
@@ -338,7 +355,7 @@ class Corrections:
     def _get(self, correction_id: str) -> CorrectionRow:
         row = self._find(correction_id)
         recording = self._records.get_recording(row.recording_id)
-        return _row(row, _read_settings(recording.folder), self._read_report_settings(recording))
+        return _row(row, self._read_stated(recording), self._read_report_settings(recording))
 
 
 def _check_reason(reason: str) -> str:

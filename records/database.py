@@ -11,7 +11,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from records.errors import DatabaseError
@@ -20,6 +20,10 @@ MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
 _MIGRATION_LOCK = 0x52654479
 """Number of the PostgreSQL advisory lock that lets one process at a time migrate ("ReDy")."""
+
+
+PATIENCE_S = 5
+"""How long a page waits for a PostgreSQL that does not answer, or for one of its connections."""
 
 
 def open_engine(url: str) -> Engine:
@@ -47,12 +51,31 @@ def open_engine(url: str) -> Engine:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_immediately)
         else:
-            engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
+            engine = create_engine(
+                parsed,
+                pool_pre_ping=True,
+                pool_size=10,
+                max_overflow=20,
+                pool_timeout=PATIENCE_S,
+                connect_args=_patience_of(parsed),
+            )
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise DatabaseError(f"No driver for {parsed.drivername}.", _URL_ADVICE) from error
     # A connection must not be shared with a process forked from this one (Celery's pool forks).
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
+
+
+def _patience_of(url: URL) -> dict[str, Any]:
+    """What libpq is told, so that a silent server is taken for gone; the URL's own word wins."""
+    said = {
+        "connect_timeout": PATIENCE_S,
+        "keepalives_idle": PATIENCE_S,
+        "keepalives_interval": 2,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 1000 * PATIENCE_S,
+    }
+    return {name: value for name, value in said.items() if name not in url.query}
 
 
 _URL_ADVICE = "Use sqlite:///path or postgresql://user:password@host/name."

@@ -27,8 +27,10 @@ from pipeline.measures.baseline import read_baseline
 from pipeline.measures.reliability_types import read_reliability
 from pipeline.pose.registry import list_models
 from records.backup import find_backup
+from records.broker import WORK_QUEUES, count_offers, find_need
 from records.database import MIGRATIONS, open_engine
 from records.erasure import list_backup_places
+from records.room import is_disk_full, read_limits
 from settings import ROOT, Settings
 
 if TYPE_CHECKING:
@@ -70,9 +72,10 @@ def examine(records: Records) -> tuple[Finding, ...]:
         "Browser modules": lambda: _look_at_modules(settings.node_modules),
         "Hand model": lambda: _look_at_hand(settings),
         "Networks": lambda: _look_at_networks(settings),
-        "Data folder": lambda: _look_at_data(settings.data_dir),
+        "Data folder": lambda: _look_at_data(settings),
         "Database": lambda: _look_at_database(settings),
         "Queue": lambda: _look_at_queue(settings),
+        "Store": lambda: _look_at_store(records),
         "Reference": lambda: _look_at_reference(settings),
         "Measurement error": lambda: _look_at_reliability(settings),
         "Secret key": lambda: _look_at_key(settings),
@@ -169,7 +172,8 @@ def _look_at_networks(settings: Settings) -> Iterator[Finding]:
             yield Finding("ok", "Networks", f"The {role} {chosen} is ready.")
 
 
-def _look_at_data(data: Path) -> Iterator[Finding]:
+def _look_at_data(settings: Settings) -> Iterator[Finding]:
+    data = settings.data_dir
     if not data.is_dir():
         yield Finding(
             "note", "Data folder", f"{data} is not there yet; it is made at the first start.",
@@ -187,7 +191,13 @@ def _look_at_data(data: Path) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(data).free
     words = f"{data}, {free / 1e9:.0f} GB free."
-    if free < LEAST_FREE_BYTES:
+    limits = read_limits(settings)
+    if is_disk_full(data, limits):
+        yield Finding(
+            "missing", "Data folder", f"{words} Uploads are refused below {limits.keep_free_share:.0%}.",
+            "Free some space, or lower REDYS_KEEP_FREE_SHARE.",
+        )  # fmt: skip
+    elif free < LEAST_FREE_BYTES:
         yield Finding("missing", "Data folder", words, "Free some space: a visit takes several GB.")
     elif stat.S_IMODE(data.stat().st_mode) & 0o007:
         yield Finding(
@@ -229,7 +239,40 @@ def _look_at_queue(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "Queue", "This machine works its runs itself (no REDIS_URL).")
         return
     check_redis(settings.redis_url)
-    yield Finding("ok", "Queue", "Redis answers.")
+    offers = count_offers(settings.redis_url)
+    words = f"Redis answers, and so do {offers['cpu']} workers, and {offers['gpu']} for work on a GPU."
+    wants = find_need(settings.detector, settings.estimator)
+    if offers[wants]:
+        yield Finding("ok", "Queue", words)
+    else:
+        advice = f"Start one: celery -A records.worker:celery_app worker --queues {WORK_QUEUES[wants]}"
+        yield Finding(
+            "missing", "Queue", f"{words} Runs wait until one is there.", f"{advice} (docs/scaling.md)"
+        )
+
+
+def _look_at_store(records: Records) -> Iterator[Finding]:
+    store = records.store
+    if not store.is_on:
+        yield Finding("ok", "Store", "The data folder itself (no REDYS_STORE_URL).")
+        return
+    store.check()
+    yield Finding("ok", "Store", "It answers, and can be written to.")
+    if store.objects.keeps_old_versions():
+        yield Finding(
+            "note",
+            "Store",
+            "The bucket keeps older versions of what is removed: what was erased is still in it.",
+            "Switch versioning off, or let older versions expire within 30 days.",
+        )
+    with contextlib.suppress(SQLAlchemyError):  # the database has a line of its own
+        if waiting := store.count_waiting():
+            yield Finding(
+                "note",
+                "Store",
+                f"{waiting} folders are newer than what the store has.",
+                "That is so for minutes after uploads. If it stays so, a machine is off or cannot reach it.",
+            )
 
 
 def check_redis(url: str) -> None:

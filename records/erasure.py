@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
+import hashlib
 import json
 import os
 import re
@@ -26,7 +26,8 @@ from sqlalchemy.orm import Session as DatabaseSession
 
 from pipeline.files import read_json, write_json
 from records import models
-from records.errors import LiveRunError, MaintenanceError, RetentionError
+from records.errors import LiveRunError, MaintenanceError, RetentionError, StoreError
+from records.lists import append_entries
 from records.models import LIVE_STATES, now
 
 if TYPE_CHECKING:
@@ -34,10 +35,15 @@ if TYPE_CHECKING:
 
 ERASED: Final = "erased.jsonl"
 BACKUP_PLACES: Final = "backups.json"
+STORED: Final = "erased"
+"""In the store: an object for each entry of the list."""
 
 LET_GO: Final = frozenset({("rig", "from_run_id")})
 """References that are only emptied: a rig is cameras, not a person. Every other row that points at what is
 erased goes with it."""
+
+_PROGRESS: Final = "-progress"
+"""End of the keys under which Dash keeps how far a job is."""
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 
@@ -154,11 +160,16 @@ class Erasure:
             A run is live, or a folder cannot be removed (nothing of the database has gone then).
         """
         self.check_idle(doomed.recording_ids)
-        self._list(doomed)
+        try:
+            self._list(doomed)
+        except StoreError as error:
+            raise _not_now(error) from error
         self._hide(doomed.recording_ids, actor)
         self._records.shares.revoke_of(doomed.recording_ids, actor)
         size = self._remove_files(doomed)
         self._clear_caches(doomed)
+        if doomed.subject_id:
+            self._records.rigs.forget_names(doomed.run_ids, doomed.words, actor)
         self._scrub_mark.touch(mode=0o600)
         self._remove_rows(doomed, actor, action)
         self._scrub()
@@ -209,6 +220,10 @@ class Erasure:
             end_claimed(claim)  # what is still being written would come back
         folders += made
         folders += self._find_drafts(doomed.pseudonym)
+        try:
+            self._records.store.drop(folders)
+        except StoreError as error:
+            raise _not_now(error) from error
         files = [
             file
             for folder in (*doomed.run_folders, *(data / "runs" / run_id for run_id in doomed.run_ids))
@@ -245,7 +260,7 @@ class Erasure:
 
     def _clear_caches(self, doomed: Doomed) -> None:
         """Caches are made anew when they are wanted; job stores lose what speaks of what is erased."""
-        for name in ("pages", "looks"):
+        for name in ("pages", "looks", "exports/research"):
             folder = self._data_dir / "cache" / name
             for path in folder.iterdir() if folder.is_dir() else ():
                 _remove(path)
@@ -295,6 +310,7 @@ class Erasure:
             "runs": list(doomed.run_ids),
             "sessions": [each.name for each in doomed.session_folders if _IDENTIFIER.fullmatch(each.name)],
         }
+        note_in_store(self._records, [entry])
         for folder in (self._data_dir, *list_backup_places(self._data_dir)):
             with contextlib.suppress(FileNotFoundError):  # a disk that is put away; the next backup merges
                 append_erased(folder / ERASED, [entry])
@@ -383,7 +399,10 @@ def _remove(path: Path) -> int:
 
 
 def _forget_jobs(folder: Path, needles: Sequence[str]) -> None:
-    """Take what names one of the words out of Dash's store of background jobs."""
+    """Take what names one of the words out of Dash's store of background jobs, and all lines of progress.
+
+    A line of progress may call a person by what is none of the words; it is written anew within a second.
+    """
     if not (folder / "cache.db").is_file():
         return
     import diskcache
@@ -391,7 +410,7 @@ def _forget_jobs(folder: Path, needles: Sequence[str]) -> None:
     with diskcache.Cache(str(folder), eviction_policy="none", timeout=60) as store:
         for key in list(store.iterkeys()):
             said = f"{key!r} {store.get(key, default=None)!r}"
-            if any(needle in said for needle in needles):
+            if str(key).endswith(_PROGRESS) or any(needle in said for needle in needles):
                 store.delete(key)
     _scrub_sqlite(sqlite3.connect(folder / "cache.db", timeout=60, isolation_level=None))
 
@@ -404,7 +423,11 @@ def _forget_redis(url: str, needles: Sequence[str]) -> None:
         for key in store.scan_iter(count=500):
             if store.type(key) == b"string":
                 said = key + (store.get(key) or b"")
-                if key.startswith(b"redys-") or any(needle in said for needle in wanted):
+                if (
+                    key.startswith(b"redys-pages")
+                    or key.endswith(_PROGRESS.encode())
+                    or any(needle in said for needle in wanted)
+                ):
                     store.delete(key)
 
 
@@ -439,18 +462,50 @@ def _scrub_sqlite(connection: Any, close: bool = True) -> None:
 # --- the list as a file --------------------------------------------------------------------------
 
 
+def _not_now(error: StoreError) -> RetentionError:
+    return RetentionError(
+        f"Erasing waits for the store. {error.what}",
+        "Erase again when it is back: it goes on where it stopped.",
+    )
+
+
+def note_in_store(records: Records, entries: Iterable[dict[str, Any]]) -> None:
+    """Add to the list of what was erased that stands in the store, for every machine's restores.
+
+    Raises
+    ------
+    StoreError
+    """
+    if records.store.is_on:
+        for entry in entries:
+            line = json.dumps(entry, sort_keys=True).encode("ascii") + b"\n"
+            records.store.objects.write(f"{STORED}/{hashlib.sha256(line).hexdigest()}.json", line)
+
+
+def read_all_erased(records: Records) -> list[dict[str, Any]]:
+    """The list of this machine's data folder and that of the store.
+
+    Raises
+    ------
+    MaintenanceError, StoreError
+    """
+    entries = read_erased(records.settings.data_dir.resolve() / ERASED)
+    if records.store.is_on:
+        objects = records.store.objects
+        for name in objects.list(STORED):
+            try:
+                entries.append(_read_entry(objects.read(name).decode("ascii")))
+            except (ValueError, KeyError, TypeError) as error:
+                raise MaintenanceError(
+                    f"{name} in the store cannot be read as one of what was erased.",
+                    "Put back a copy of it: the list stands in each folder that backups were made in.",
+                ) from error
+    return entries
+
+
 def append_erased(path: Path, entries: Iterable[dict[str, Any]]) -> None:
     """Add what is not in a list yet; on the disk when this returns."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(handle, "a", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        known = {json.dumps(each, sort_keys=True) for each in read_erased(path)}
-        for entry in entries:
-            line = json.dumps(entry, sort_keys=True)
-            if line not in known:
-                file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_entries(path, entries, read_erased)
 
 
 def read_erased(path: Path) -> list[dict[str, Any]]:

@@ -60,3 +60,27 @@ class UploadError(RedysError):
     def __init__(self, what: str, advice: str = "", status: int = 400) -> None:
         super().__init__(what, advice)
         self.status = status
+
+
+class StoreError(RedysError):
+    """The store of recordings and runs cannot do what was asked."""
+
+
+class StoreAway(StoreError):
+    """The store does not answer, or refuses: it may pass by itself."""
+
+
+class StoreMissing(StoreError):
+    """Something that was kept is not in the store."""
+
+
+class StoreBusy(StoreError):
+    """Somebody else is changing or sending the same files; it passes by itself."""
+
+
+class NotKeptYet(StoreError):
+    """The newest files are on another machine, which has not sent them to the store yet."""
+
+
+class QueueError(RedysError):
+    """Work cannot be handed to other machines as this one is set up."""

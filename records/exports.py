@@ -121,6 +121,22 @@ class Exports:
             The run's record or the data folder cannot be read or written.
         """
         found, asked = self._find(run_id, name)
+        return self.see_to(found, lambda: self.command(*asked, found.path), again, wait_s)
+
+    def see_to(
+        self, found: Export, command: Callable[[], Sequence[str]], again: bool, wait_s: float = AT_ONCE_S
+    ) -> Export:
+        """Give a file, or a folder, if it is there; else have it made by a process of its own.
+
+        Parameters
+        ----------
+        found : Export
+            As if at work; its ``path`` lies where `folder_of` says, or beside those.
+        command : callable
+            The process, asked for when it is to start.
+        again, wait_s
+            As `prepare` has them.
+        """
         with self._deciding:
             standing = self._look(found)
             if standing is not None and (standing.state != "failed" or not again):
@@ -128,7 +144,7 @@ class Exports:
             self._sweep()
             if self._count_working() >= AT_MOST:
                 return found
-            child = self._start(found.path, *asked)
+            child = self._start(found.path, command)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=wait_s)
         return self._look(found) or found
@@ -145,41 +161,43 @@ class Exports:
         run = self._records.get_run(run_id)
         if run.state != "done":
             raise NotFound("This run is not finished.", "Its numbers can be taken away when it is.")
-        path = self._folder(run_id, run.folder) / name
+        path = self.folder_of(run_id, run.folder) / name
         found = Export("working", name, FORMATS[matched["format"]].title, run.recording_id, path)
-        return found, (run.folder, matched["format"], bool(matched["deidentified"]))
+        return found, (self._records.open_run(run_id).path, matched["format"], bool(matched["deidentified"]))
 
-    def _folder(self, run_id: str, run_folder: Path) -> Path:
-        """Where the exports of a run as it is now are: a run that is worked again gets others."""
+    def folder_of(self, run_id: str, run_folder: Path, *more: str) -> Path:
+        """Where the exports of a run as it is now are: a run that is worked again gets others.
+
+        ``more`` is what they hang on besides.
+        """
         record = run_folder / "run.json"
-        version = hash_json([hash_file(record) if record.is_file() else "", EXPORT_VERSION, PROGRAM_VERSION])
-        return self._root / run_id / version[:16]
+        told = [hash_file(record) if record.is_file() else "", EXPORT_VERSION, PROGRAM_VERSION, *more]
+        return self.root / run_id / hash_json(told)[:16]
 
     @property
-    def _root(self) -> Path:
+    def root(self) -> Path:
+        """Where all of them are: a folder for each run, and in it one for each of its versions."""
         return self._records.settings.data_dir.resolve() / "cache" / "exports"
 
     def _look(self, export: Export) -> Export | None:
         """How an export stands by what is on disk; None where nobody has begun it."""
-        # First the process, then the file: one that ends in between has left its file.
+        # First the process, then what it makes: one that ends in between has left that.
         claim = _claim_path(export.path)
         begun = read_json(claim) if claim.is_file() else None
         living = begun is not None and _is_at_work(begun)
-        if export.path.is_file():
+        if export.path.exists():
             return _with_state(export, "ready")
         if begun is None:
             return None
         return export if living else _explain(export, self._say_end(export.path))
 
-    def _start(
-        self, out: Path, run_folder: Path, format_id: str, deidentified: bool
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, out: Path, command: Callable[[], Sequence[str]]) -> subprocess.Popen[bytes]:
         from records.supervise import environment, host_name, process_started
 
         out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(_said_path(out), "wb") as said:
             child = subprocess.Popen(
-                list(self.command(run_folder, format_id, deidentified, out)),
+                list(command()),
                 cwd=ROOT,
                 env=drop_secrets(environment(self._records.settings)),
                 stdin=subprocess.DEVNULL,
@@ -197,7 +215,7 @@ class Exports:
         self._children = {
             out: child
             for out, child in self._children.items()
-            if child.poll() is None or (_claim_path(out).is_file() and not out.is_file())
+            if child.poll() is None or (_claim_path(out).is_file() and not out.exists())
         }
         return sum(child.returncode is None for child in self._children.values())
 
@@ -208,7 +226,7 @@ class Exports:
 
     def _sweep(self) -> None:
         """Remove exports where none was written for a day."""
-        for folder in self._root.glob("*/*"):
+        for folder in self.root.glob("*/*"):
             with contextlib.suppress(OSError):  # another process may be sweeping, too
                 if time.time() - folder.stat().st_mtime > KEEP_S:
                     shutil.rmtree(folder)

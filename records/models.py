@@ -162,7 +162,8 @@ class Run(Base):
     """One working of a recording. The truth about it: pages and supervisors read and write only here.
 
     ``quality`` is the verdict of the report ("passed", "limited", "failed"), so that the worklist can be
-    searched by it; empty where there is no report or nobody has looked yet.
+    searched by it; empty where there is no report or nobody has looked yet. ``needs`` is the kind of worker
+    that may take it ("cpu", "gpu").
     """
 
     __tablename__ = "run"
@@ -170,8 +171,8 @@ class Run(Base):
         CheckConstraint(
             "state IN ('queued', 'running', 'done', 'failed', 'cancelled', 'lost')", name="state"
         ),
-        # The database itself refuses a second live run of a recording and a second run at work on one
-        # machine: two people, two tabs or two workers cannot get past each other.
+        # The database itself refuses a second live run of a recording and a second run at work for one
+        # worker of a machine: two people, two tabs or two workers cannot get past each other.
         Index(
             "uq_run_live_recording",
             "recording_id",
@@ -180,8 +181,9 @@ class Run(Base):
             postgresql_where=text("state IN ('queued', 'running')"),
         ),
         Index(
-            "uq_run_running_host",
+            "uq_run_running_worker",
             "host",
+            "worker",
             unique=True,
             sqlite_where=text("state = 'running'"),
             postgresql_where=text("state = 'running'"),
@@ -194,6 +196,7 @@ class Run(Base):
     state: Mapped[str] = mapped_column(default="queued")
     folder: Mapped[str]
     settings_hash: Mapped[str] = mapped_column(default="")
+    needs: Mapped[str] = mapped_column(default="cpu", server_default="cpu")
     attempts: Mapped[int] = mapped_column(default=0)
 
     stage: Mapped[str] = mapped_column(default="")
@@ -215,13 +218,38 @@ class Run(Base):
     heartbeat: Mapped[datetime.datetime | None]
 
     # A process is its number and its start: numbers are used again.
+    # ``worker`` is empty where a machine works alone.
     host: Mapped[str | None]
+    worker: Mapped[str] = mapped_column(default="", server_default="")
     supervisor_pid: Mapped[int | None] = mapped_column(BigInteger)
     supervisor_started: Mapped[float | None]
     child_pid: Mapped[int | None] = mapped_column(BigInteger)
     child_started: Mapped[float | None]
 
     recording: Mapped[Recording] = relationship(back_populates="runs")
+
+
+class RunPart(Base):
+    """A stage of a run at work that another worker may do meanwhile (`records.parts`).
+
+    States: "offered", "taken", "done"; one that failed, or that the run begins itself, is "closed".
+    ``beats`` counts while somebody is at it.
+    """
+
+    __tablename__ = "run_part"
+    __table_args__ = (
+        CheckConstraint("state IN ('offered', 'taken', 'done', 'closed')", name="state"),
+        UniqueConstraint("run_id", "stage"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    stage: Mapped[str]
+    state: Mapped[str] = mapped_column(default="offered")
+    needs: Mapped[str] = mapped_column(default="cpu")
+    host: Mapped[str] = mapped_column(default="")
+    worker: Mapped[str] = mapped_column(default="")
+    beats: Mapped[int] = mapped_column(default=0)
 
 
 class Rig(Base):
@@ -245,6 +273,29 @@ class Rig(Base):
     source: Mapped[str]
     retired: Mapped[bool] = mapped_column(default=False)
     created: Mapped[datetime.datetime] = mapped_column(default=now)
+
+
+class StoredFolder(Base):
+    """What the store has of a folder or file of the data folder (`records.store`).
+
+    ``id`` is the hash of ``key``, its path in the data folder. ``digest`` names the manifest that holds
+    (empty = nothing is kept yet). ``machine`` has something newer that is not kept, ``changed`` since when.
+    ``dropped`` is when it was taken away for good: the row stays without its key, so that other machines'
+    copies go.
+    """
+
+    __tablename__ = "stored_folder"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(default="")
+    digest: Mapped[str] = mapped_column(default="")
+    size_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    machine: Mapped[str | None] = mapped_column(index=True)
+    changed: Mapped[datetime.datetime | None]
+    kept: Mapped[datetime.datetime | None]
+    lease: Mapped[str | None]
+    leased_until: Mapped[datetime.datetime | None]
+    dropped: Mapped[datetime.datetime | None] = mapped_column(index=True)
 
 
 class ClinicalScore(Base):
@@ -370,7 +421,8 @@ class User(Base):
     """Someone who may sign in. ``epoch`` is part of the session cookie: raising it ends all sessions.
 
     ``totp_secret`` is empty without a second factor; ``totp_step`` is the last time step whose code was taken
-    (none is taken twice); ``recovery`` is a JSON list of the digests of codes that are left.
+    (none is taken twice); ``recovery`` is a JSON list of the digests of codes that are left. A password with
+    an end was given by somebody else.
     """
 
     __tablename__ = "user_account"
@@ -388,6 +440,18 @@ class User(Base):
     totp_secret: Mapped[str] = mapped_column(default="", server_default="")
     totp_step: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     recovery: Mapped[str] = mapped_column(default="", server_default="")
+    password_ends: Mapped[datetime.datetime | None]
+
+
+class SignIn(Base):
+    """Somebody who is signed in: the key in their cookie as a hash, and when they last did something."""
+
+    __tablename__ = "sign_in"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), index=True)
+    begun: Mapped[datetime.datetime] = mapped_column(default=now, index=True)
+    active: Mapped[datetime.datetime] = mapped_column(default=now)
 
 
 class AuditEvent(Base):

@@ -13,7 +13,7 @@ from pipeline.errors import PhotoError
 from pipeline.photos.folder import SUFFIXES, PhotoSet, list_pictures, read_photo_set
 from records import models
 from records.drafts import list_incoming
-from records.errors import NotFound
+from records.errors import NotFound, StoreError
 from records.models import new_id
 from records.rows import RecordingRow
 
@@ -41,10 +41,15 @@ class PhotoSets:
             Its set is in the trash.
         """
         photo_set = read_photo_set(Path(folder).resolve())
-        for _attempt in range(2):
-            with contextlib.suppress(IntegrityError):  # two at once added the same person or folder
-                return self.get(self._store(photo_set, title, actor))
-        return self.get(self._store(photo_set, title, actor))
+        for attempt in range(3):
+            try:
+                recording_id = self._store(photo_set, title, actor)
+                break
+            except IntegrityError:  # two at once added the same person or folder
+                if attempt == 2:
+                    raise
+        self._records.store.nudge()
+        return self.get(recording_id)
 
     def _store(self, photo_set: PhotoSet, title: str, actor: str) -> str:
         records, settings = self._records, photo_set.settings
@@ -63,6 +68,7 @@ class PhotoSets:
             recording.title = title or recording.title or ""
             database.add(recording)
             database.add(models.AuditEvent(actor=actor, action=action, object=recording.id))
+            records.store.note_change(database, photo_set.path)
             return recording.id
 
     def get(self, recording_id: str) -> RecordingRow:
@@ -83,10 +89,11 @@ class PhotoSets:
         return self._records.list_of_kind("photos")
 
     def count(self, row: RecordingRow) -> int:
-        """How many pictures a set's folder holds now; 0 where it is gone."""
+        """How many pictures a set has now, with those that could not be taken; 0 where it is gone."""
         try:
-            return len(read_photo_set(row.folder).pictures)
-        except PhotoError:
+            photo_set = read_photo_set(self._records.store.outline(row.folder))
+            return len(photo_set.pictures) + len(photo_set.left_out)
+        except (PhotoError, StoreError):
             return 0
 
     def read(self, run_id: str) -> PhotoResults | None:
@@ -100,7 +107,7 @@ class PhotoSets:
         """
         from pipeline.photos.results import read_results
 
-        folder = self._records.get_run(run_id).folder
+        folder = self._records.open_run(run_id).path
         return read_results(folder) if (folder / "photos.json").is_file() else None
 
 

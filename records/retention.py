@@ -19,7 +19,7 @@ from sqlalchemy.orm import joinedload
 
 from pipeline.files import read_json, write_json
 from records import models
-from records.erasure import ERASED, Doomed, Erased, Erasure, read_erased
+from records.erasure import Doomed, Erased, Erasure, read_all_erased
 from records.errors import LiveRunError, MaintenanceError, NotFound, RetentionError
 from records.maintenance import maintain
 from records.models import LIVE_STATES, now
@@ -67,7 +67,10 @@ class KeptRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """What erasing a person would take: counts, and folders that would be left to delete by hand."""
+    """What erasing a person would take: counts, and folders that would be left to delete by hand.
+
+    ``rigs`` are the names of cameras that stay and are called otherwise, since a name may tell who it was.
+    """
 
     subject_id: str
     pseudonym: str
@@ -75,6 +78,7 @@ class Plan:
     runs: int
     scores: int
     outside: tuple[Path, ...]
+    rigs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ class Retention:
         RetentionError
             It is being erased, or that was broken off: what is left of it is not whole.
         """
-        begun = read_erased(self._records.settings.data_dir.resolve() / ERASED)
+        begun = read_all_erased(self._records)
         if any(recording_id in entry["recordings"] for entry in begun):
             raise RetentionError("This recording is being erased.", "It cannot be brought back any more.")
         with self._records.writing() as database:
@@ -205,6 +209,7 @@ class Retention:
         """
         with maintain(self._records.settings.data_dir.resolve()):
             erased = self._erasure.finish()
+            self._records.sign_ins.drop_old()
             noticed = self._give_notice()
             moment = now()
             wanted = (*self.list_trash(), *self.list_due())
@@ -293,7 +298,9 @@ class Retention:
             for each in doomed.session_folders
             if not each.resolve().is_relative_to(data) and each.exists()
         )
-        return Plan(subject_id, pseudonym, len(doomed.recording_ids), len(doomed.run_ids), scores, outside)
+        rigs = self._records.rigs.list_of(doomed.run_ids, doomed.words)
+        recordings, runs = len(doomed.recording_ids), len(doomed.run_ids)
+        return Plan(subject_id, pseudonym, recordings, runs, scores, outside, rigs)
 
     def erase_subject(self, pseudonym: str, actor: str = "local") -> Erased:
         """Erase a person: rows, folders, caches, and whatever else this program made of them.

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +43,9 @@ DOWNLOADS = (RIG_NAME, "rig.yaml", "rig.toml")
 _CHOSEN = "chosen_in_form"
 """Key in a session's ``rig.json`` that a form put there, which may take it out again."""
 
+_CHECKED = ("rig.json", "rig_check.json")
+"""Of a run's folder: what says whether its cameras still stood as the rig has them."""
+
 _NOT_KEPT = {
     "hand": (
         "This rig was worked out from the hand in one recording.",
@@ -50,6 +56,11 @@ _NOT_KEPT = {
         "Film a checkerboard with it; that rig can be kept.",
     ),
 }
+
+log = logging.getLogger(__name__)
+
+_TELLS_NOBODY = re.compile(r"Rig [0-9a-f]{8}")
+"""What a rig is called whose name went with a person."""
 
 
 class Rigs:
@@ -126,6 +137,7 @@ class Rigs:
                 self._refuse_twin(database, row)
                 database.add(row)
                 database.flush()
+                self._records.store.note_change(database, path)
                 _note(database, actor, "rig.keep", rig_id)
         except IntegrityError as error:
             path.unlink(missing_ok=True)
@@ -135,6 +147,7 @@ class Rigs:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+        self._records.store.nudge()
         return self.get(rig_id)
 
     def _refuse_twin(self, database: DatabaseSession, row: models.Rig) -> None:
@@ -216,10 +229,42 @@ class Rigs:
                 row.name = name
                 database.flush()
                 write_rig(self._path(row), replace(rig, name=name))
+                self._records.store.note_change(database, self._path(row))
                 _note(database, actor, "rig.rename", rig_id)
         except IntegrityError as error:
             raise RigError(f"{name} was taken by someone else just now.", "Choose another name.") from error
+        self._records.store.nudge()
         return self.get(rig_id)
+
+    def list_of(self, run_ids: Sequence[str], words: Sequence[str]) -> tuple[str, ...]:
+        """Names of rigs that were calibrated in these runs, or whose name holds one of these words."""
+        return tuple(row.name for row in self._find_of(run_ids, words))
+
+    def forget_names(self, run_ids: Sequence[str], words: Sequence[str], actor: str) -> None:
+        """Give those of `list_of` names that tell nobody: cameras stay, and who they were called after goes.
+
+        A rig whose file cannot be read gets its new name all the same, and its file goes.
+        """
+        for row in self._find_of(run_ids, words):
+            name = f"Rig {row.id[:8]}"
+            try:
+                self.rename(row.id, name, actor)
+            except RedysError:
+                log.exception("rig %s: its file cannot be read and is removed with its name", row.id)
+                with self._records.writing() as database:
+                    kept = _find(database, row.id)
+                    kept.name = name
+                    self._path(kept).unlink(missing_ok=True)
+                    _note(database, actor, "rig.rename", row.id)
+
+    def _find_of(self, run_ids: Sequence[str], words: Sequence[str]) -> tuple[RigRow, ...]:
+        wanted, parts = set(run_ids), [word.casefold() for word in words]
+        return tuple(
+            row
+            for row in self.list()
+            if not _TELLS_NOBODY.fullmatch(row.name)
+            and (row.from_run_id in wanted or any(part in row.name.casefold() for part in parts))
+        )
 
     def retire(self, rig_id: str, retired: bool = True, actor: str = "local") -> RigRow:
         """Offer a rig no longer, or again; recordings that used it keep it.
@@ -322,8 +367,9 @@ class Rigs:
         unchecked = RigUse(recording.id, _title(recording), None, None)
         if run is None:
             return unchecked
-        folder = RunFolder(self._records.full_path(run.folder))
         try:
+            path = self._records.full_path(run.folder)
+            folder = RunFolder(self._records.store.outline(path, _CHECKED))
             if read_rig(folder.rig_json).source != "file":
                 return unchecked  # a run from before the recording was given this rig
             return replace(
@@ -338,7 +384,9 @@ class Rigs:
         return folder
 
     def _path(self, rig: models.Rig) -> Path:
-        return self._records.full_path(rig.file)
+        path = self._records.full_path(rig.file)
+        self._records.store.bring(path)
+        return path
 
 
 def refuse_reason(rig: Rig) -> str:

@@ -335,6 +335,8 @@ class UserRow:
     role : str
     has_totp : bool
         Signs in with a code as well.
+    password_ends : datetime.datetime or None
+        The password was given by somebody else, and is good until then (UTC) to be changed.
     """
 
     id: str
@@ -343,6 +345,12 @@ class UserRow:
     disabled: bool
     role: Role
     has_totp: bool = False
+    password_ends: datetime.datetime | None = None
+
+    @property
+    def has_ended_password(self) -> bool:
+        """Whether the password was given by somebody else, and was not changed in time."""
+        return self.password_ends is not None and self.password_ends < datetime.datetime.now(datetime.UTC)
 
 
 @dataclass(frozen=True)

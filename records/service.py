@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
+import errno
 import functools
 import os
 import re
@@ -22,26 +24,32 @@ from sqlalchemy.orm import aliased, joinedload
 
 from pipeline.errors import SessionError
 from pipeline.files import hash_json
-from pipeline.photos.folder import read_photo_set
-from pipeline.session import Session, read_session
+from pipeline.photos.folder import PhotoSettings, read_photo_set
+from pipeline.session import Session, SessionSettings, read_session
 from records import models
 from records.audit import Audit
+from records.broker import find_need
 from records.corrections import Corrections
 from records.database import migrate, open_engine
 from records.drafts import Drafts
-from records.errors import NotFound, RetentionError
+from records.errors import NotFound, RetentionError, StoreError
 from records.exports import Exports
 from records.maintenance import note_use
 from records.marks import Marks
 from records.models import LIVE_STATES, new_id, now
+from records.parts import parts_path
 from records.photos import PhotoSets
+from records.research import Research
 from records.retention import Retention
 from records.reuse import take_over
 from records.rigs import Rigs
+from records.room import read_limits
 from records.rows import Page, RecordingKind, RecordingRow, RunRow, SubjectRow
 from records.scores import Scores
 from records.second_factor import SecondFactor
 from records.shares import Shares
+from records.sign_ins import SignIns
+from records.store import Store
 from records.users import Users
 from records.verdicts import Verdicts, read_verdict
 from settings import Settings, get_settings
@@ -50,8 +58,17 @@ if TYPE_CHECKING:  # numpy and pandas are loaded by those that read results, not
     from pipeline.measures.summary_types import Summary
     from pipeline.results import RunFolder
 
+MOST_SEARCHED = 200
+"""Letters of a search that are looked at; databases refuse patterns of any length."""
+
 SUMMON_AGAIN_S = 15.0
 """How long a supervisor that was called has before another is: starting Python takes a few seconds."""
+
+GLANCE = ("run.json", "log.jsonl")
+"""Of a run's folder: what `records.progress` reads."""
+
+FULL_BYTES = 2**20
+"""A disk with less free is full: there is no room to work in."""
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 _ARTEFACT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
@@ -117,6 +134,11 @@ class Records:
         return Users(self)
 
     @functools.cached_property
+    def sign_ins(self) -> SignIns:
+        """Who is signed in."""
+        return SignIns(self)
+
+    @functools.cached_property
     def second_factor(self) -> SecondFactor:
         """Codes beside their passwords."""
         return SecondFactor(self)
@@ -167,6 +189,16 @@ class Records:
         return Exports(self)
 
     @functools.cached_property
+    def store(self) -> Store:
+        """Where files are kept when machines have no disk in common."""
+        return Store(self)
+
+    @functools.cached_property
+    def research(self) -> Research:
+        """What researchers see."""
+        return Research(self)
+
+    @functools.cached_property
     def photos(self) -> PhotoSets:
         """Sets of still pictures."""
         return PhotoSets(self)
@@ -179,7 +211,7 @@ class Records:
     @functools.cached_property
     def drafts(self) -> Drafts:
         """Uploads under way."""
-        return Drafts(self.settings.data_dir, self.settings.max_upload_bytes)
+        return Drafts(self.settings.data_dir, read_limits(self.settings), self.has_folder)
 
     def close(self) -> None:
         """Let go of the database's connections."""
@@ -215,11 +247,14 @@ class Records:
             Its recording is in the trash.
         """
         session = read_session(Path(session_folder).resolve())
-        for _attempt in range(2):
-            with contextlib.suppress(IntegrityError):  # two at once added the same person or folder
+        for attempt in range(3):
+            try:
                 recording_id = self._store_recording(session, title, actor)
-                return self.get_recording(recording_id)
-        recording_id = self._store_recording(session, title, actor)
+                break
+            except IntegrityError:  # two at once added the same person or folder
+                if attempt == 2:
+                    raise
+        self.store.nudge()
         return self.get_recording(recording_id)
 
     def _store_recording(self, session: Session, title: str, actor: str) -> str:
@@ -240,7 +275,15 @@ class Records:
             recording.rig_id = self.rigs.find(database, session)
             database.add(recording)
             _note(database, actor, action, recording.id)
+            self.store.note_change(database, session.path)
             return recording.id
+
+    def has_folder(self, folder: Path) -> bool:
+        """Whether a session folder is a recording, in sight or in the trash."""
+        stored = self.store_path(folder)
+        with self.reading() as database:
+            found = select(models.Recording.id).where(models.Recording.folder == stored)
+            return database.scalar(found) is not None
 
     def refuse_trashed(self, recording: models.Recording) -> None:
         """Raise `RetentionError` for a recording that is in the trash: its folder is not taken in again."""
@@ -315,7 +358,7 @@ class Records:
         self.verdicts.fill_in()
         newest, report = aliased(models.Run), aliased(models.Run)
         conditions: list[ColumnElement[bool]] = [_IN_SIGHT, models.Recording.kind == "video"]
-        for word in search.split():
+        for word in search[:MOST_SEARCHED].split():
             conditions.append(
                 or_(
                     models.Subject.pseudonym.icontains(word, autoescape=True),
@@ -390,17 +433,7 @@ class Records:
         return tuple(sorted(rows, key=lambda row: (row.visit or datetime.date.max, row.created)))
 
     def _read_recordings(self, *conditions: ColumnElement[bool]) -> list[RecordingRow]:
-        newest, report = aliased(models.Run), aliased(models.Run)
-        query = (
-            select(models.Recording, newest, report.id, report.quality)
-            .join(models.Visit)
-            .join(models.Subject)
-            .outerjoin(newest, newest.id == _newest_run_id())
-            .outerjoin(report, report.id == _newest_run_id("done"))
-            .where(_IN_SIGHT, *conditions)
-            .options(joinedload(models.Recording.visit).joinedload(models.Visit.subject))
-            .order_by(models.Recording.created.desc(), models.Recording.id)
-        )
+        query = _recordings_query().where(*conditions)
         with self.reading() as database:
             queue = _read_queue(database)
             return [
@@ -453,13 +486,14 @@ class Records:
             return recording.run
         run_id = new_id()
         folder = self.settings.data_dir.resolve() / "runs" / run_id
+        settings: SessionSettings | PhotoSettings
         if recording.kind == "photos":
-            settings_hash = hash_json(read_photo_set(recording.folder).settings.model_dump(mode="json"))
+            settings = read_photo_set(self.store.outline(recording.folder)).settings
         else:
             self.corrections.settle(recording)
-            session = read_session(recording.folder)
-            settings_hash = hash_json(session.settings.model_dump(mode="json"))
-            if recording.run is not None:
+            session = read_session(self.store.outline(recording.folder))
+            settings = session.settings
+            if recording.run is not None and not self.store.is_on:  # else where it is worked
                 take_over(recording.run.folder, folder, session)
         try:
             with self.writing() as database:
@@ -468,7 +502,8 @@ class Records:
                     id=run_id,
                     recording_id=recording.id,
                     folder=self.store_path(folder),
-                    settings_hash=settings_hash,
+                    settings_hash=hash_json(settings.model_dump(mode="json")),
+                    needs=find_need(settings.detector, settings.estimator),
                     message="Waiting to start",
                     summoned=now(),  # whoever submits also calls the supervisor
                 )
@@ -515,7 +550,9 @@ class Records:
             run.state, run.fraction, run.message, run.finished = "done", 1.0, "Finished", now()
             run.quality = read_verdict(folder / "summary.json")
             database.add(run)
+            self.store.note_change(database, folder)
             run_id = run.id
+        self.store.nudge()
         return self.get_run(run_id)
 
     def get_run(self, run_id: str) -> RunRow:
@@ -546,18 +583,12 @@ class Records:
         return tuple(sorted(rows, key=lambda row: row.finished or row.created, reverse=True))
 
     def _read_runs(self, *conditions: ColumnElement[bool]) -> list[RunRow]:
-        query = (
-            select(models.Run)
-            .where(*conditions, models.Run.recording.has(_IN_SIGHT))
-            .options(
-                joinedload(models.Run.recording)
-                .joinedload(models.Recording.visit)
-                .joinedload(models.Visit.subject)
-            )
-        )
+        query = _runs_query().where(*conditions)
         with self.reading() as database:
-            queue = _read_queue(database)
-            return [self._run_row(run, run.recording, queue) for run in database.scalars(query).unique()]
+            runs = list(database.scalars(query).unique())
+            # Every supervisor asks for its own run each second: the queue is for those that stand in it.
+            queue = _read_queue(database) if any(run.state == "queued" for run in runs) else []
+            return [self._run_row(run, run.recording, queue) for run in runs]
 
     def _run_row(self, run: models.Run, recording: models.Recording, queue: list[str]) -> RunRow:
         parts = [recording.visit.subject.pseudonym, recording.task]
@@ -665,15 +696,37 @@ class Records:
     # --- artefacts -------------------------------------------------------------------------------
 
     def open_run(self, run_id: str) -> RunFolder:
-        """The run folder of a run, for the readers of `pipeline.results`.
+        """The run folder of a run, for the readers of `pipeline.results`: here, and as the store has it.
 
         Raises
         ------
         NotFound
+        records.errors.StoreError
+            It is not here, and cannot be brought.
         """
         from pipeline.results import RunFolder
 
-        return RunFolder(self.get_run(run_id).folder)
+        folder = self.get_run(run_id).folder
+        self.store.bring(folder)
+        return RunFolder(folder)
+
+    def glance(self, run: RunRow) -> RunRow:
+        """A run whose folder has what tells how far it is, though it is at work on another machine.
+
+        Where that cannot be had just now, the run as it is: its row says the most of it.
+        """
+        from records.supervise import error_path
+
+        try:
+            folder = self.store.outline(run.folder, GLANCE)
+            if folder == run.folder:
+                return run
+            self.store.bring(error_path(run.folder))
+        except StoreError:
+            return run
+        with contextlib.suppress(OSError):  # most runs said nothing
+            shutil.copyfile(error_path(run.folder), error_path(folder))
+        return dataclasses.replace(run, folder=folder)
 
     def read_summary(self, run_id: str) -> Summary | None:
         """What a run's report prints; None while there is none.
@@ -734,6 +787,8 @@ class Records:
             database.execute(text("SELECT 1"))
         probe = self.settings.data_dir / ".health"
         probe.write_text(now().isoformat(), encoding="ascii")
+        if shutil.disk_usage(self.settings.data_dir).free < FULL_BYTES:  # what is written over finds room
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 QUEUED_AGAIN: dict[str, Any] = {
@@ -744,6 +799,7 @@ QUEUED_AGAIN: dict[str, Any] = {
     "eta_s": None,
     "heartbeat": None,
     "host": None,
+    "worker": "",
     "supervisor_pid": None,
     "supervisor_started": None,
     "child_pid": None,
@@ -775,6 +831,33 @@ def _hold_in_sight(database: DatabaseSession, recording_id: str) -> None:
     recording = database.get(models.Recording, recording_id, with_for_update=True)
     if recording is None or recording.trashed is not None:
         raise _not_found("recording")
+
+
+@functools.cache
+def _recordings_query() -> Any:
+    """Recordings in sight with newest run and report; put together once, which costs more than asking."""
+    newest, report = aliased(models.Run), aliased(models.Run)
+    return (
+        select(models.Recording, newest, report.id, report.quality)
+        .join(models.Visit)
+        .join(models.Subject)
+        .outerjoin(newest, newest.id == _newest_run_id())
+        .outerjoin(report, report.id == _newest_run_id("done"))
+        .where(_IN_SIGHT)
+        .options(joinedload(models.Recording.visit).joinedload(models.Visit.subject))
+        .order_by(models.Recording.created.desc(), models.Recording.id)
+    )
+
+
+@functools.cache
+def _runs_query() -> Any:
+    """Runs of recordings in sight; put together once."""
+    of_visit = joinedload(models.Run.recording).joinedload(models.Recording.visit)
+    return (
+        select(models.Run)
+        .where(models.Run.recording.has(_IN_SIGHT))
+        .options(of_visit.joinedload(models.Visit.subject))
+    )
 
 
 def _newest_run_id(state: str | None = None) -> Any:
@@ -816,6 +899,7 @@ def _not_found(kind: str) -> NotFound:
 def pipeline_command(session_folder: Path, run_folder: Path) -> list[str]:
     """The process that works a run."""
     arguments = ["run", str(session_folder), "--out", str(run_folder), "--json-progress"]
+    arguments += ["--parts", str(parts_path(run_folder))]
     return [sys.executable, "-m", "pipeline", *arguments]
 
 

@@ -40,8 +40,9 @@ from records.addresses import cut_address, is_loopback
 from records.checking import drop_secrets
 from records.errors import NotFound, ShareError
 from records.models import new_id, now
+from records.passwords import MAXIMUM_PASSWORD
 from records.rows import RecordingRow, Role
-from records.users import MAXIMUM_PASSWORD, Backoff
+from records.users import Backoff
 from settings import ROOT
 
 if TYPE_CHECKING:
@@ -399,15 +400,14 @@ class Shares:
             )
             is_live = link is not None and self._is_live(database, link)
         if link is None or not is_live or not self._is_ready(link.id):
-            self._note_refusal(link)
-            return Refused("closed")
+            return self._refuse(link, address)
         refused = self._try_password(link, password, address)
         if refused is not None:
             return refused
-        return self._count(link, address) or self._refuse(link)
+        return self._count(link, address) or self._refuse(link, address)
 
-    def _refuse(self, link: models.ShareLink) -> Refused:
-        self._note_refusal(link)
+    def _refuse(self, link: models.ShareLink | None, address: str) -> Refused:
+        self._note_refusal(link, address)
         return Refused("closed")
 
     def _try_password(self, link: models.ShareLink, password: str, address: str) -> Refused | None:
@@ -422,7 +422,7 @@ class Shares:
             self._hasher.verify(link.password_hash, password[:MAXIMUM_PASSWORD])
         except (VerificationError, InvalidHashError):
             self._backoff.failed(link.id, address)
-            self._note_refusal(link)
+            self._note_refusal(link, address)
             return Refused("password")
         self._backoff.succeeded(link.id, address)
         return None
@@ -459,8 +459,9 @@ class Shares:
             database.add(models.AuditEvent(actor="link", action="share.open", object=link.id))
         return Opened(key, until)
 
-    def _note_refusal(self, link: models.ShareLink | None) -> None:
+    def _note_refusal(self, link: models.ShareLink | None, address: str) -> None:
         """Write it down; the same work whether the link is known or not, so that time tells nothing."""
+        said = self._records.audit.refusals.words("link", "share.open", cut_address(address))
         about = "" if link is None else link.id
         past = link is not None and link.ended is None and _is_past(link)
         with self._records.writing() as database:
@@ -469,7 +470,11 @@ class Shares:
                 .where(models.ShareLink.id == (about if past else ""))
                 .values(ended=now())
             )
-            database.add(models.AuditEvent(actor="link", action="share.open", object=about, result="refused"))
+            if said is not None:
+                what = f"{about} {said}".strip()
+                database.add(
+                    models.AuditEvent(actor="link", action="share.open", object=what, result="refused")
+                )
 
     def check(self, key: str) -> OpenShare | None:
         """What a key opens at this very moment; None where it opens nothing, or nothing any more."""
@@ -593,7 +598,7 @@ class Shares:
         notes = folder / "notes.json"
         if "notes" in choices:
             write_json(notes, [self._read_notes(each.id) for each in recordings])
-        runs = [self._records.get_run(each.report_run_id or "").folder for each in recordings]
+        runs = [self._records.open_run(each.report_run_id or "").path for each in recordings]
         mark = f"{link.code} {link.created:%Y-%m-%d}"
         command = self.command(
             runs, self._view(link.id), choices, mark, notes if "notes" in choices else None

@@ -13,7 +13,15 @@ from components import ids, routes
 from pipeline.errors import RedysError
 from records import get_records
 from settings import get_settings
-from tests.records.site import Site, inline_scripts, make_session, open_site, surroundings, token_of
+from tests.records.site import (
+    Site,
+    inline_scripts,
+    make_session,
+    open_site,
+    page_body,
+    surroundings,
+    token_of,
+)
 
 JUNK = {"utm_source": "x", "__proto__": "1", "subject_id": "../../etc", "recording_id": "'; DROP TABLE run"}
 
@@ -39,18 +47,7 @@ def ask(site: Site, path: str, search: str = "") -> Any:
     client = site.browser()
     header = token_of(client)
     client.get("/_dash-layout")
-    body = {
-        "output": ".._pages_content.children..._pages_store.data..",
-        "outputs": [
-            {"id": "_pages_content", "property": "children"},
-            {"id": "_pages_store", "property": "data"},
-        ],
-        "inputs": [
-            {"id": "_pages_location", "property": "pathname", "value": path},
-            {"id": "_pages_location", "property": "search", "value": search},
-        ],
-        "changedPropIds": ["_pages_location.pathname"],
-    }
+    body = page_body(path, search)
     return client.post("/_dash-update-component", json=body, headers=header)
 
 

@@ -6,8 +6,9 @@ const YEAR_S = 365 * 86400;
 const mounted = new Map();
 
 function keep(name, value) {
-  const secure = location.protocol === "https:" ? "; Secure" : "";
-  document.cookie = `${name}=${value}; path=/; max-age=${YEAR_S}; SameSite=Lax${secure}`;
+  const called = window.redys.cookieName(name);
+  const secure = called !== name || location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `${called}=${value}; path=/; max-age=${YEAR_S}; SameSite=Lax${secure}`;
 }
 
 function press(chosen) {

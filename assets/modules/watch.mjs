@@ -10,6 +10,10 @@ import { t } from "./words.mjs";
 
 const LATE = 3; // intervals without a word, after which something is wrong
 const PATIENCE_MS = 6000; // and this at least: a busy server may take a while
+const AWAY = 503; // something that the server stands on is away, in words
+const ENDED = "X-ReDys-Ended"; // why the reader is signed out
+const ACTIVE = "X-ReDys-Active"; // the reader has done something since the page last asked
+const DEEDS = ["pointerdown", "keydown", "wheel", "touchstart"];
 const SEEN_MS = 20_000; // how long an end stays in the title of a page that is being looked at
 
 const watched = new WeakMap();
@@ -41,6 +45,21 @@ class Watch {
     document.addEventListener("visibilitychange", this.looked);
     window.addEventListener("offline", this.looked);
     this.clock = setInterval(() => this.check(), 1000);
+    // Dash says nothing of an answer that is none: what the server says of itself is shown here.
+    this.acted = false;
+    this.act = () => {
+      this.acted = true;
+    };
+    for (const deed of DEEDS) document.addEventListener(deed, this.act, { capture: true, passive: true });
+    this.asked = window.fetch;
+    window.fetch = async (address, options) => {
+      const answer = await this.asked.call(window, address, this.mark(address, options));
+      if (answer.status === 401 && answer.headers.get(ENDED)) this.goToSignIn(answer.headers.get(ENDED));
+      if (answer.status === AWAY && /^text\/plain/.test(answer.headers.get("Content-Type") || "")) {
+        answer.clone().text().then((words) => this.tell(words.trim()));
+      }
+      return answer;
+    };
   }
 
   stop() {
@@ -49,6 +68,28 @@ class Watch {
     window.removeEventListener("offline", this.looked);
     clearInterval(this.clock);
     clearTimeout(this.forgetting);
+    window.fetch = this.asked;
+    for (const deed of DEEDS) document.removeEventListener(deed, this.act, { capture: true });
+  }
+
+  /** What Dash asks the server also says whether somebody is at work here. */
+  mark(address, options) {
+    if (!this.acted || !options?.headers || !String(address).includes("_dash-update-component")) return options;
+    this.acted = false;
+    const headers = new Headers(options.headers);
+    headers.set(ACTIVE, "1");
+    return { ...options, headers };
+  }
+
+  /** The sign-in has ended: what is shown here is nobody's to read until they sign in again. */
+  goToSignIn(ended) {
+    const here = location.pathname + location.search + location.hash;
+    location.replace(`/sign-in?${new URLSearchParams({ next: here, ended })}`);
+  }
+
+  tell(words) {
+    this.cut = true;
+    this.say(words);
   }
 
   hear() {

@@ -95,14 +95,14 @@ def read_focal_35mm(path: Path) -> float | None:
         raise VideoError(f"{path.name} cannot be read ({error.strerror}).", "Copy it again.") from error
     for place in ((b"trak", b"meta"), (b"meta",), (b"udta", b"meta")):
         for meta in _descend(moov, place):
-            value = _read_item(meta, _FOCAL_KEY)
+            value = _read_item(meta, FOCAL_KEY)
             if value is not None and FOCAL_RANGE_MM[0] <= value <= FOCAL_RANGE_MM[1]:
                 return value
     return None
 
 
-_FOCAL_KEY = b"com.apple.quicktime.camera.focal_length.35mm_equivalent"
-_MOST_HEADER_BYTES = 256 * 2**20
+FOCAL_KEY = b"com.apple.quicktime.camera.focal_length.35mm_equivalent"
+_MOST_HEADER_BYTES = 64 * 2**20
 
 
 def _find_atom(file: BinaryIO, kind: bytes) -> bytes:

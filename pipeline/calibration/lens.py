@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -168,13 +169,25 @@ def _fit(
         K[0, 0] = K[1, 1] = float(max(size_px))  # frontal views alone give no start; a usual lens does
     K[0, 2], K[1, 2] = (size_px[0] - 1) / 2, (size_px[1] - 1) / 2
     steps = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
-    rms_px, K, distortion, _, _, sigma, _, _ = cv2.calibrateCameraExtended(
-        objects, chosen, size_px, K, np.zeros(5), flags=model.flags, criteria=steps
-    )
+    with _one_thread():
+        rms_px, K, distortion, _, _, sigma, _, _ = cv2.calibrateCameraExtended(
+            objects, chosen, size_px, K, np.zeros(5), flags=model.flags, criteria=steps
+        )
     distortion = distortion.ravel()[:5]
     view_rms_px = np.array([_view_rms_px(view, K, distortion, board) for view in views])
     focal_sigma_px = float(sigma.ravel()[:2].max())  # with fx = fy OpenCV gives it for fy alone
     return LensFit(K, distortion, float(rms_px), view_rms_px, used.copy(), focal_sigma_px)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Threads of OpenCV add up in the order in which they are done: each time another last digit."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _view_rms_px(view: np.ndarray, K: np.ndarray, distortion: np.ndarray, board: Checkerboard) -> float:

@@ -33,6 +33,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "--own-shape", action="store_true", help="keep the person's own shape in the moving 3D hand"
     )
     parser.add_argument(
+        "--recoded",
+        type=Path,
+        metavar="FILE",
+        help="JSON with a summary in the place of the run's and a day: leaves out all that a person typed",
+    )
+    parser.add_argument(
         "--json-progress", action="store_true", help="say the end or the error as one JSON object"
     )
     parser.set_defaults(work=_export)
@@ -44,7 +50,8 @@ def _export(options: argparse.Namespace) -> None:
     from pipeline.results import RunFolder
 
     formats = list(FORMATS) if "all" in options.formats else options.formats
-    export_run(RunFolder(options.run), formats, options.out, options.deidentify, options.own_shape)
+    run = RunFolder(options.run)
+    export_run(run, formats, options.out, options.deidentify, options.own_shape, options.recoded)
     if options.json_progress:
         print_json(type="done", out=str(options.out))
     else:

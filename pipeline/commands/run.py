@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,23 +30,45 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--json-progress", action="store_true", help="print progress as one JSON object a line"
     )
+    parser.add_argument("--parts", type=Path, help="folder where others leave stages that they do meanwhile")
+    parser.add_argument(
+        "--only", metavar="STAGE", help="work one stage alone (pose:left) and leave it in --out as a part"
+    )
+    parser.add_argument(
+        "--with-parent", action="store_true", help="end when standard input closes, whatever is at work"
+    )
     parser.set_defaults(work=_run)
 
 
 def _run(options: argparse.Namespace) -> None:
-    from pipeline.run import run_session
+    from pipeline.run import run_alone, run_session
 
+    if options.with_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     out = options.out or options.session / "run"
     asked = {"detector": options.detector, "estimator": options.estimator}
     networks = {role: name for role, name in asked.items() if name}
     cancelled = listen_for_signals()
+    if options.only:
+        run_alone(options.session, options.only, out, print_progress, cancelled.is_set, options.workers)
+        return
     if options.json_progress:
-        run_session(options.session, out, print_progress, cancelled.is_set, options.workers, networks)
+        run_session(
+            options.session, out, print_progress, cancelled.is_set, options.workers, networks, options.parts
+        )
         print_json(type="done", run=str(out))
         return
     with Bar() as bar:
-        run_session(options.session, out, bar.show, cancelled.is_set, options.workers, networks)
+        run_session(
+            options.session, out, bar.show, cancelled.is_set, options.workers, networks, options.parts
+        )
     print(f"Done: {out}")
+
+
+def _end_with_parent() -> None:
+    """Whoever started this holds its standard input open; it leads its own group, with its workers in it."""
+    sys.stdin.buffer.read()
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 class Bar:

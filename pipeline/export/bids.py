@@ -35,6 +35,7 @@ def write(source: ExportSource, folder: Path) -> None:
     """Write the data set into a folder: its root."""
     subject = make_label(source.summary.subject)
     session = make_label(source.summary.visit) if source.summary.visit else ""
+    session = session if source.day is None else f"day{source.day}"
     names = [f"sub-{subject}", *([f"ses-{session}"] if session else [])]
     task = make_label(source.summary.task)
     stem = "_".join([*names, f"task-{task}", f"tracksys-{TRACKING_SYSTEM}"])

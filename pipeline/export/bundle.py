@@ -18,8 +18,15 @@ from typing import Any
 
 from pipeline.errors import RedysError, RunFolderError
 from pipeline.export.formats import EXPORT_VERSION, FORMATS
-from pipeline.export.source import ExportSource, find_even_frames, read_source, state_provenance
+from pipeline.export.source import (
+    ExportSource,
+    find_even_frames,
+    read_source,
+    recode_source,
+    state_provenance,
+)
 from pipeline.files import hash_file, read_json, replace_atomically, write_json
+from pipeline.measures.summary_types import Summary, from_plain
 from pipeline.results import RunFolder
 
 MANIFEST = "manifest.json"
@@ -34,6 +41,7 @@ def export_run(
     out: Path,
     deidentify: bool = False,
     own_shape: bool = False,
+    recoded: Path | None = None,
 ) -> Path:
     """Write a run in some formats.
 
@@ -47,6 +55,9 @@ def export_run(
         A folder that is not there yet (or empty), or a file ending in ".zip", which is replaced.
     deidentify, own_shape : bool
         See `pipeline.export.source.read_source`.
+    recoded : Path, optional
+        JSON file with ``summary``, which stands in the place of the run's, and ``day``: see
+        `pipeline.export.source.recode_source`.
 
     Returns
     -------
@@ -69,8 +80,15 @@ def export_run(
         )
     if out.suffix.lower() != _ZIP_SUFFIX and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunFolderError(f"{out} is there already.", "Name a new folder, or empty this one.")
-    source = read_source(run, deidentify, own_shape)
+    source = read_source(run, deidentify and recoded is None, own_shape)
+    if recoded is not None:
+        source = _recode(source, recoded)
     return write_export(source, tuple(dict.fromkeys(formats)), out)
+
+
+def _recode(source: ExportSource, recoded: Path) -> ExportSource:
+    told = read_json(recoded)
+    return recode_source(source, from_plain(Summary, told["summary"]), told["day"])
 
 
 def write_export(source: ExportSource, formats: Sequence[str], out: Path) -> Path:
@@ -87,7 +105,7 @@ def write_export(source: ExportSource, formats: Sequence[str], out: Path) -> Pat
             importlib.import_module(FORMATS[name].module).write(source, folder)
         write_json(work / MANIFEST, make_manifest(source, formats, work))
         if out.suffix.lower() == _ZIP_SUFFIX:
-            _pack(work, out)
+            pack_folder(work, out)
         else:
             work.chmod(0o755)  # temporary folders are their maker's alone
             os.replace(work, out)
@@ -115,7 +133,8 @@ def _say_why(error: OSError) -> str:
     return lines[0] if len(lines) == 1 else os.strerror(error.errno) if error.errno else lines[0]
 
 
-def _pack(folder: Path, out: Path) -> None:
+def pack_folder(folder: Path, out: Path) -> None:
+    """A folder as a ZIP file, whole or not at all, without the files' own times."""
     with replace_atomically(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for path in _list_files(folder):
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
@@ -138,7 +157,7 @@ def make_manifest(source: ExportSource, formats: Sequence[str], folder: Path) ->
     keeps = ["pseudonym"] + (["date of the visit"] if source.summary.visit else [])
     keeps += ["proportions of the hand"] if positions else []
     keeps = ["the movement itself"] if source.deidentified else keeps
-    keeps += ["task (free text)"] if source.summary.task else []
+    keeps += ["task (free text)"] if source.summary.task and not source.recoded else []
     return {
         "schema": "redys-export",
         "schema_version": EXPORT_VERSION,

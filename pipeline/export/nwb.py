@@ -2,7 +2,8 @@
 
 Joints are in mm with the factor to metres beside them; their confidence (0 to 1) is the share of the evidence
 that agrees, and their standard deviations are series of their own. The format demands a time of recording:
-the visit's date at midnight UTC, or 1900-01-01 where it is not known or was taken out. De-identified, the
+the visit's date at midnight UTC, or 1900-01-01 where it is not known or was taken out (with the days since
+the first visit added, where those are told). De-identified, the
 time at which the file was made is 1900-01-01, too.
 """
 
@@ -51,6 +52,7 @@ def _open_archive(source: ExportSource) -> NWBFile:
 
     visit = source.summary.visit
     date = datetime.datetime.fromisoformat(visit).replace(tzinfo=datetime.UTC) if visit else NO_DATE
+    date += datetime.timedelta(days=source.day or 0)
     return NWBFile(
         session_description=f"Hand movement, {source.summary.task}"
         + ("" if visit else "; the date is not known or was taken out"),

@@ -96,6 +96,10 @@ class ExportSource:
         The moving 3D hand keeps the person's shape.
     removed : tuple of str
         What was taken out, in words.
+    day : int or None
+        Of the visit, from the person's first, where that is told in the place of its date.
+    recoded : bool
+        Nothing in it was typed by a person (`recode_source`).
     """
 
     hands: dict[Side, ExportHand]
@@ -110,6 +114,8 @@ class ExportSource:
     deidentified: bool = False
     own_shape: bool = False
     removed: tuple[str, ...] = ()
+    day: int | None = None
+    recoded: bool = False
 
     @property
     def rate_text(self) -> str:
@@ -261,6 +267,47 @@ def deidentify_source(source: ExportSource) -> ExportSource:
     )
 
 
+def recode_source(source: ExportSource, summary: Summary, day: int | None) -> ExportSource:
+    """The same run without any words that a person typed, for who works with recordings of many.
+
+    Parameters
+    ----------
+    source : ExportSource
+        Of a run as it is.
+    summary : Summary
+        Stands in the place of the run's: a code for the person, and nothing that was typed
+        (`pipeline.sharing.strip_for_research`).
+    day : int or None
+        Of the visit, from the person's first.
+
+    Raises
+    ------
+    ModelError
+        The hand model is not the one that the run was fused with.
+    """
+    found = deidentify_source(source)
+    return dataclasses.replace(
+        found,
+        summary=dataclasses.replace(summary, visit=""),
+        models=[_strip_model(model, summary) for model in found.models],
+        rig=None,
+        day=day,
+        recoded=True,
+        removed=(*found.removed, "the cameras' lenses and places", "all words that a person typed"),
+    )
+
+
+def _strip_model(model: dict[str, Any], summary: Summary) -> dict[str, Any]:
+    """A network or hand model of this program as it is; of another only its place in the work.
+
+    A person may have named its file, and its digest may be known.
+    """
+    origin = summary.provenance
+    if model.get("name") in {origin.hand_model, origin.detector, origin.estimator} - {"", "other"}:
+        return model
+    return {"role": model.get("role"), "name": "other"}
+
+
 def pose_mean_hand(hand: ExportHand, side: Side, models: list[dict[str, Any]]) -> np.ndarray:
     """Joints (T, 21, 3) in mm of the model's mean hand in the measured pose, its wrist where measured.
 
@@ -331,6 +378,7 @@ def state_provenance(source: ExportSource) -> dict[str, Any]:
         "visit": source.summary.visit,
         "task": source.summary.task,
         "sides": list(source.hands),
+        **({} if source.day is None else {"day": source.day}),
         "deidentified": source.deidentified,
         "removed": list(source.removed),
         "quality": source.summary.quality.verdict,

@@ -2,6 +2,7 @@
 
 my-set/
   photos.toml       optional
+  left_out.json     optional: what was sent for it and is no picture, each with its reason
   photos/           the pictures; without this folder they lie in my-set itself
 """
 
@@ -10,13 +11,15 @@ from __future__ import annotations
 import datetime
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.errors import PhotoError
-from pipeline.session import FOCAL_RANGE_MM, Number, Preset
+from pipeline.errors import PhotoError, RunFolderError
+from pipeline.files import read_json, write_json
+from pipeline.session import FOCAL_RANGE_MM, Number, Preset, read_settings_text
 from settings import get_settings
 
 MAX_PICTURES = 50
@@ -26,6 +29,7 @@ NAMED_SUFFIXES = (".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".bmp")
 
 SETTINGS_FILE = "photos.toml"
 PICTURES_FOLDER = "photos"
+LEFT_OUT_FILE = "left_out.json"
 
 
 class PhotoSettings(BaseModel):
@@ -46,12 +50,22 @@ class PhotoSettings(BaseModel):
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A file that was sent for a set and not taken: its name, why, and what to do."""
+
+    name: str
+    what: str
+    advice: str
+
+
+@dataclass(frozen=True)
 class PhotoSet:
-    """A set of pictures: its folder, its settings, and its files in the order of their names."""
+    """A set of pictures: its folder, its settings, its files in the order of their names, and what is not."""
 
     path: Path
     settings: PhotoSettings
     pictures: tuple[Path, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def read_photo_set(path: Path) -> PhotoSet:
@@ -60,7 +74,7 @@ def read_photo_set(path: Path) -> PhotoSet:
     Raises
     ------
     PhotoError
-        It is no folder, holds no pictures or too many, or its ``photos.toml`` is not what it should be.
+        It is no folder, holds no pictures or too many, or one of its own files is not what it should be.
     """
     path = Path(path)
     if not path.is_dir():
@@ -74,7 +88,24 @@ def read_photo_set(path: Path) -> PhotoSet:
         raise PhotoError(
             f"{len(pictures)} pictures in {path}, and {MAX_PICTURES} is the most.", "Make more sets than one."
         )
-    return PhotoSet(path, settings, pictures)
+    return PhotoSet(path, settings, pictures, _read_left_out(path / LEFT_OUT_FILE))
+
+
+def write_left_out(folder: Path, files: Sequence[LeftOut]) -> None:
+    """Write down beside a set's pictures what was not taken; nothing is written where there is nothing."""
+    if files:
+        write_json(folder / LEFT_OUT_FILE, [asdict(file) for file in files])
+
+
+def _read_left_out(path: Path) -> tuple[LeftOut, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(
+            LeftOut(str(each["name"]), str(each["what"]), str(each["advice"])) for each in read_json(path)
+        )
+    except (RunFolderError, KeyError, TypeError) as error:
+        raise PhotoError(f"{path} is damaged.", "Remove it: it only names what is missing.") from error
 
 
 def list_pictures(folder: Path) -> tuple[Path, ...]:
@@ -96,11 +127,11 @@ def _read_settings(path: Path) -> PhotoSettings:
     if not path.is_file():
         return PhotoSettings()
     try:
-        return PhotoSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PhotoError(f"{path} is not TOML: {error}.", "Mend that line.") from error
+        return PhotoSettings.model_validate(tomllib.loads(read_settings_text(path)))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         known = ", ".join(PhotoSettings.model_fields)
         raise PhotoError(f"{path}: {key}: {first['msg']}.", f"Mend it; the keys are {known}.") from error
+    except (ValueError, RecursionError) as error:
+        raise PhotoError(f"{path} is not TOML: {error}.", "Mend that line.") from error

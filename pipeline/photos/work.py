@@ -178,8 +178,21 @@ def _work(
         if picture.what and kept is None:
             meter.warn(number, f"{picture.what} {picture.advice}")
         pictures.append(picture)
+    pictures += _name_left_out(photo_set, folder)
     _finish(folder, record, tuple(pictures))
-    meter.tell(len(pictures), "Finished")
+    meter.tell(len(photo_set.pictures), "Finished")
+
+
+def _name_left_out(photo_set: PhotoSet, folder: Path) -> list[PictureRow]:
+    """Rows of what was sent and not taken, behind those of the pictures, with the reasons."""
+    first = len(photo_set.pictures)
+    rows = [
+        PictureRow(number, left.name, "left out", what=left.what, advice=left.advice)
+        for number, left in enumerate(photo_set.left_out, first)
+    ]
+    for row in rows:
+        write_picture(folder, row)
+    return rows
 
 
 def _get_settings(record: _Record) -> Any:

@@ -111,7 +111,7 @@ def test_an_upload_that_is_cut_goes_on_and_arrives_whole(
     expect(page.locator(".upload-file .status")).to_have_text("Arrived, 400.0 kB")
     page.fill("#new-subject", "P-upload")
     page.click("#new-check")
-    expect(page.locator("#new-checks .check-error").first).to_contain_text("left.mp4", timeout=30_000)
+    expect(page.locator("#new-checks")).to_contain_text("left hand.mp4 is not a video", timeout=30_000)
     expect(page.locator("#new-start")).to_be_disabled()
     page.get_by_role("button", name="Remove left hand.mp4").click()
     expect(page.locator(".upload-file")).to_have_count(0)

@@ -29,8 +29,9 @@ def draw_pictures(folder: Path) -> list[Path]:
 def test_two_pictures_are_sent_worked_and_shown(page: Page, site: Any, tmp_path: Path) -> None:
     page.add_init_script(path=get_settings().node_modules / "axe-core" / "axe.min.js")
     page.goto(site.url + "/photos")
-    page.locator("#photo-input").set_input_files(draw_pictures(tmp_path))
-    expect(page.locator(".photo-chosen .status", has_text="Arrived")).to_have_count(2)
+    (tmp_path / "torn.jpg").write_bytes(b"no picture")
+    page.locator("#photo-input").set_input_files([*draw_pictures(tmp_path), tmp_path / "torn.jpg"])
+    expect(page.locator(".photo-chosen .status", has_text="Arrived")).to_have_count(3)
     page.get_by_label("Title").fill("Two pictures")
     page.get_by_label("Hand length, mm").fill("185")
     assert page.evaluate(AXE) == []
@@ -39,7 +40,10 @@ def test_two_pictures_are_sent_worked_and_shown(page: Page, site: Any, tmp_path:
     expect(page.get_by_role("heading", name="Two pictures")).to_be_visible()
     stage = page.locator(".photo-stage[data-ready=true]")
     stage.wait_for(state="attached", timeout=120_000)  # worked by a process of its own, and the page reloaded
-    expect(page.get_by_text("Hands in 2 of 2 pictures")).to_be_visible()
+    expect(page.get_by_text("Hands in 2 of 3 pictures")).to_be_visible()
+    expect(page.locator(".photo-failures tr", has_text="torn.jpg")).to_contain_text(
+        "cannot be read as a picture"
+    )
     expect(page.get_by_text("stated hand length of 185 mm")).to_be_visible()
     expect(page.locator(".photo-card .photo-overlay .layer-points > *")).to_have_count(42)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import socket
 import subprocess
@@ -9,11 +10,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
+from sqlalchemy import update
 
-from records import Records
+from records import Records, models
 from settings import ROOT, Settings
 
 pytestmark = pytest.mark.browser
@@ -22,9 +25,13 @@ PASSWORD = "a long enough sentence"
 
 
 @pytest.fixture(scope="module")
-def guarded_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("guarded")
+
+
+@pytest.fixture(scope="module")
+def guarded_url(data: Path) -> Iterator[str]:
     """A site that demands sign-in, served as the image serves it, but to this computer only."""
-    data = tmp_path_factory.mktemp("guarded")
     records = Records(Settings(data_dir=data))
     records.users.add("eva", PASSWORD)
     records.close()
@@ -77,4 +84,33 @@ def test_a_person_signs_in_to_the_page_they_asked_for_and_out_again(
     expect(page).to_have_url(f"{guarded_url}/sign-in")
     page.goto(guarded_url)
     expect(page).to_have_url(f"{guarded_url}/sign-in?next=/")
+    context.close()
+
+
+def test_a_page_that_nobody_touches_signs_its_reader_out_and_brings_them_back(
+    browser: Browser, guarded_url: str, data: Path
+) -> None:
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.goto(f"{guarded_url}/about?a=b")
+    page.fill("#name", "eva")
+    page.fill("#password", PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator("main h1")).to_have_text("About ReDys")
+    page.locator("details.display summary").click()
+    page.get_by_role("button", name="Light").click()
+    cookies = {cookie["name"] for cookie in context.cookies()}
+    assert cookies == {"__Host-redys_session", "__Host-_csrf_token", "__Host-redys_theme"}
+    page.wait_for_timeout(500)
+    records = Records(Settings(data_dir=data))
+    with records.writing() as database:
+        begun = models.now() - datetime.timedelta(minutes=31)
+        database.execute(update(models.SignIn).values(active=begun))
+    records.close()
+    expect(page.locator("[role=alert]")).to_contain_text("signed out after 30 minutes", timeout=15_000)
+    page.fill("#name", "eva")
+    page.fill("#password", PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{guarded_url}/about?a=b")
+    expect(page.locator("main h1")).to_have_text("About ReDys")
     context.close()

@@ -16,7 +16,7 @@ from records.errors import NotFound, UserError
 from records.rows import UserRow
 from tests.components.test_policy import show, token
 from tests.components.test_security import OPEN, PASSWORD, come_in, sign_in
-from tests.records.site import Site, make_session, open_site, surroundings
+from tests.records.site import Site, make_session, open_site, page_body, surroundings
 
 CANARY = "Kanarienvogel-7431"
 
@@ -207,18 +207,7 @@ def test_without_sign_in_the_page_says_that_there_are_no_users(tmp_path: Path) -
     with open_site(tmp_path / "data") as site:
         client = site.browser()
         client.get("/")
-        body = {
-            "output": ".._pages_content.children..._pages_store.data..",
-            "outputs": [
-                {"id": "_pages_content", "property": "children"},
-                {"id": "_pages_store", "property": "data"},
-            ],
-            "inputs": [
-                {"id": "_pages_location", "property": "pathname", "value": "/admin"},
-                {"id": "_pages_location", "property": "search", "value": ""},
-            ],
-            "changedPropIds": ["_pages_location.pathname"],
-        }
+        body = page_body("/admin")
         cookie = client.get_cookie("_csrf_token")
         assert cookie is not None
         answer = client.post(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask.sessions import SecureCookieSessionInterface
 from sqlalchemy.exc import OperationalError
 
 from components import operations
@@ -31,6 +32,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         for name, role in (("somebody", "clinician"), ("keeper", "administrator")):
             get_records().users.add(name, PASSWORD, role)  # type: ignore[arg-type]
     with open_site(data, **values) as opened:
+        # The queue does not answer; who is signed in is known all the same.
+        opened.app.server.session_interface = SecureCookieSessionInterface()
         yield opened
 
 

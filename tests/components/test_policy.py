@@ -27,7 +27,7 @@ from records.rows import Role
 from records.shares import SHARING_ROLES
 from records.users import ROLES
 from tests.components.test_security import come_in
-from tests.records.site import Site, open_site, surroundings
+from tests.records.site import Site, open_site, page_body, surroundings
 
 PASSWORD = "a long enough sentence"
 OPEN = {"REDYS_HOST": "0.0.0.0", "REDYS_SECOND_FACTOR": "optional"}
@@ -54,7 +54,7 @@ def someone(request: pytest.FixtureRequest, site: Site) -> tuple[Role, flask.tes
 
 
 def token(client: flask.testing.FlaskClient) -> dict[str, str]:
-    cookie = client.get_cookie("_csrf_token", domain="redys.example")
+    cookie = client.get_cookie("__Host-_csrf_token", domain="redys.example")
     assert cookie is not None
     return {"X-CSRFToken": cookie.value}
 
@@ -162,18 +162,7 @@ def test_a_callback_that_is_none_is_refused(site: Site, output: Any) -> None:
 
 def show(client: flask.testing.FlaskClient, path: str) -> str:
     """A page as the browser asks for it."""
-    body = {
-        "output": ".._pages_content.children..._pages_store.data..",
-        "outputs": [
-            {"id": "_pages_content", "property": "children"},
-            {"id": "_pages_store", "property": "data"},
-        ],
-        "inputs": [
-            {"id": "_pages_location", "property": "pathname", "value": path},
-            {"id": "_pages_location", "property": "search", "value": ""},
-        ],
-        "changedPropIds": ["_pages_location.pathname"],
-    }
+    body = page_body(path)
     answer = client.post(
         UPDATE, data=json.dumps(body), headers=token(client), content_type="application/json"
     )
@@ -210,3 +199,11 @@ def test_a_role_that_was_taken_away_ends_the_session(site: Site) -> None:
     assert policy.REFUSED not in show(client, "/new")
     site.records.users.add("changes", PASSWORD, "viewer")
     assert client.post(UPDATE, data="{}", headers=token(client)).status_code == 401
+
+
+def test_what_a_clock_of_a_page_asks_for_is_there(site: Site) -> None:
+    """A name that has changed would let a page that nobody looks at keep its reader signed in."""
+    functions = [entry["callback"] for entry in site.app.callback_map.values() if entry.get("callback")]
+    assert {policy._name(function) for function in functions} >= policy.PASSIVE_CALLBACKS
+    endpoints = {rule.endpoint for rule in site.app.server.url_map.iter_rules()}
+    assert endpoints >= policy.PASSIVE_ENDPOINTS

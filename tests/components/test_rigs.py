@@ -9,6 +9,7 @@ import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from pipeline.errors import RedysError
 from pipeline.measures.summary import Summary
 from pipeline.results import Camera, CameraCheck, Rig, RigCheck, write_rig, write_rig_check
 from pipeline.session import read_session
+from pipeline.video import VideoWriter
 from records import RecordingRow, models
 from tests.components.test_report_parts import luminance, read_text, walk
 from tests.pipeline.calibration.board_pictures import make_rig_cameras
@@ -368,9 +370,16 @@ def test_sent_files_that_a_choice_has_no_use_for_are_left_out_and_named(
     drafts = site.records.drafts
     draft, sent = drafts.create("local"), []
     write_rig_file(tmp_path / "lab.yaml", make_rig(500.0))
-    files = (("front.mp4", "video", "front", b"no video"), ("board.mp4", "calibration", "front", b"no video"),
-             ("lab.yaml", "rig", "", (tmp_path / "lab.yaml").read_bytes()))  # fmt: skip
-    for name, kind, camera, content in files:
+    with VideoWriter(tmp_path / "front.mp4", (64, 48), Fraction(30)) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    shutil.copy(tmp_path / "front.mp4", tmp_path / "board.mp4")
+    files = (
+        ("front.mp4", "video", "front"),
+        ("board.mp4", "calibration", "front"),
+        ("lab.yaml", "rig", ""),
+    )
+    for name, kind, camera in files:
+        content = (tmp_path / name).read_bytes()
         file = drafts.begin(draft, "local", name, len(content))
         drafts.append(draft, "local", file.id, 0, [content])
         sent.append({"id": file.id, "name": name, "kind": kind, "camera": camera, "complete": True})

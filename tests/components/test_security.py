@@ -1,19 +1,22 @@
 """The gate: who is let in, from where, and what every answer carries."""
 
+import datetime
 import re
 import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import flask.testing
 import pytest
 
 from components import security
 from components.policy import LINK, PUBLIC
-from components.security import read_secret_key
-from records import get_records, models
+from records import get_records, models, sign_ins
 from records.addresses import is_loopback
+from records.errors import UserError
+from records.keys import read_secret_key
 from settings import Settings
 from tests.records.site import Site, open_site, surroundings, token_of
 
@@ -59,6 +62,47 @@ def come_in(client: flask.testing.FlaskClient, name: str = "somebody") -> None:
 
 def browser(site: Site) -> flask.testing.FlaskClient:
     return site.browser("https", "redys.example")
+
+
+def token_in(client: flask.testing.FlaskClient) -> str:
+    cookie = client.get_cookie("__Host-_csrf_token", domain="redys.example")
+    assert cookie is not None
+    return cookie.value
+
+
+def copy_of(client: flask.testing.FlaskClient) -> flask.testing.FlaskClient:
+    """Somebody else's client, with a copy of the session's cookie."""
+    cookie = client.get_cookie("__Host-redys_session", domain="redys.example")
+    assert cookie is not None
+    thief = type(client)(client.application, client.application.response_class, use_cookies=True)
+    thief.base_url = client.base_url  # type: ignore[attr-defined]
+    thief.set_cookie("__Host-redys_session", cookie.value, domain="redys.example")
+    return thief
+
+
+def stop_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The clock of sign-ins, as seconds since now, to be moved by hand."""
+    begun, clock = models.now(), [0.0]
+    monkeypatch.setattr(sign_ins, "now", lambda: begun + datetime.timedelta(seconds=clock[0]))
+    return clock
+
+
+def look_at_tray(client: flask.testing.FlaskClient, site: Site, more: dict[str, str] | None = None) -> Any:
+    """What the tray asks by itself every few seconds."""
+    output = next(each for each in site.app.callback_map if each.startswith("..tray.hidden"))
+    parts = [part.rpartition(".") for part in output.strip(".").split("...")]
+    body = {
+        "output": output,
+        "outputs": [{"id": name, "property": prop.split("@")[0]} for name, _, prop in parts],
+        "inputs": [{"id": "tray-tick", "property": "n_intervals", "value": 1}],
+        "state": [
+            {"id": "tray-seen", "property": "data", "value": None},
+            {"id": "tray-runs", "property": "children", "value": None},
+        ],
+        "changedPropIds": ["tray-tick.n_intervals"],
+    }
+    headers = {"X-CSRFToken": token_in(client), **(more or {})}
+    return client.post("/_dash-update-component", json=body, headers=headers)
 
 
 # --- without sign-in -----------------------------------------------------------------------------
@@ -210,10 +254,10 @@ def test_a_name_is_shown_as_text(guarded: Site) -> None:
 def test_the_cookies_are_secure_and_out_of_scripts_reach(guarded: Site) -> None:
     client = browser(guarded)
     come_in(client)
-    session = client.get_cookie("redys_session", domain="redys.example")
+    session = client.get_cookie("__Host-redys_session", domain="redys.example")
     assert session is not None
     assert (session.http_only, session.secure, session.same_site) == (True, True, "Lax")
-    token = client.get_cookie("_csrf_token", domain="redys.example")
+    token = client.get_cookie("__Host-_csrf_token", domain="redys.example")
     assert token is not None
     assert (token.secure, token.same_site) == (True, "Strict")
 
@@ -222,7 +266,7 @@ def test_signing_out_and_a_new_password_end_a_session(guarded: Site) -> None:
     client, other = browser(guarded), browser(guarded)
     come_in(client)
     come_in(other)
-    cookie = client.get_cookie("_csrf_token", domain="redys.example")
+    cookie = client.get_cookie("__Host-_csrf_token", domain="redys.example")
     assert cookie is not None
     client.get("/sign-out")  # only a page of ours may sign somebody out
     assert client.get("/").status_code == 200
@@ -239,11 +283,91 @@ def test_signing_out_and_a_new_password_end_a_session(guarded: Site) -> None:
 def test_a_sign_in_lasts_a_working_day(guarded: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     client = browser(guarded)
     come_in(client)
-    moment = time.time()
-    monkeypatch.setattr(security.time, "time", lambda: moment + 11.9 * 3600)
+    clock = stop_clock(monkeypatch)
+    for _ in range(35):
+        clock[0] += 1200
+        assert client.get("/").status_code == 200
+    clock[0] += 1500
+    answer = client.get("/", headers={"Accept": CHROMIUM_ACCEPTS})
+    assert answer.headers["Location"] == "/sign-in?next=/&ended=over"
+    assert "A sign-in lasts 12 hours" in client.get(answer.headers["Location"]).text
+
+
+def test_a_sign_in_ends_when_nothing_is_done_for_half_an_hour(
+    guarded: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = browser(guarded)
+    come_in(client)
+    thief = copy_of(client)
+    clock = stop_clock(monkeypatch)
+    header = {"X-CSRFToken": token_in(client)}
+    draft = client.post("/upload", headers=header).get_json()["draft"]
+    deeds = [
+        lambda: client.get("/"),
+        lambda: client.get(f"/media/{'0' * 32}/mosaic.mp4", headers={"Range": "bytes=0-1"}),
+        lambda: client.patch(f"/upload/{draft}/x", headers=header),
+        lambda: look_at_tray(client, guarded, {"X-ReDys-Active": "1"}),
+    ]
+    for deed in deeds:  # each but the first comes 29 minutes after the last and 58 after the one before that
+        clock[0] += 29 * 60
+        assert deed().status_code != 401
+    for _ in range(6):  # a clock of the page, style sheets and the choice of a language let it end
+        clock[0] += 299
+        assert look_at_tray(client, guarded).status_code == 200
+        assert client.get("/_dash-dependencies").status_code == 200
+        client.get("/sign-in?language=de")
+    clock[0] += 60
+    answer = look_at_tray(client, guarded)
+    assert (answer.status_code, answer.headers["X-ReDys-Ended"]) == (401, "idle")
+    asked = client.get("/subject/x?a=b", headers={"Accept": CHROMIUM_ACCEPTS}).headers["Location"]
+    assert asked == "/sign-in?next=/subject/x?a%3Db&ended=idle"
+    client.delete_cookie("__Host-redys_language", domain="redys.example")
+    assert "signed out after 30 minutes in which nothing was done" in client.get(asked).text
+    assert "30 Minuten" in client.get(asked, headers={"Accept-Language": "de"}).text
+    form = {"name": "somebody", "password": PASSWORD, "csrf_token": token_in(client)}
+    assert client.post(asked, data=form).headers["Location"] == "/subject/x?a=b"
     assert client.get("/").status_code == 200
-    monkeypatch.setattr(security.time, "time", lambda: moment + 12.1 * 3600)
-    assert client.get("/").status_code == 401
+    assert thief.get("/").status_code == 401
+
+
+def test_a_copied_cookie_is_worthless_after_signing_out(guarded: Site) -> None:
+    client = browser(guarded)
+    come_in(client)
+    thief = copy_of(client)
+    assert thief.get("/").status_code == 200
+    client.post("/sign-out", data={"csrf_token": token_in(client)})
+    assert thief.get("/").status_code == 401
+    assert "ended" not in thief.get("/", headers={"Accept": CHROMIUM_ACCEPTS}).headers["Location"]
+
+
+def test_a_given_password_opens_only_its_own_change_and_ends_after_a_week(
+    guarded: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, password = guarded.records.users.invite("newcomer", "clinician", "test")
+    client = browser(guarded)
+    page = client.get("/sign-in").text
+    token = re.search(r'value="([^"]+)"', page)[1]  # type: ignore[index]
+    form = {"name": "newcomer", "password": password, "csrf_token": token}
+    assert client.post("/sign-in?next=/new", data=form).headers["Location"] == "/account"
+    assert client.get("/_dash-layout").status_code == 200
+    assert client.post("/upload", headers={"X-CSRFToken": token_in(client)}).status_code == 403
+    assert client.get(f"/media/{'0' * 32}/mosaic.mp4").status_code == 403
+    with guarded.records.writing() as database:
+        database.get_one(models.User, user.id).password_ends = models.now() - datetime.timedelta(seconds=1)
+    answer = browser(guarded)
+    page = answer.get("/sign-in").text
+    form["csrf_token"] = re.search(r'value="([^"]+)"', page)[1]  # type: ignore[index]
+    refused = answer.post("/sign-in", data=form)
+    assert refused.status_code == 403
+    assert "The password that you were given has ended." in refused.text
+    with pytest.raises(UserError, match="has ended"):
+        guarded.records.users.change_password(user.id, password, "another long sentence")
+    renewed = guarded.records.users.renew_password(user.id, "test")
+    with pytest.raises(UserError, match="is the present one"):
+        guarded.records.users.change_password(user.id, renewed, renewed)
+    assert guarded.records.users.change_password(user.id, renewed, PASSWORD).password_ends is None
+    come_in(client, "newcomer")
+    assert client.post("/upload", headers={"X-CSRFToken": token_in(client)}).status_code == 201
 
 
 def test_an_upload_is_its_owners(guarded: Site) -> None:
@@ -251,7 +375,7 @@ def test_an_upload_is_its_owners(guarded: Site) -> None:
     client, other = browser(guarded), browser(guarded)
     come_in(client)
     come_in(other, "another")
-    cookie = client.get_cookie("_csrf_token", domain="redys.example")
+    cookie = client.get_cookie("__Host-_csrf_token", domain="redys.example")
     assert cookie is not None
     draft = client.post("/upload", headers={"X-CSRFToken": cookie.value}).get_json()["draft"]
     assert client.get(f"/upload/{draft}").status_code == 200

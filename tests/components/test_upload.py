@@ -3,11 +3,12 @@
 import base64
 import hashlib
 import io
+import os
 import random
 import shutil
 import tomllib
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from hypothesis import strategies as st
 from components import intake, upload
 from pipeline.errors import RedysError, SessionError
 from records import NotFound
+from records.checking import Bare, Finding, ToStrip
 from records.drafts import Drafts, Placed, write_session_toml
 from records.errors import UploadError
+from records.room import Limits
 from tests.records.site import Browser, Site, make_session, open_site, token_of
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -217,7 +220,19 @@ def test_a_full_disk_is_said_before_anything_is_sent(
 
 @pytest.fixture
 def drafts(tmp_path: Path) -> Drafts:
-    return Drafts(tmp_path / "data", 10**6)
+    return make_drafts(tmp_path)
+
+
+def make_drafts(tmp_path: Path, **more: Any) -> Drafts:
+    """Drafts of files that are no videos: taking out what they tell is tested with real ones elsewhere."""
+    limits = more.pop("limits", Limits(10**6, keep_free_share=0.0))
+    return Drafts(tmp_path / "data", limits, strip=copy_bare, **more)
+
+
+def copy_bare(files: Sequence[ToStrip]) -> list[Bare | Finding]:
+    for file in files:
+        shutil.copy(file.source, file.target)
+    return [Bare(("the place",), "1" * 64, "2" * 64) for _ in files]
 
 
 def put(drafts: Drafts, draft: str, name: str, data: bytes = b"video", whole: bool = True) -> str:
@@ -243,10 +258,50 @@ def test_files_become_a_session_called_after_their_cameras(drafts: Drafts, tmp_p
     kept = drafts.keep(draft, "me")
     assert kept == tmp_path / "data" / "sessions" / draft
     names = sorted(path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file())
-    assert names == ["calibration/front.mp4", "front.mp4", "left.mov", "rig.json", "session.toml"]
+    assert names == [
+        "calibration/front.mp4", "front.mp4", "left.mov", "origin.json", "rig.json", "session.toml"
+    ]  # fmt: skip
+    assert drafts.keep(draft, "me") == kept  # whoever was interrupted does it again
+    drafts.forget(draft, "me")
     assert not (tmp_path / "data" / "incoming" / draft).exists()
     with pytest.raises(NotFound):
         drafts.keep(draft, "me")
+
+
+def test_a_folder_that_was_half_assembled_is_never_kept(
+    drafts: Drafts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = drafts.create("me")
+    placed = [Placed(put(drafts, draft, f"{name}.mp4"), "video", name) for name in ("front", "left")]
+    drafts.assemble(draft, "me", placed, {"subject": "P-1"})
+    whole = os.link
+
+    def die(source: Path, target: Path) -> None:
+        if Path(target).name == "left.mp4":
+            raise KeyboardInterrupt
+        whole(source, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("records.drafts.os.link", die)
+        with pytest.raises(KeyboardInterrupt):
+            drafts.assemble(draft, "me", placed, {"subject": "P-1"})
+    with pytest.raises(NotFound, match="checked"):
+        drafts.keep(draft, "me")
+    drafts.assemble(draft, "me", placed, {"subject": "P-1"})
+    assert (drafts.keep(draft, "me") / "left.mp4").is_file()
+
+
+def test_an_earlier_try_gives_way_until_it_is_a_recording(tmp_path: Path) -> None:
+    taken: list[Path] = []
+    drafts = make_drafts(tmp_path, is_taken=taken.__contains__)
+    draft = drafts.create("me")
+    placed = [Placed(put(drafts, draft, "a.mp4"), "video", "front")]
+    for subject, shown in (("P-1", "P-1"), ("P-2", "P-2"), ("P-3", "P-2")):
+        drafts.assemble(draft, "me", placed, {"subject": subject})
+        kept = drafts.keep(draft, "me")
+        assert f'subject = "{shown}"' in (kept / "session.toml").read_text()
+        if subject == "P-2":
+            taken.append(kept)
 
 
 @pytest.mark.parametrize("camera", ["", "../x", "a/b", ".hidden", "Front", "x" * 40, "a b", "-a"])
@@ -289,6 +344,34 @@ def test_only_drafts_that_nobody_touches_are_swept(drafts: Drafts, tmp_path: Pat
     assert drafts.sweep() == 0
     assert drafts.sweep(older_than_s=-1) == 1
     assert (tmp_path / "data" / "incoming" / "by-hand").is_dir()
+
+
+def test_a_file_that_is_removed_while_it_is_written_anew_stays_removed(tmp_path: Path) -> None:
+    def strip(files: Sequence[ToStrip]) -> list[Bare | Finding]:
+        drafts.remove(draft, "me", file_id)
+        return copy_bare(files)
+
+    drafts = Drafts(tmp_path / "data", Limits(10**6, keep_free_share=0.0), strip=strip)
+    draft = drafts.create("me")
+    file_id = put(drafts, draft, "a.mp4")
+    with pytest.raises(NotFound, match=r"a\.mp4 was removed"):
+        drafts.assemble(draft, "me", [Placed(file_id, "video", "front")], {})
+    assert drafts.list_files(draft, "me") == ()
+    left = [path for path in (tmp_path / "data" / "incoming" / draft).rglob("*") if path.is_file()]
+    assert [path.name for path in left] == ["draft.json"]
+
+
+def test_what_was_interrupted_between_writing_anew_and_saying_so_is_written_again(
+    drafts: Drafts, tmp_path: Path
+) -> None:
+    draft = drafts.create("me")
+    file_id = put(drafts, draft, "a.mp4", b"as it came")
+    placed = [Placed(file_id, "video", "front")]
+    folder = tmp_path / "data" / "incoming" / draft
+    (folder / f"{file_id}.bare").write_bytes(b"half")
+    session = drafts.assemble(draft, "me", placed, {})
+    assert session.videos["front"].read_bytes() == b"as it came"
+    assert not (folder / f"{file_id}.part").exists()
 
 
 @given(

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from pipeline.calibration.formats import write_rig_file
-from pipeline.checks import Finding, check_session, require_usable
+from pipeline.checks import Finding, check_sent, check_session, require_usable
 from pipeline.errors import SessionError
 from pipeline.progress import Reporter
 from pipeline.results import Camera, Rig, write_rig
 from pipeline.session import Session, read_session
-from pipeline.video import VideoWriter
+from pipeline.video import VideoInfo, VideoWriter
 from settings import get_settings
 
 SIZE = (854, 480)
@@ -330,3 +330,30 @@ def test_networks_that_cannot_work_are_said_before_the_run(plain, tmp_path, monk
         "The estimator hamba cannot be used",
     ]
     assert "hamba.ckpt is missing" in said[-1].what
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"duration_s": 601.0}, "10 min long, and 10 is the most"),
+        ({"fps": Fraction(20)}, "20 frames a second; 24 to 240 are taken"),
+        ({"fps": Fraction(480)}, "480 frames a second"),
+        ({"tracks": (2, 1)}, "2 tracks of pictures, and 1 is the most"),
+        ({"tracks": (1, 3)}, "3 tracks of sound, and 2 is the most"),
+    ],
+)
+def test_what_is_too_much_to_be_sent_is_said(changes, words):
+    info = VideoInfo(Path("a.mp4"), "mp4", "h264", (1920, 1080), Fraction(60), 600, 10.0, True, False, 0)
+    assert check_sent("a.mp4", info) == []
+    found = check_sent("a.mp4", replace(info, **changes))
+    assert [(one.level, words in one.what) for one in found] == [("error", True)]
+    assert all(one.advice for one in found)
+
+
+def test_rates_of_cameras_are_taken_and_those_of_a_board_cost_nothing():
+    info = VideoInfo(
+        Path("a.mp4"), "mp4", "h264", (1920, 1080), Fraction(24000, 1001), 600, 10.0, True, False, 0
+    )
+    assert check_sent("a.mp4", info) == []
+    assert check_sent("a.mp4", replace(info, fps=Fraction(240))) == []
+    assert check_sent("a.mp4", replace(info, fps=Fraction(10)), is_take=True) == []

@@ -470,3 +470,52 @@ def test_real_videos_are_read_as_stated(name, n_frames, size_px, fps, has_audio)
     assert (info.n_frames, info.size_px, info.fps, info.has_audio) == (n_frames, size_px, fps, has_audio)
     indices = [frame.index for frame in read_frames(DATA / name, n_frames - 20)]
     assert indices == list(range(n_frames - 20, n_frames))
+
+
+# --- what is said to be there, and is not --------------------------------------------------------
+
+
+def test_pictures_whose_times_have_nothing_in_common_have_a_rate_all_the_same(tmp_path):
+    path = encode(tmp_path / "a.mkv", pts=[0, 1, 2, 1000, 3_000_000], time_base=Fraction(1, 30), n=5)
+    info = probe(path)
+    assert info.duration_s > 99_000
+    assert info.fps > 0
+
+
+def test_a_picture_larger_than_4k_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 4098, 2306, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(4098, 2306, "yuv420p")))
+        container.mux(stream.encode(None))
+    with pytest.raises(VideoError, match="4098x2306, and 4096x2304 is the most"):
+        probe(path)
+
+
+def test_a_size_that_changes_in_the_middle_is_named(tmp_path):
+    from benchmarks.hostile_files import film
+
+    small = film(tmp_path / "a.mts", tracks=(1, 0), form="mpegts")
+    large = film(tmp_path / "b.mts", size=(320, 240), ticks=[40, 41, 42], tracks=(1, 0), form="mpegts")
+    (tmp_path / "both.mts").write_bytes(small + large)
+    with pytest.raises(VideoError, match=r"both\.mts changes the size"):
+        list(read_frames(tmp_path / "both.mts"))
+
+
+def test_sound_that_is_said_to_go_on_for_a_day_is_not_filled_with_silence(tmp_path):
+    from benchmarks.hostile_files import film
+
+    film(tmp_path / "a.mkv", sound=[0, 960, 48000 * 86_400])
+    sound = read_audio(tmp_path / "a.mkv")
+    assert sound is not None
+    assert len(sound) < 16_000 * 60
+
+
+def test_a_text_that_calls_itself_a_video_never_reaches_the_decoder(tmp_path, monkeypatch):
+    monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("it was opened"))
+    for suffix in (".mp4", ".mov", ".mkv", ".avi", ".mts", ".webm"):
+        path = tmp_path / f"a{suffix}"
+        path.write_text("#EXTM3U\n#EXTINF:9,\nfile:///etc/passwd\n")
+        with pytest.raises(VideoError, match="not a video that can be opened"):
+            probe(path)

@@ -39,6 +39,22 @@ class Site:
         return client
 
 
+def page_body(path: Any, search: Any = "") -> dict[str, Any]:
+    """What a browser asks when it goes to an address of the site."""
+    return {
+        "output": ".._pages_content.children..._pages_store.data..",
+        "outputs": [
+            {"id": "_pages_content", "property": "children"},
+            {"id": "_pages_store", "property": "data"},
+        ],
+        "inputs": [
+            {"id": "_pages_location", "property": "pathname", "value": path},
+            {"id": "_pages_location", "property": "search", "value": search},
+        ],
+        "changedPropIds": ["_pages_location.pathname"],
+    }
+
+
 def token_of(client: flask.testing.FlaskClient, path: str = "/") -> dict[str, str]:
     """Open a page and give the header that a script of it would send."""
     client.get(path)

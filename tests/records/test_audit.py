@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from records import Records
-from records.audit import FIRST, Head, read_head
+from records.audit import FIRST, REFUSALS_IN_FULL, Head, Refusals, read_head
 from records.errors import AuditError
 
 PASSWORD = "a sentence that is easy to keep"
@@ -101,3 +101,26 @@ def test_an_event_says_the_role_that_its_actor_had_then(records: Records) -> Non
     found = [(row.actor, row.role) for row in records.audit.list().rows if row.action == "sign-in"]
     assert found == [("Ada", "researcher"), ("Ada", "viewer")]
     records.audit.verify()
+
+
+def test_who_asks_in_vain_all_night_does_not_fill_the_audit(records: Records) -> None:
+    for _ in range(1000):
+        records.shares.open("x" * 43, "", "203.0.113.7")
+    records.shares.open("x" * 43, "", "198.51.100.7")  # another part of the network counts by itself
+    for _ in range(200):
+        records.audit.note_refusal("somebody", "request.media")
+    rows = records.audit.list(limit=500).rows
+    shared = [row for row in rows if row.action == "share.open"]
+    assert len(shared) == REFUSALS_IN_FULL + 2 + 1
+    assert {row.object for row in shared} == {"", "number 100 of this hour", "number 1000 of this hour"}
+    assert len([row for row in rows if row.action == "request.media"]) == REFUSALS_IN_FULL + 1
+    records.audit.verify()
+
+
+def test_refusals_are_written_in_full_again_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = [0.0]
+    monkeypatch.setattr("records.audit.time.monotonic", lambda: moment[0])
+    refusals = Refusals(in_full=1)
+    assert [refusals.words("a") for _ in range(3)] == ["", None, None]
+    moment[0] = 3600.0
+    assert refusals.words("a") == ""

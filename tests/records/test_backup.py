@@ -9,7 +9,9 @@ import shutil
 import threading
 from pathlib import Path
 
+import pyotp
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select, text
 
 from pipeline.files import hash_file
@@ -20,10 +22,13 @@ from records.erasure import ERASED
 from records.errors import MaintenanceError
 from records.maintenance import hold_unused
 from records.models import now
+from records.standing import STANDING, read_standing
 from settings import Settings
 from tests.records.test_retention import CANARY, database_url, find_bytes, make_person
 
 __all__ = ["database_url"]
+
+PASSWORD = "a long enough sentence"
 
 BOTH = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
@@ -295,3 +300,46 @@ def test_a_backup_of_the_other_database_is_refused_before_anything_is_touched(
     with pytest.raises(MaintenanceError, match="is of sqlite"):
         restore_backup(Records(other), place, replace=True)
     assert not other.data_dir.exists()
+
+
+def test_who_was_disabled_or_given_a_lesser_role_since_stays_so(records: Records, place: Path) -> None:
+    left = records.users.add("left", PASSWORD, "clinician")
+    lesser = records.users.add("lesser", PASSWORD, "clinician")
+    stays = records.users.add("stays", PASSWORD, "viewer")
+    make_backup(records, place)
+    records.users.set_disabled(left.id, True, "administrator")
+    records.users.set_role(lesser.id, "viewer", "administrator")
+    records.close()
+    shutil.rmtree(records.settings.data_dir)  # the machine is lost; the list beside the backups is not
+    done = restore_backup(records, place, replace=True)
+    assert done.restood == 2
+    found = {user.name: (user.role, user.disabled) for user in records.users.list()}
+    assert found == {"left": ("clinician", True), "lesser": ("viewer", False), "stays": ("viewer", False)}
+    assert records.users.verify("left", PASSWORD) is None
+    assert records.users.verify("stays", PASSWORD) is not None
+    assert stays.id in {entry["user"] for entry in read_standing(records.settings.data_dir / STANDING)}
+
+
+def test_a_list_of_who_may_sign_in_that_cannot_be_read_stops_a_restore(records: Records, place: Path) -> None:
+    records.users.add("somebody", PASSWORD)
+    make_backup(records, place)
+    records.close()
+    (place / STANDING).write_text("nonsense\n", encoding="ascii")
+    with pytest.raises(MaintenanceError, match="who may sign in"):
+        restore_backup(records, place, replace=True)
+
+
+def test_second_factors_outlast_a_restore_with_the_same_key_and_are_named_without_it(
+    records: Records, place: Path
+) -> None:
+    user = records.users.add("somebody", PASSWORD)
+    secret = records.second_factor.propose()
+    records.second_factor.confirm(user.id, secret, pyotp.TOTP(secret).now())
+    make_backup(records, place)
+    records.close()
+    assert restore_backup(records, place, replace=True).unreadable == ()
+    records.close()
+    elsewhere = records.settings.model_copy(update={"secret_key": SecretStr("of another machine")})
+    other = Records(elsewhere)
+    assert restore_backup(other, place, replace=True).unreadable == ("somebody",)
+    other.close()

@@ -1,6 +1,9 @@
 """Opening and migrating."""
 
 import datetime
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +19,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from records import Records, models
 from records.database import MIGRATIONS, migrate, open_engine
 from records.errors import DatabaseError
-from settings import Settings
+from settings import ROOT, Settings
 from tests.records.conftest import fresh_postgres
 
 
@@ -78,6 +81,30 @@ def test_what_was_recorded_before_rigs_were_kept_stays_through_the_migration_and
     engine.dispose()
 
 
+def test_going_back_before_roles_lets_nobody_see_more(settings: Settings) -> None:
+    engine = open_engine(settings.effective_database_url)
+    migrate(engine)
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS.as_posix())
+    with engine.begin() as connection:
+        for role in ("administrator", "clinician", "researcher", "viewer"):
+            connection.execute(
+                text(
+                    "INSERT INTO user_account (id, name, password_hash, epoch, disabled, role, created) "
+                    f"VALUES ('{role}', '{role}', 'x', 0, false, '{role}', '2026-03-02 12:00:00+00:00')"
+                )
+            )
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+        able = connection.execute(text("SELECT name FROM user_account WHERE NOT disabled")).scalars().all()
+        assert able == ["clinician"]
+    migrate(engine)
+    with engine.begin() as connection:
+        able = connection.execute(text("SELECT name FROM user_account WHERE NOT disabled")).scalars().all()
+    assert able == ["clinician"]
+    engine.dispose()
+
+
 def test_many_that_start_together_migrate_once(settings: Settings) -> None:
     def start(_: int) -> int:
         engine = open_engine(settings.effective_database_url)
@@ -89,6 +116,22 @@ def test_many_that_start_together_migrate_once(settings: Settings) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(start, range(4)))) == 1
+
+
+def test_four_programs_that_start_together_migrate_once(settings: Settings) -> None:
+    said = {"REDYS_DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.effective_database_url}
+    command = [sys.executable, "-m", "records", "migrate"]
+    started = [
+        subprocess.Popen(command, cwd=ROOT, env={**os.environ, **said}, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    engine = open_engine(settings.effective_database_url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), models.Base.metadata) == []
+    engine.dispose()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://a/b", "mssql+pyodbc://a", "http://example.org"])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from pipeline.errors import PhotoError, SessionError
+from pipeline.photos.folder import read_photo_set
 from records import NotFound, Records
+from records.checking import Bare, Finding, ToStrip, Unwritten
 from records.errors import RetentionError, UploadError
 from records.photos import list_photo_folders
 from settings import Settings
@@ -22,6 +26,15 @@ def records(tmp_path: Path) -> Iterator[Records]:
     opened = Records(Settings(data_dir=tmp_path / "data"))
     yield opened
     opened.close()
+
+
+def make_picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (80, 80), "grey").save(file, "JPEG")
+    return file.getvalue()
+
+
+DOT = make_picture()
 
 
 def make_set(folder: Path, toml: str = 'subject = "P-9"\nvisit = 2026-04-01\n') -> Path:
@@ -77,8 +90,8 @@ def test_names_that_are_short_in_letters_and_long_in_bytes_fit_the_disk(records:
     draft = records.drafts.create("me", "photos")
     name = "手" * 150 + ".jpg"
     for _ in range(2):
-        file = records.drafts.begin(draft, "me", name, 3)
-        records.drafts.append(draft, "me", file.id, 0, [b"abc"])
+        file = records.drafts.begin(draft, "me", name, len(DOT))
+        records.drafts.append(draft, "me", file.id, 0, [DOT])
     folder = records.drafts.assemble_photos(draft, "me", {})
     assert sorted(len(path.stem) for path in (folder / "photos").iterdir()) == [66, 70]
 
@@ -104,8 +117,8 @@ def test_a_draft_of_pictures_takes_pictures_and_becomes_a_set(records: Records) 
     with pytest.raises(UploadError, match="No pictures"):
         drafts.assemble_photos(draft, "me", {})
     for name in ("IMG 1.JPG", "IMG 1.JPG", "../../x.png"):
-        file = drafts.begin(draft, "me", name, 3)
-        drafts.append(draft, "me", file.id, 0, [b"abc"])
+        file = drafts.begin(draft, "me", name, len(DOT))
+        drafts.append(draft, "me", file.id, 0, [DOT])
     late = drafts.begin(draft, "me", "late.webp", 3)
     with pytest.raises(UploadError, match=r"late\.webp"):
         drafts.assemble_photos(draft, "me", {})
@@ -133,3 +146,48 @@ def test_folders_of_pictures_on_the_server_can_be_picked(tmp_path: Path) -> None
     make_set(tmp_path / "a")
     (tmp_path / "empty").mkdir()
     assert list_photo_folders(tmp_path / "data", tmp_path) == (tmp_path / "a",)
+
+
+def send(records: Records, draft: str, name: str, data: bytes) -> str:
+    file = records.drafts.begin(draft, "me", name, len(data))
+    records.drafts.append(draft, "me", file.id, 0, [data])
+    return file.id
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_by_name_and_the_others_are_a_set(records: Records) -> None:
+    draft = records.drafts.create("me", "photos")
+    for name, data in (("=1.jpg", DOT), ("holiday.jpg", DOT[:300] + b"owner's street 7"), ("2.jpg", DOT)):
+        send(records, draft, name, data)
+    records.drafts.assemble_photos(draft, "me", {"subject": "P-1"})
+    kept = records.drafts.keep(draft, "me")
+    photo_set = read_photo_set(kept)
+    assert sorted(path.name for path in photo_set.pictures) == ["1.jpg", "2.jpg"]
+    assert [left.name for left in photo_set.left_out] == ["holiday.jpg"]
+    assert photo_set.left_out[0].what.startswith("holiday.jpg cannot be read as a picture")
+    assert records.photos.count(records.photos.add(kept)) == 3
+    assert not any(b"street" in path.read_bytes() for path in kept.rglob("*") if path.is_file())
+
+
+def test_a_set_of_which_nothing_can_be_read_is_refused(records: Records) -> None:
+    draft = records.drafts.create("me", "photos")
+    for name in ("a.jpg", "b.jpg"):
+        send(records, draft, name, b"no picture")
+    with pytest.raises(UploadError, match=r"None of the pictures can be read\. The first: a\.jpg"):
+        records.drafts.assemble_photos(draft, "me", {})
+
+
+def test_a_full_disk_leaves_no_picture_out(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(files: Sequence[ToStrip]) -> list[Bare | Finding]:
+        shutil.copy(files[0].source, files[0].target)
+        return [Bare((), "", ""), Unwritten("error", "b.jpg could not be written.", "Try again.")]
+
+    draft = records.drafts.create("me", "photos")
+    for name in ("a.jpg", "b.jpg"):
+        send(records, draft, name, DOT)
+    monkeypatch.setattr(records.drafts, "_strip", fail)
+    with pytest.raises(UploadError, match="could not be written") as caught:
+        records.drafts.assemble_photos(draft, "me", {})
+    assert caught.value.status == 507
+    monkeypatch.undo()
+    records.drafts.assemble_photos(draft, "me", {})
+    assert len(list((records.drafts.keep(draft, "me") / "photos").iterdir())) == 2

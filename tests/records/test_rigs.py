@@ -274,3 +274,38 @@ def test_a_recording_that_used_a_kept_rig_has_nothing_to_keep(records: Records, 
     run_id = finish_run(records, other, make_rig(source="file"))
     with pytest.raises(RigError, match="Studio"):
         records.rigs.keep(run_id, "Again")
+
+
+def test_rigs_lose_the_name_of_who_is_erased_and_keep_their_cameras(records: Records, add: Add) -> None:
+    grandma = add("one", 'subject = "Grandma-7"')
+    other = add("two", 'subject = "P-2"')
+    kept = {
+        name: records.rigs.keep(finish_run(records, recording, make_rig(shift_mm)), name)
+        for shift_mm, (name, recording) in enumerate(
+            {"Desk": grandma, "at grandma-7's house": other, "Studio": other}.items()
+        )
+    }
+    cameras = {name: records.rigs.read(rig.id).cameras["left"].t_mm for name, rig in kept.items()}
+    records.retention.erase_subject("Grandma-7", "anna")
+    names = {before: records.rigs.get(rig.id).name for before, rig in kept.items()}
+    assert names["Studio"] == "Studio"
+    for before in ("Desk", "at grandma-7's house"):
+        assert names[before] == f"Rig {kept[before].id[:8]}"
+        assert records.rigs.read(kept[before].id).name == names[before]
+        np.testing.assert_array_equal(
+            records.rigs.read(kept[before].id).cameras["left"].t_mm, cameras[before]
+        )
+    files = [path for path in records.settings.data_dir.rglob("*") if path.is_file()]
+    assert [path.name for path in files if b"grandma-7" in path.read_bytes().lower()] == []
+
+
+def test_a_rig_whose_file_is_damaged_loses_its_name_all_the_same(records: Records, add: Add) -> None:
+    recording = add("one", 'subject = "Grandma-7"')
+    rig = records.rigs.keep(finish_run(records, recording, make_rig()), "Grandma-7")
+    (file,) = [
+        path for path in records.settings.data_dir.rglob("*") if rig.id in path.name and path.is_file()
+    ]
+    file.write_text("Grandma-7, damaged", encoding="utf-8")
+    records.retention.erase_subject("Grandma-7", "anna")
+    assert records.rigs.get(rig.id).name == f"Rig {rig.id[:8]}"
+    assert not file.exists()

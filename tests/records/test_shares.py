@@ -116,15 +116,17 @@ def test_50_at_once_open_a_link_of_one_view_once(records: Records, recording_id:
     assert (row.used, row.state, len(row.openings)) == (1, "used up", 1)
 
 
-@on_sqlite
-@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles"])
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles", "Europe/Berlin"])
 def test_a_link_ends_to_the_second_in_every_zone(
     records: Records, recording_id: str, clock: Clock, set_zone: pytest.MonkeyPatch, zone: str
 ) -> None:
     set_zone.setenv("TZ", zone)
     time.tzset()
-    # Over a leap day, the beginning and the end of summer time, and the year's end.
-    for made in ("2028-02-28T23:59:59", "2027-03-13T09:30:00", "2027-10-30T23:30:00", "2027-12-31T15:00:00"):
+    # Over a leap day, the beginning and the end of summer time here and there, and the year's end.
+    for made in (
+        "2028-02-28T23:59:59", "2027-03-13T09:30:00", "2027-11-06T09:30:00", "2027-03-27T00:30:00",
+        "2027-10-30T23:30:00", "2027-12-31T15:00:00",
+    ):  # fmt: skip
         clock.at = datetime.datetime.fromisoformat(made).replace(tzinfo=datetime.UTC)
         link_id, token = make(records, recording_id, days=2)
         end = clock.at + datetime.timedelta(days=2)
@@ -346,3 +348,23 @@ def test_the_process_is_told_what_was_chosen_and_nothing_of_a_person() -> None:
 )  # fmt: skip
 def test_of_an_address_only_a_part_is_kept(address: str, kept: str) -> None:
     assert cut_address(address) == kept
+
+
+@on_sqlite
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles"])
+def test_the_machines_own_clock_and_zone_move_no_end(
+    records: Records, recording_id: str, set_zone: pytest.MonkeyPatch, zone: str
+) -> None:
+    """The zone changes while links stand: what was written before is read as the same moment."""
+    link_id, token = make(records, recording_id, days=1)
+    before = records.shares.get(link_id)
+    assert before.expires - before.created == datetime.timedelta(days=1)
+    set_zone.setenv("TZ", zone)
+    time.tzset()
+    after = records.shares.get(link_id)
+    assert (after.created, after.expires) == (before.created, before.expires)
+    assert abs(after.created - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(minutes=1)
+    opened = records.shares.open(token)
+    assert isinstance(opened, Opened)
+    left = opened.expires - datetime.datetime.now(datetime.UTC)
+    assert datetime.timedelta(minutes=29) < left <= datetime.timedelta(minutes=30)

@@ -31,7 +31,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Open the table and take the columns out."""
+    """Open the table and take the columns out.
+
+    What comes before this knows no roles: everybody there is a clinician. Whoever is none is disabled, so
+    that nobody sees more than before; an upgrade leaves them disabled, for an administrator to look at.
+    """
+    op.execute("UPDATE user_account SET disabled = true, epoch = epoch + 1 WHERE role <> 'clinician'")
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP TRIGGER audit_event_no_update ON audit_event")
         op.execute("DROP TRIGGER audit_event_no_delete ON audit_event")

@@ -32,6 +32,13 @@ def test_the_principal_point_is_the_middle_of_the_picture_and_the_rest_of_the_le
     np.testing.assert_array_equal(fit.distortion[2:], 0)
 
 
+def test_the_same_views_give_the_same_lens_to_the_last_digit():
+    camera = make_camera(focal_px=560, k1=-0.1)
+    views = views_of(camera, noise_px=0.3)
+    lenses = [calibrate_lens(views, BOARD, camera.size_px) for _ in range(5)]
+    assert len({(lens.K.tobytes(), lens.distortion.tobytes()) for lens in lenses}) == 1
+
+
 def test_focal_lengths_may_differ_when_asked():
     camera = make_camera(focal_px=560)
     camera.K[1, 1] = 540

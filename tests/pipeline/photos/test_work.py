@@ -15,6 +15,7 @@ from pipeline.errors import Cancelled, PhotoError, RunFolderError
 from pipeline.files import read_json, read_npz
 from pipeline.hand.model import load_hand_model
 from pipeline.photos import work
+from pipeline.photos.folder import LeftOut, write_left_out
 from pipeline.photos.hands import MeasuredHand
 from pipeline.photos.results import read_results
 from pipeline.photos.work import run_photos
@@ -39,6 +40,7 @@ def photo_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(np.full((300, 400, 3), 90, np.uint8)).save(folder / "3.webp")
     (folder / "4.jpg").write_bytes(b"no picture")
     (folder.parent / "photos.toml").write_text("hand_length_mm = 200\n")
+    write_left_out(folder.parent, [LeftOut("5.jpg", "5.jpg cannot be read.", "Save it again.")])
     return folder.parent
 
 
@@ -64,12 +66,14 @@ def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_every_picture_has_its_row(worked: Path) -> None:
     results = read_results(worked)
-    one, two, blank, broken = results.pictures
+    one, two, blank, broken, left = results.pictures
     assert [hand.side for hand in one.hands] == ["right"]
     assert [hand.side for hand in two.hands] == ["left"]
     assert (blank.hands, blank.what) == ((), "")
     assert "4.jpg" in broken.what
     assert "4.jpg" in results.warnings[0]
+    assert (left.name, left.what, left.hands) == ("5.jpg", "5.jpg cannot be read.", ())
+    assert results.warnings[1] == "5.jpg cannot be read. Save it again."
     assert (results.scale_source, results.hand_length_mm) == ("stated", 200.0)
     hand = one.hands[0]
     assert hand.joints_mm is not None
@@ -134,7 +138,7 @@ def test_a_cancelled_run_goes_on_where_it_stopped(
     looked = count_looks(monkeypatch)
     run_photos(photo_set, tmp_path / "run")
     assert len(looked) == 2
-    assert len(read_results(tmp_path / "run").pictures) == 4
+    assert len(read_results(tmp_path / "run").pictures) == 5
 
 
 def test_nothing_to_read_is_a_failure_in_words(photo_set: Path, tmp_path: Path) -> None:
