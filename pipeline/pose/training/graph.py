@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import ModelError
+from pipeline.pose.tflite_file import view_constant
+from pipeline.pose.tflite_file import write_graph as write_graph
 
 _RELU6 = tflite.ActivationFunctionType.RELU6
 _OPERATORS = {
@@ -96,7 +98,7 @@ def read_graph(path: Path) -> Graph:
         steps=tuple(steps),
         source=main.Inputs(0),
         outputs=tuple(main.Outputs(k) for k in range(main.OutputsLength())),
-        constants={tensor: _view(model, main, tensor).copy() for tensor in constant.values()},
+        constants={tensor: view_constant(model, main, tensor).copy() for tensor in constant.values()},
     )
 
 
@@ -111,36 +113,6 @@ def _read_step(operator: tflite.Operator, kind: str, inputs: list[int], constant
     before = inputs[:1] if kind == "mean" else [tensor for tensor in inputs if tensor not in constant]
     weight, bias = weights or (-1, -1)
     return Step(kind, tuple(before), operator.Outputs(0), weight, bias, stride, bounded)
-
-
-def _view(model: tflite.Model, main: tflite.SubGraph, tensor: int) -> np.ndarray:
-    """A constant as it lies in the model's bytes: what is written into it is written there."""
-    described = main.Tensors(tensor)
-    data = model.Buffers(described.Buffer()).DataAsNumpy()
-    return data.view(np.float16).reshape(described.ShapeAsNumpy())
-
-
-def write_graph(path: Path, constants: dict[int, np.ndarray]) -> bytes:
-    """The bytes of a TFLite file with other constants; those that are not given stay.
-
-    Raises
-    ------
-    ModelError
-        A constant has another shape than the file's, or is not finite as fp16.
-    """
-    data = bytearray(path.read_bytes())
-    model = tflite.Model.GetRootAsModel(data, 0)
-    main = model.Subgraphs(0)
-    for tensor, values in constants.items():
-        place = _view(model, main, tensor)
-        stored = np.asarray(values).astype(np.float16)
-        if place.shape != stored.shape or not np.isfinite(stored).all():
-            raise ModelError(
-                f"The weights of tensor {tensor} do not fit into {path.name} ({stored.shape}).",
-                "They belong to another network: train again from this one.",
-            )
-        place[...] = stored
-    return bytes(data)
 
 
 class LandmarkModule(nn.Module):
