@@ -44,7 +44,16 @@ from records.erasure import (
 )
 from records.errors import MaintenanceError, StoreError, StoreMissing
 from records.keys import KEY_FILE
-from records.maintenance import IN_USE, MAINTENANCE, hold_unused, maintain
+from records.maintenance import (
+    IN_USE,
+    MAINTENANCE,
+    RESTORE,
+    begin_restore,
+    end_restore,
+    hold_unused,
+    is_half_restored,
+    maintain,
+)
 from records.models import now
 from records.standing import STANDING, append_standing, read_standing, replay_standing
 from records.store import LOCAL, Entry
@@ -60,9 +69,15 @@ KEEP_DAYS: Final = 35
 """How long a backup is kept: as long as what was erased may still be in one."""
 
 LEFT_OUT: Final = frozenset(
-    {"cache", "shares", KEY_FILE, STANDING, ".health", ".scrub", LOCAL, IN_USE, MAINTENANCE}
+    {"cache", "shares", KEY_FILE, STANDING, ".health", ".scrub", LOCAL, IN_USE, MAINTENANCE, RESTORE}
 )
 """Of the data folder's own entries: what is made anew, and what must not come back."""
+
+STAGED: Final = ".restoring-"
+"""Beginning of the names of what a restore copies in before it changes anything."""
+
+ASIDE: Final = ".replaced-"
+"""Beginning of the names of the folders that a restore puts what was there into, until it is done."""
 
 _STAMP = "%Y-%m-%dT%H%M%SZ"
 _STEP = 1 << 20
@@ -309,7 +324,7 @@ def _seal(
 def _list_files(data: Path, database: frozenset[Path]) -> Iterator[Path]:
     """The files of a data folder that a backup holds; links are not followed."""
     for top in sorted(data.iterdir()):
-        if top.name in LEFT_OUT or top.name.startswith((".unfinished-", ".restoring-", ".replaced-")):
+        if top.name in LEFT_OUT or top.name.startswith((".unfinished-", STAGED, ASIDE)):
             continue
         for folder, names, files in os.walk(top) if top.is_dir() and not top.is_symlink() else _one(top):
             here = Path(folder)
@@ -449,7 +464,9 @@ def _inside(folder: Path, relative: str) -> Path:
 def restore_backup(records: Records, place: Path, name: str = "", replace: bool = False) -> Restored:
     """Put a backup in place, files and database, and erase again what was erased.
 
-    Nothing is touched before every byte of the backup has been read and compared.
+    Nothing is touched before every byte of the backup has been read and compared. From its first change to
+    its last the folder bears a mark that keeps every other process from it (`records.maintenance`); a restore
+    that was broken off between is done by restoring again, this backup or another.
 
     Parameters
     ----------
@@ -460,7 +477,8 @@ def restore_backup(records: Records, place: Path, name: str = "", replace: bool 
     name : str
         Which backup; the newest by default.
     replace : bool
-        Whether a data folder or database that is not empty is replaced.
+        Whether a data folder or database that is not empty is replaced. One that is half restored is
+        replaced in any case.
 
     Raises
     ------
@@ -474,24 +492,24 @@ def restore_backup(records: Records, place: Path, name: str = "", replace: bool 
     data = records.settings.data_dir.resolve()
     url = records.settings.effective_database_url
     check_kind(url, manifest["database"]["kind"])
+    replace |= is_half_restored(data)
     # Read before anything is touched: a list that cannot be read must stop the restore.
-    erased = [*read_erased(place / ERASED), *read_all_erased(records)]
+    erased, standing = _read_lists(records, place)
     if not replace and not records.store.is_empty():
         raise MaintenanceError(
             "The store is not empty.",
             "For a drill use another, or none; else give --replace: what is there is removed then.",
         )
-    standing = [*read_standing(place / STANDING), *read_standing(data / STANDING)]
     with hold_unused(data):
-        old = _list_entries(data)
-        if (old or not is_database_empty(url)) and not replace:
+        if not replace and not (_is_empty(data) and is_database_empty(url)):
             raise MaintenanceError(
                 f"{data} or its database is not empty.",
                 "Restore into an empty one, or give --replace: what is there is removed then.",
             )
         try:
             staged = _stage(folder, manifest, data)
-            aside = _exchange(data, staged, old)
+            begin_restore(data, folder)
+            _exchange(data, staged)
         except OSError as error:
             raise MaintenanceError(
                 f"The backup could not be put into {data} ({error.strerror or error}).",
@@ -501,46 +519,88 @@ def restore_backup(records: Records, place: Path, name: str = "", replace: bool 
         append_erased(data / ERASED, erased)
         append_standing(data / STANDING, standing)
         note_backup_place(data, place)
-    note_in_store(records, erased)
-    done = _finish(records, manifest, erased)
-    records.store.start_over()
-    restood = replay_standing(records, standing)
-    records.second_factor.seal_all()
-    for each in aside:
+    records.restoring = True
+    try:
+        note_in_store(records, erased)
+        done = _finish(records, manifest, erased)
+        records.store.start_over()
+        restood = replay_standing(records, standing)
+        records.second_factor.seal_all()
+    finally:
+        records.restoring = False
+    end_restore(data)
+    for each in list_left(data, ASIDE):
         shutil.rmtree(each, ignore_errors=True)
     unreadable = records.second_factor.list_unreadable()
     return Restored(manifest["made"], files, done, tuple(manifest["outside"]), restood, unreadable)
 
 
+def _read_lists(records: Records, place: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Who was erased and who may sign in, by every list there is.
+
+    The newest may be the data folder's own, which a restore that was broken off has put aside.
+    """
+    data = records.settings.data_dir.resolve()
+    folders = [place, *list_left(data, ASIDE)]
+    erased = [entry for each in folders for entry in read_erased(each / ERASED)] + read_all_erased(records)
+    standing = [entry for each in (*folders, data) for entry in read_standing(each / STANDING)]
+    return erased, standing
+
+
+def _is_empty(data: Path) -> bool:
+    """Whether nothing is in a data folder that a restore would take away."""
+    return not _list_entries(data) and not list_left(data, ASIDE)
+
+
 def _list_entries(data: Path) -> list[Path]:
-    return [each for each in data.iterdir() if each.name not in (IN_USE, MAINTENANCE, KEY_FILE)]
+    """What a restore puts aside."""
+    stays = {IN_USE, MAINTENANCE, KEY_FILE, RESTORE}
+    left = (STAGED, ASIDE)
+    return [each for each in data.iterdir() if each.name not in stays and not each.name.startswith(left)]
+
+
+def list_left(data: Path, beginning: str) -> list[Path]:
+    """What a restore has left in a data folder, by how its names begin (`STAGED`, `ASIDE`)."""
+    return sorted(data.glob(f"{beginning}*"))
 
 
 def _stage(folder: Path, manifest: dict[str, Any], data: Path) -> Path:
     """Copy the backup's files beside those that are there; hashed once more on the way."""
-    staged = data / f".restoring-{secrets.token_hex(4)}"
-    for relative, entry in manifest["files"].items():
-        source, target = _inside(folder / FILES, relative), _inside(staged, relative)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.copy2(source, target)
-        _check_file(target, entry["sha256"])
-    staged.mkdir(exist_ok=True, mode=0o700)
+    _drop_staged(data)  # of a restore that was killed: the disk may have no room for two
+    staged = data / f"{STAGED}{secrets.token_hex(4)}"
+    try:
+        for relative, entry in manifest["files"].items():
+            source, target = _inside(folder / FILES, relative), _inside(staged, relative)
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            shutil.copy2(source, target)
+            _check_file(target, entry["sha256"])
+        staged.mkdir(exist_ok=True, mode=0o700)
+    except BaseException:
+        _drop_staged(data)
+        raise
     return staged
 
 
-def _exchange(data: Path, staged: Path, old: list[Path]) -> list[Path]:
-    """Move what is there aside and the staged files in; gives what is to be removed at the end.
+def _drop_staged(data: Path) -> None:
+    for each in list_left(data, STAGED):
+        if each.is_dir():
+            shutil.rmtree(each)
+        else:  # a database that was on its way into its place
+            each.unlink()
+
+
+def _exchange(data: Path, staged: Path) -> None:
+    """Move what is there aside and the staged files in.
 
     Within the folder, since the folder itself may be a mounted disk, which cannot be renamed.
     """
-    aside = data / f".replaced-{secrets.token_hex(4)}"
+    aside = data / f"{ASIDE}{secrets.token_hex(4)}"
     aside.mkdir(mode=0o700)
-    for each in old:
+    for each in _list_entries(data):
         os.rename(each, aside / each.name)
     for each in sorted(staged.iterdir()):
         os.rename(each, data / each.name)
     staged.rmdir()
-    return [aside]
 
 
 def _finish(records: Records, manifest: dict[str, Any], erased: list[dict[str, Any]]) -> Erased:

@@ -26,10 +26,12 @@ from pipeline.errors import RedysError
 from pipeline.measures.baseline import read_baseline
 from pipeline.measures.reliability_types import read_reliability
 from pipeline.pose.registry import list_models
-from records.backup import find_backup
+from records.backup import ASIDE, STAGED, find_backup, list_left
 from records.broker import WORK_QUEUES, count_offers, find_need
 from records.database import MIGRATIONS, open_engine
 from records.erasure import list_backup_places
+from records.errors import MaintenanceError
+from records.maintenance import check_restored, is_half_restored
 from records.room import is_disk_full, read_limits
 from settings import ROOT, Settings
 
@@ -73,6 +75,7 @@ def examine(records: Records) -> tuple[Finding, ...]:
         "Hand model": lambda: _look_at_hand(settings),
         "Networks": lambda: _look_at_networks(settings),
         "Data folder": lambda: _look_at_data(settings),
+        "Restore": lambda: _look_at_restore(settings.data_dir),
         "Database": lambda: _look_at_database(settings),
         "Queue": lambda: _look_at_queue(settings),
         "Store": lambda: _look_at_store(records),
@@ -205,6 +208,31 @@ def _look_at_data(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "Data folder", words)
+
+
+def _look_at_restore(data: Path) -> Iterator[Finding]:
+    """What a restore that was broken off has left; nothing is said where there is nothing."""
+    for path in list_left(data, STAGED):
+        yield Finding(
+            "note",
+            "Restore",
+            f"{path} was copied out of a backup by a restore that was broken off, or is still at work.",
+            "The next restore removes it. If there shall be none and none is at work, delete it.",
+        )
+    half = is_half_restored(data)
+    for path in list_left(data, ASIDE):
+        yield Finding(
+            "note",
+            "Restore",
+            f"{path} has what was in the data folder before a restore, with people who may be erased by now.",
+            "It goes when the restore is done."
+            if half
+            else "Look whether the data folder has all that it should, then delete it.",
+        )
+    try:
+        check_restored(data)
+    except MaintenanceError as error:
+        yield Finding("missing", "Restore", error.what, error.advice)
 
 
 def _look_at_database(settings: Settings) -> Iterator[Finding]:

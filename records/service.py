@@ -104,6 +104,8 @@ class Records:
     ) -> None:
         self.settings = settings
         self.command = command or pipeline_command
+        self.restoring = False
+        """Whether these put a backup into place: nobody else may open a folder before that is done."""
         self._engine: Engine | None = None
         self._use: int | None = None
         self._opening = threading.Lock()
@@ -117,13 +119,13 @@ class Records:
         records.database.DatabaseError
             It cannot be opened.
         records.errors.MaintenanceError
-            A backup is being put into its place.
+            A backup is being put into its place, or that was broken off.
         """
         with self._opening:
             if self._engine is None:
                 engine = open_engine(self.settings.effective_database_url)
                 self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._use = note_use(self.settings.data_dir)
+                self._use = note_use(self.settings.data_dir, self.restoring)
                 migrate(engine)
                 self._engine = engine
             return self._engine

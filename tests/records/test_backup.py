@@ -6,6 +6,9 @@ import datetime
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,8 +17,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, text
 
+import app
 from pipeline.files import hash_file
-from records import Records, models
+from records import Records, doctor, models
 from records import backup as backups
 from records.backup import check_backup, find_backup, make_backup, restore_backup
 from records.erasure import ERASED
@@ -23,7 +27,8 @@ from records.errors import MaintenanceError
 from records.maintenance import hold_unused
 from records.models import now
 from records.standing import STANDING, read_standing
-from settings import Settings
+from settings import ROOT, Settings
+from tests.records.site import surroundings
 from tests.records.test_retention import CANARY, database_url, find_bytes, make_person
 
 __all__ = ["database_url"]
@@ -196,6 +201,97 @@ def test_old_backups_are_dropped_but_never_the_newest(records: Records, place: P
     assert len(second.dropped) == 1
     assert find_backup(place) == second.folder
     assert make_backup(records, place, keep_days=0).folder.exists()
+
+
+# --- restores that are killed ---------------------------------------------------------------------
+
+DYING = """
+import os, signal, sys
+
+event, word, place = sys.argv[1:]
+
+def look(name, values):
+    if name == event and word in str(values):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(look)
+from records.__main__ import main
+
+main(["restore", place, "--replace"])
+"""
+"""A restore that is killed where Python is about to do something to a file of some name."""
+
+
+def restore_and_die(records: Records, place: Path, event: str, word: str) -> None:
+    records.close()
+    settings = records.settings
+    own = {"REDYS_DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.effective_database_url}
+    command = [sys.executable, "-c", DYING, event, word, place]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **own}, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def erased_since(records: Records, place: Path) -> Records:
+    """A backup with two people, one of whom was erased since; the data folder alone knows of that."""
+    make_person(records, "P-2")
+    make_person(records, CANARY)
+    make_backup(records, place)
+    records.retention.erase_subject(CANARY)
+    (place / ERASED).unlink()
+    return records
+
+
+@pytest.mark.parametrize(
+    ("event", "word"),
+    [("os.rename", "/.replaced-"), ("os.rename", "/.restoring-"), ("sqlite3.connect", ".sqlite3")],
+    ids=["what was there half aside", "nothing in yet", "sessions not ended yet"],
+)
+def test_nothing_starts_on_a_half_restored_folder_until_it_is_restored_again(
+    erased_since: Records, place: Path, event: str, word: str
+) -> None:
+    records, data = erased_since, erased_since.settings.data_dir
+    restore_and_die(records, place, event, word)
+    with pytest.raises(MaintenanceError, match="half restored") as raised:
+        _ = records.engine
+    assert str(find_backup(place).name) in raised.value.advice
+    with (
+        surroundings(data, DATABASE_URL=records.settings.effective_database_url),
+        pytest.raises(MaintenanceError, match="half restored"),
+    ):
+        app.make_app()
+    (said,) = (each for each in doctor._look_at_restore(data) if each.level == "missing")
+    assert said.advice == raised.value.advice
+
+    done = restore_backup(records, place)  # needs no --replace: what was there is aside already
+    assert done.erased.recordings == 1
+    assert [row.subject for row in records.list_recordings().rows] == ["P-2"]
+    assert find_bytes(data, CANARY) == []
+    assert list(doctor._look_at_restore(data)) == []
+    records.audit.verify()
+
+
+@pytest.mark.parametrize(
+    ("event", "word", "left"),
+    [("shutil.copyfile", "front.mp4", ".restoring-"), ("shutil.rmtree", "/.replaced-", ".replaced-")],
+    ids=["nothing changed yet", "nothing but tidying left"],
+)
+def test_a_restore_killed_before_its_first_change_or_after_its_last_hinders_nobody_and_is_told_of(
+    erased_since: Records, place: Path, event: str, word: str, left: str
+) -> None:
+    records, data = erased_since, erased_since.settings.data_dir
+    restore_and_die(records, place, event, word)
+    assert [row.subject for row in records.list_recordings().rows] == ["P-2"]
+    (said,) = doctor._look_at_restore(data)
+    assert said.level == "note"
+    assert left in said.what
+    assert "delete" in said.advice
+    records.close()
+    with pytest.raises(MaintenanceError, match="not empty"):
+        restore_backup(records, place)
+    restore_backup(records, place, replace=True)
+    assert find_bytes(data, CANARY) == []
+    assert list(doctor._look_at_restore(data)) == []
 
 
 # --- what is refused -----------------------------------------------------------------------------
