@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         default="mediapipe",
         description="Finds joints where session.toml names no estimator; see `python -m pipeline models`.",
     )
+    estimator_weights: Path | None = Field(
+        default=None,
+        description="Weights of the estimator redys from a training of one's own (`python -m pipeline "
+        "train`); by default those that come with the program.",
+    )
     log: Literal["text", "json"] = Field(
         default="text",
         description="json: a line for each event and request, with identifiers and numbers alone.",

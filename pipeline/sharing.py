@@ -351,7 +351,7 @@ def _strip_provenance(origin: Provenance) -> Provenance:
         program_version=origin.program_version,
         hand_model=origin.hand_model if origin.hand_model in ("MANO", "built-in hand") else "",
         detector=origin.detector if origin.detector == "mediapipe" else "other",
-        estimator=origin.estimator if origin.estimator == "mediapipe" else "other",
+        estimator=origin.estimator if origin.estimator in ("mediapipe", "redys") else "other",
         preset=origin.preset,
         filter=origin.filter,
         baseline=built_in.name if ours else "the clinic's own reference",

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.hand.joints import Side
 from pipeline.hand.model import HandModel
 from pipeline.photos.single_view import SpatialGuess
-from pipeline.pose.augmentation import ONE_PASS, PASSES, Passes, aggregate, measure_palm_px, run_passes
+from pipeline.pose.augmentation import ONE_PASS, PASSES, Passes, measure_palm_px, run_passes, state_sigma
 from pipeline.pose.protocols import Detection, Detector, Estimator
 from pipeline.pose.regions import Region, bound_points, compute_overlap, get_area
 from pipeline.pose.tracking import MAX_HANDS, SAME_HAND
@@ -40,9 +40,9 @@ class MeasuredHand:
     points_px : ndarray (21, 2)
     sigma_px : ndarray (21,)
         One standard deviation along each axis: the passes' spread, scaled as the estimator states, and the
-        part of a point's error that all passes share.
+        part of a point's error that all passes share. Of a network that states its own sigma, that.
     spread_px : ndarray (21,)
-        The passes' part alone.
+        The passes' part alone; of a network that states its own sigma, that.
     score : float
         Mean confidence of the passes, 0 to 1.
     box_px : ndarray (4,)
@@ -151,15 +151,17 @@ def _measure(
     side, share, votes = _vote(detection, passes, mirrored)
     if side != detection.side:  # networks that know one side only were shown the other
         passes = run_passes(image_bgr, region, estimator, side, preset, PASSES)
-    points, spread = aggregate(passes.points_px)
+    points = passes.points_px.mean(axis=0)
     palm = measure_palm_px(points[None])
-    jitter = spread * estimator.sigma_scale
+    jitter = state_sigma(passes, estimator.sigma_scale)
+    # A network's own sigma is of the whole error; the spread of passes knows nothing of its constant part.
+    constant = 0.0 if passes.sigma_px is not None else palm * np.array(estimator.offset_share)
     return MeasuredHand(
         side=side,
         side_share=share,
         side_votes=votes,
         points_px=points,
-        sigma_px=np.hypot(jitter, palm * np.array(estimator.offset_share)),
+        sigma_px=np.hypot(jitter, constant),
         spread_px=jitter,
         score=float(passes.score.mean()),
         box_px=bound_points(points),

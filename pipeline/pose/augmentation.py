@@ -54,13 +54,16 @@ class Measurement:
     points_px : ndarray (21, 2)
         Mean of the passes in full-image px.
     sigma_px : ndarray (21,)
-        ``sigma_scale * sqrt(Var(x_j) + Var(y_j))``; NaN from a single pass, which has no spread.
+        One standard deviation along each axis (`state_sigma`); NaN from a single pass of a network that
+        states none, which has no spread.
     score : float
         Mean of the passes' confidence, 0 to 1.
     right : float
         Mean probability of a right hand; NaN where the network cannot tell.
     guess : PoseGuess or None
         The first pass's hand-model pose, without the axis of time; None from networks without a hand model.
+    n_passes : int
+        Passes that it is the mean of.
     """
 
     points_px: np.ndarray
@@ -68,6 +71,7 @@ class Measurement:
     score: float
     right: float
     guess: PoseGuess | None = None
+    n_passes: int = len(PASSES)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Passes:
         The first pass's, without the axis of time.
     relative_mm : ndarray (K, 21, 3) or None
         As in `Estimates`, turned back to the picture's axes.
+    sigma_px : ndarray (K, 21) or None
+        As in `Estimates`, in full-image px.
     """
 
     points_px: np.ndarray
@@ -92,6 +98,7 @@ class Passes:
     right: np.ndarray
     guess: PoseGuess | None = None
     relative_mm: np.ndarray | None = None
+    sigma_px: np.ndarray | None = None
 
 
 def measure_hand(
@@ -122,13 +129,13 @@ def measure_hand(
         Scale 1.3 is the nominal crop.
     """
     found = run_passes(image_bgr, region, estimator, side, preset, passes)
-    mean_px, spread_px = aggregate(found.points_px)
     return Measurement(
-        points_px=mean_px,
-        sigma_px=spread_px * estimator.sigma_scale,
+        points_px=found.points_px.mean(axis=0),
+        sigma_px=state_sigma(found, estimator.sigma_scale),
         score=float(found.score.mean()),
         right=float(found.right.mean()),
         guess=found.guess,
+        n_passes=len(passes),
     )
 
 
@@ -145,7 +152,9 @@ def run_passes(
     crops, image_from_crop = cut_enhanced(image_bgr, regions, estimator.input_px, preset)
     estimates = estimator.estimate(crops, side)
     pairs = zip(image_from_crop, estimates.points_px, strict=True)
-    relative = estimates.relative_mm
+    relative, sigma = estimates.relative_mm, estimates.sigma_px
+    if sigma is not None:
+        sigma = sigma * np.array([each.size_px / estimator.input_px for each in regions])[:, None]
     if relative is not None:
         angles = [each.angle_rad for each in regions]
         relative = np.stack([_turn(joints, angle) for joints, angle in zip(relative, angles, strict=True)])
@@ -155,6 +164,7 @@ def run_passes(
         right=estimates.right,
         guess=None if estimates.guess is None else estimates.guess.at(0),
         relative_mm=relative,
+        sigma_px=sigma,
     )
 
 
@@ -177,6 +187,27 @@ def measure_palm_px(keypoints_px: np.ndarray) -> float:
 def state_offset_sigma(offset_share: Sequence[float], keypoints_px: np.ndarray) -> np.ndarray:
     """``offset_sigma_px`` (21,) of a view's points (T, 21, 2) from its estimator's; 0 without any palm."""
     return np.nan_to_num(measure_palm_px(keypoints_px)) * np.array(offset_share)
+
+
+def state_sigma(found: Passes, sigma_scale: float) -> np.ndarray:
+    """One standard deviation (21,) along each axis, in full-image px, of the error of the passes' mean.
+
+    Of a network that states its own sigma it is `join_sigmas`; of joints that it says nothing of, and of
+    networks that state none, ``sigma_scale`` times the spread of the passes.
+    """
+    _, spread_px = aggregate(found.points_px)
+    spread_sigma = spread_px * sigma_scale
+    if found.sigma_px is None:
+        return spread_sigma
+    own = join_sigmas(found.points_px, found.sigma_px)
+    return np.where(np.isfinite(own), own, spread_sigma)
+
+
+def join_sigmas(points_px: np.ndarray, sigma_px: np.ndarray) -> np.ndarray:
+    """TODO."""
+    within = np.square(sigma_px).mean(axis=0)
+    between = points_px.var(axis=0).mean(axis=-1)
+    return np.sqrt(within + between)
 
 
 def aggregate(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -73,12 +73,13 @@ class _Repairs:
 
 @dataclass
 class _Arrays:
-    """One hand's measurements, growing into a `ViewTrack`; NaN = not measured."""
+    """One hand's measurements, growing into a `ViewTrack`; NaN = not measured, with 0 passes."""
 
     keypoints_px: np.ndarray
     sigma_px: np.ndarray
     score: np.ndarray
     guess: PoseGuess
+    n_passes: np.ndarray
 
     @classmethod
     def make_blank(cls, n_frames: int) -> _Arrays:
@@ -87,6 +88,7 @@ class _Arrays:
             np.full((n_frames, N_JOINTS), np.nan),
             np.full(n_frames, np.nan),
             PoseGuess.make_blank(n_frames),
+            np.zeros(n_frames, dtype=int),
         )
 
 
@@ -228,6 +230,7 @@ def _collect(tracklets: Sequence[Tracklet], n_frames: int) -> _Arrays:
         arrays.keypoints_px[tracklet.frames] = tracklet.points_px
         arrays.sigma_px[tracklet.frames] = tracklet.sigma_px
         arrays.score[tracklet.frames] = tracklet.score
+        arrays.n_passes[tracklet.frames] = tracklet.n_passes
         for frame, guess in zip(tracklet.frames, tracklet.guess, strict=True):
             arrays.guess.put(frame, guess)
     return arrays
@@ -288,7 +291,7 @@ def _plan_repairs(
         regions[frame] = estimator.frame_points(arrays.keypoints_px[frame]).to_array()
     regions[valid, 3] = np.unwrap(regions[valid, 3])
     regions = interpolate(time_s, regions, valid, repaired)
-    again = repaired | (valid & np.isnan(arrays.sigma_px).all(axis=1) & (len(way.passes) > 1))
+    again = repaired | (valid & (arrays.n_passes < len(way.passes)))
     for values in (arrays.keypoints_px, arrays.sigma_px, arrays.score):
         values[~valid | again] = np.nan
     arrays.guess.put(~valid | again, None)

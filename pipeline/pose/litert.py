@@ -48,10 +48,17 @@ class Network:
     One thread, because a process per core is faster than threads in one process. Long batches are worked
     in pieces of `MAX_BATCH`. An interpreter is kept for each size in use, since resizing allocates
     everything anew.
+
+    Parameters
+    ----------
+    path : Path
+        The network's file.
+    data : bytes, optional
+        Its bytes with other weights, to be run in the place of those on the disk.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, data: bytes | None = None) -> None:
+        self._path, self._data = path, data
         self._interpreters: dict[int, Any] = {}
 
     def run(self, pictures: np.ndarray) -> list[np.ndarray]:
@@ -71,9 +78,12 @@ class Network:
     def _prepare(self, shape: tuple[int, ...]) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
+        given: dict[str, Any] = {"model_path": str(self._path)}
+        if self._data is not None:
+            given = {"model_content": self._data}
         try:
             with _quiet():
-                interpreter = Interpreter(model_path=str(self._path), num_threads=1)
+                interpreter = Interpreter(**given, num_threads=1)
                 interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], list(shape))
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:

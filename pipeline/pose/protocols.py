@@ -56,6 +56,9 @@ class Estimates:
     relative_mm : ndarray (N, 21, 3) or None
         Only from networks that guess the joints in space: along the crop's own axes, +z away from the viewer,
         of a hand of some canonical size. They tell directions and which joint lies in front, and no size.
+    sigma_px : ndarray (N, 21) or None
+        Only from networks that state how far each joint may be off: standard deviation of a Gaussian along
+        each axis, of the whole error of that one crop's answer, in crop px. NaN = nothing is said of a joint.
     """
 
     points_px: np.ndarray
@@ -63,6 +66,7 @@ class Estimates:
     right: np.ndarray
     guess: PoseGuess | None = None
     relative_mm: np.ndarray | None = None
+    sigma_px: np.ndarray | None = None
 
 
 class Detector(Protocol):
@@ -86,7 +90,8 @@ class Estimator(Protocol):
     nominal_crop : str
         In words: the crop that counts as scale 1.3 of the TTA passes.
     sigma_scale : float
-        Times the TTA spread it gives one standard deviation per axis (`pipeline.pose.augmentation`).
+        Times the TTA spread it gives one standard deviation per axis (`pipeline.pose.augmentation`); takes no
+        part where the network states its own.
     offset_share : tuple of 21 floats
         Times the palm's length in the picture it gives one standard deviation per axis of that part of a
         joint's error that stays the same over a recording (`pipeline.pose.augmentation`).

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from pipeline.errors import ModelError
+from pipeline.pose import weights_file
 from pipeline.pose.digests import hash_weights, recall_digest
 from pipeline.pose.litert import LANDMARK_FILE, PALM_FILE, locate
 from pipeline.pose.networks import files
@@ -86,6 +87,12 @@ def _load_mediapipe_estimator() -> Estimator:
     return MediaPipeEstimator()
 
 
+def _load_redys_estimator() -> Estimator:
+    from pipeline.pose.redys import RedysEstimator
+
+    return RedysEstimator()
+
+
 def _load_wilor_detector() -> Detector:
     from pipeline.pose.networks.detector import WilorDetector
 
@@ -142,6 +149,15 @@ MODELS: tuple[ModelEntry, ...] = (
         _load_mediapipe_estimator,
         lambda: [locate(LANDMARK_FILE)],
         _WHEEL,
+    ),
+    ModelEntry(
+        "redys",
+        "estimator",
+        "ReDys hand landmarks (MediaPipe's, trained further)",
+        "Apache-2.0, as the original's",
+        _load_redys_estimator,
+        lambda: [weights_file.locate_weights(), locate(LANDMARK_FILE)],
+        weights_file.PLACE,
     ),
     *(_make_network_entry(name) for name in files.FILES),
 )

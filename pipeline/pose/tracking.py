@@ -52,9 +52,10 @@ class Tracklet:
         Consecutive frame numbers.
     points_px : list of ndarray (21, 2)
     sigma_px : list of ndarray (21,)
-        NaN where only one pass was made.
+        As in `Measurement`.
     score, right : list of float
     guess : list of PoseGuess or None
+    n_passes : list of int
     """
 
     frames: list[int] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Tracklet:
     score: list[float] = field(default_factory=list)
     right: list[float] = field(default_factory=list)
     guess: list[PoseGuess | None] = field(default_factory=list)
+    n_passes: list[int] = field(default_factory=list)
 
     def add(self, frame: int, measured: Measurement) -> None:
         """Append a frame."""
@@ -72,6 +74,7 @@ class Tracklet:
         self.score.append(measured.score)
         self.right.append(measured.right)
         self.guess.append(measured.guess)
+        self.n_passes.append(measured.n_passes)
 
     def since(self, frame: int) -> Tracklet:
         """The part of the tracklet from a frame on; maybe empty."""

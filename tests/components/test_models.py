@@ -19,6 +19,7 @@ from tests.records.site import Site, make_session, open_site
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("REDYS_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("REDYS_ESTIMATOR_WEIGHTS", str(tmp_path / "models" / "gone.npz"))
     get_settings.cache_clear()
     (tmp_path / "models" / "wilor").mkdir(parents=True)
     yield tmp_path / "models"
@@ -36,7 +37,8 @@ def disabled(role: str) -> dict[str, bool]:
 
 
 def test_only_networks_that_are_ready_can_be_chosen(models: Path) -> None:
-    assert disabled("estimator") == {"mediapipe": False, "hamer": True, "wilor": True, "hamba": True}
+    expected = {"mediapipe": False, "redys": True, "hamer": True, "wilor": True, "hamba": True}
+    assert disabled("estimator") == expected
     assert disabled("detector") == {"mediapipe": False, "wilor": True}
     (models / "wilor" / "detector.pt").write_bytes(b"weights")
     assert disabled("detector") == {"mediapipe": False, "wilor": False}

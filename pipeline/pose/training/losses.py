@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LOG_SIGMA = (-1.5, 4.5)
-"""Bounds of the network's log sigma, of crop px."""
+from pipeline.pose.landmarks import LOG_SIGMA
 
 _TEACHER_SHARE = 0.03
 """How far the original's own answers may be off on real frames: sigma as a share of the palm."""

@@ -92,6 +92,7 @@ def models(tmp_path, monkeypatch):
     folder = tmp_path / "models"
     (folder / "wilor").mkdir(parents=True)
     monkeypatch.setenv("REDYS_MODELS_DIR", str(folder))
+    monkeypatch.setenv("REDYS_ESTIMATOR_WEIGHTS", str(folder / "gone.npz"))
     monkeypatch.setattr(digests, "_known", {})
     get_settings.cache_clear()
     yield folder
@@ -162,11 +163,11 @@ def test_the_command_says_of_each_network_whether_it_is_ready_where_it_goes_and_
         (role, name)
         for role, names in (
             ("detector", ("mediapipe", "wilor")),
-            ("estimator", ("mediapipe", "hamer", "wilor", "hamba")),
+            ("estimator", ("mediapipe", "redys", "hamer", "wilor", "hamba")),
         )
         for name in names
     ]
-    assert [one["ready"] for one in listed] == [True, True, True, False, False, False]
+    assert [one["ready"] for one in listed] == [True, True, True, False, False, False, False]
     digest = find(listed, "detector", "wilor")["sha256"]["detector.pt"]
     for words in (digest, str(models / "hamba" / "hamba.ckpt"), "CC-BY-NC-ND 4.0", "Download"):
         assert words in said
@@ -245,4 +246,4 @@ def test_a_name_that_is_none_is_refused_on_the_command_line(session_folder, tmp_
     said = capsys.readouterr().err
     assert "There is no estimator hamr" in said
     assert "Did you mean hamer" in said
-    assert "Choose one of: mediapipe, hamer, wilor, hamba" in said
+    assert "Choose one of: mediapipe, redys, hamer, wilor, hamba" in said
