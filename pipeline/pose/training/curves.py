@@ -14,7 +14,11 @@ SHEETS = (
     ("within_95", "Share of joints within the 95 % circle"),
     ("side", "Share of crops whose side is told right"),
 )
-NAMES = (("held-out", "made, held out", "#0b5c8a"), ("real", "real, by the original's answers", "#b35000"))
+NAMES = (
+    ("held-out", "made, held out", "#0b5c8a"),
+    ("real", "real, trained", "#d9a066"),
+    ("real-held-out", "real, held out", "#b35000"),
+)
 _WIDTH, _HEIGHT, _LEFT, _TOP = 420, 260, 60, 40
 
 
@@ -63,6 +67,6 @@ def _draw_sheet(title: str, steps: list[float], lines: dict[str, list[float]]) -
         parts.append(
             f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="2"/>'
         )
-        place = f'x="{_LEFT + 170 * number}" y="{_TOP + tall + 28}"'
+        place = f'x="{_LEFT + 120 * number}" y="{_TOP + tall + 28}"'
         parts.append(f'<text {place} fill="{colour}">{escape(label)}</text>')
     return "".join(parts)

@@ -161,9 +161,12 @@ class LandmarkModule(nn.Module):
             return functional.linear(first, weight, bias)
         deep = step.kind == "depthwise"
         kernel = weight.permute(3, 0, 1, 2) if deep else weight.permute(0, 3, 1, 2)
-        padded = functional.pad(first, _pad(first.shape[2], kernel.shape[2], step.stride))
+        before, after = _pad(first.shape[2], kernel.shape[2], step.stride)
+        if before != after:
+            first = functional.pad(first, (before, after, before, after))
         groups = first.shape[1] if deep else 1
-        result = functional.conv2d(padded, kernel, bias, stride=step.stride, groups=groups)
+        padding = before if before == after else 0
+        result = functional.conv2d(first, kernel, bias, stride=step.stride, padding=padding, groups=groups)
         return functional.relu6(result) if step.bounded else result
 
     def constants(self) -> dict[int, np.ndarray]:
@@ -174,7 +177,7 @@ class LandmarkModule(nn.Module):
         }
 
 
-def _pad(size: int, kernel: int, stride: int) -> tuple[int, int, int, int]:
+def _pad(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """TensorFlow's SAME: what is odd goes to the end."""
     whole = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return whole // 2, whole - whole // 2, whole // 2, whole - whole // 2
+    return whole // 2, whole - whole // 2

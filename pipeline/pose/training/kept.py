@@ -1,7 +1,8 @@
 """Real photographs with the original network's own answers where they may be trusted: not to be forgotten.
 
 A frame is held to where the passes of the original (`pipeline.pose.augmentation`) agree and are sure of a
-hand. Each is cut many times, as tracking might, with the colours of other cameras.
+hand. Each is cut many times, as tracking might, with the colours of other cameras. The last quarter of each
+video and every fourth photograph are kept from the training, to look at.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ _AGREED = 0.05
 _PER_FRAME = 12
 _EVERY_S = 0.2
 
+_TRAINED_SHARE = 0.75
+_GAP_S = 0.6
+"""Of a video nothing is taken so near behind what is trained on."""
+
 
 @dataclass(frozen=True)
 class _Cut:
@@ -45,56 +50,68 @@ class _Cut:
     palm_px: float
 
 
-def keep_real(folder: Path, out: Path, seed: int, report: Reporter) -> list[Path]:
+@dataclass(frozen=True)
+class Kept:
+    """Shards of real hands: those to train on, and those that are only looked at."""
+
+    trained: list[Path]
+    held_out: list[Path]
+
+
+def keep_real(folder: Path, out: Path, seed: int, report: Reporter) -> Kept:
     """Cut the trusted hands of all videos and pictures in a folder into shards; the shards in order.
 
     Raises
     ------
     SessionError
-        The folder holds no video or picture with a hand that may be trusted.
+        The folder holds no video or picture with a hand that may be trusted, or none to hold out.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    done = sorted(out.glob("*.npz"))
-    if (out / "complete").is_file():
-        return done
-    for path in done:
-        path.unlink()
+    places = {held: out / ("held-out" if held else "trained") for held in (False, True)}
+    if not (out / "complete").is_file():
+        _cut_all(folder, places, seed, report)
+        (out / "complete").touch()
+    return Kept(*(sorted(place.glob("*.npz")) for place in places.values()))
+
+
+def _cut_all(folder: Path, places: dict[bool, Path], seed: int, report: Reporter) -> None:
     random = np.random.default_rng([seed, 43])
     detector, estimator = MediaPipeDetector(), MediaPipeEstimator()
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*VIDEOS, *PICTURES))
-    rows: list[_Cut] = []
+    rows: dict[bool, list[_Cut]] = {False: [], True: []}
     for number, path in enumerate(files):
-        for image in _open(path):
-            rows += _cut_hands(random, image, detector, estimator)
-        report.update((number + 1) / len(files), f"{path.name}: {len(rows)} crops")
-    if not rows:
-        raise SessionError(
-            f"{folder} has no video or picture with a hand that the network is sure of.",
-            "Name a folder with photographs or videos of hands.",
-        )
-    order = random.permutation(len(rows))
-    paths = []
-    for start in range(0, len(rows), SHARD_SIZE):
-        path = out / f"{start:012d}.npz"
-        write_shard(path, _pack([rows[each] for each in order[start : start + SHARD_SIZE]]))
-        paths.append(path)
-    (out / "complete").touch()
-    return paths
+        for image, held in _open(path, number):
+            rows[held] += _cut_hands(random, image, detector, estimator)
+        report.update((number + 1) / len(files), f"{path.name}: {len(rows[False])} crops")
+    for held, place in places.items():
+        if not rows[held]:
+            raise SessionError(
+                f"{folder} has too few videos or pictures with a hand that the network is sure of.",
+                "Name a folder with photographs or videos of hands: some are trained on, some held out.",
+            )
+        place.mkdir(parents=True, exist_ok=True)
+        for path in place.glob("*.npz"):
+            path.unlink()
+        order = random.permutation(len(rows[held]))
+        for start in range(0, len(order), SHARD_SIZE):
+            some = [rows[held][each] for each in order[start : start + SHARD_SIZE]]
+            write_shard(place / f"{start:012d}.npz", _pack(some))
 
 
-def _open(path: Path) -> Iterator[np.ndarray]:
-    """Pictures (H, W, 3) uint8 BGR of a file; of a video five a second."""
+def _open(path: Path, number: int) -> Iterator[tuple[np.ndarray, bool]]:
+    """Pictures (H, W, 3) uint8 BGR of a file, of a video five a second; and whether they are held out."""
     if path.suffix.lower() in PICTURES:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is not None:
-            yield image
+            yield image, number % 4 == 3
         return
     with av.open(str(path)) as container:
-        following = 0.0
+        following, end_s = 0.0, _TRAINED_SHARE * (container.duration or 0) / av.time_base
         for frame in container.decode(video=0):
-            if frame.time is not None and frame.time >= following:
-                following = frame.time + _EVERY_S
-                yield frame.to_ndarray(format="bgr24")
+            if frame.time is None or frame.time < following:
+                continue
+            following = frame.time + _EVERY_S
+            if not end_s <= frame.time < end_s + _GAP_S:
+                yield frame.to_ndarray(format="bgr24"), frame.time >= end_s
 
 
 def _cut_hands(

@@ -61,7 +61,7 @@ def gather(
     device: str,
     report: Reporter,
 ) -> Material:
-    """All shards as material; what the frozen steps make of them is kept in ``cache`` for the next call."""
+    """All shards as material; what the frozen steps make of them is kept (``cache``-...) for later."""
     shards = [read_shard(path) for path in paths]
     truth = _join(shards, real)
     if start == 0:
@@ -69,7 +69,7 @@ def gather(
             [shard.decode(number) for shard in shards for number in range(len(shard.pictures))]
         )
         return Material(pictures, truth, 0)
-    kept = cache / f"{'real' if real else 'made'}-{start}-{len(truth.present)}-{paths[0].stem}.npy"
+    kept = cache.with_name(f"{cache.name}-{paths[0].stem}-{len(truth.present)}.npy")
     if not kept.is_file():
         with replace_atomically(kept) as temporary, open(temporary, "wb") as file:
             np.save(file, _work_out(shards, module, start, device, report))

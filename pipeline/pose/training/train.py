@@ -117,9 +117,11 @@ def _gather_all(
     paths = {"made": (drawn, False), "held-out": (looked, False)}
     if real is not None:
         kept = keep_real(real, out / "real", plan.seed, report.part(0.31, 0.33))
-        paths["real"] = (kept, True)
+        paths |= {"real": (kept.trained, True), "real-held-out": (kept.held_out, True)}
     return {
-        name: gather(each, is_real, module, plan.start, out, device, report.part(0.33, 0.4))
+        name: gather(
+            each, is_real, module, plan.start, out / f"{name}-{plan.start}", device, report.part(0.33, 0.4)
+        )
         for name, (each, is_real) in paths.items()
     }
 
@@ -217,10 +219,12 @@ class _Training:
         """Measure the averaged weights on what is held out; keep them if they are the best, and the state."""
         self._swap()
         found: dict[str, Any] = {"step": self.step, "minutes": round(self.spent_s / 60, 2)}
-        for name in ("held-out", *(["real"] if "real" in self.materials else [])):
-            found |= {f"{name}_{key}": value for key, value in self._measure(self.materials[name]).items()}
+        for name in ("held-out", "real", "real-held-out"):
+            if name in self.materials:
+                measured = self._measure(self.materials[name])
+                found |= {f"{name}_{key}": value for key, value in measured.items()}
         # Forgetting real hands is no better than not learning made ones.
-        score = found["held-out_error"] + found.get("real_error", 0.0)
+        score = found["held-out_error"] + found.get("real-held-out_error", 0.0)
         if score < self.best * _NO_BETTER:
             self.best, self.stale = score, 0
             constants = {str(tensor): values for tensor, values in self.module.constants().items()}
