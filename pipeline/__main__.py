@@ -16,6 +16,7 @@ from pipeline.commands import (
     baseline,
     evaluate,
     export,
+    finish_weights,
     hand_model,
     models,
     overlay,
@@ -47,6 +48,7 @@ COMMANDS = (
     rig,
     models,
     train,
+    finish_weights,
     hand_model,
 )
 """In the order of the help."""

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from pipeline.pose.landmarks import LOG_SIGMA
 
-_TEACHER_SHARE = 0.03
+TEACHER_SHARE = 0.03
 """How far the original's own answers may be off on real frames: sigma as a share of the palm."""
 
 
@@ -59,7 +59,7 @@ def compute_loss(outputs: Outputs, truth: Truth, canonical_palm_m: float) -> Ten
     """
     known = torch.isfinite(truth.points_px).all(dim=2)
     away = (outputs.points_px - torch.nan_to_num(truth.points_px)).square().sum(dim=2)
-    away = away + truth.real[:, None] * 2 * (_TEACHER_SHARE * truth.palm_px[:, None]).square()
+    away = away + truth.real[:, None] * 2 * (TEACHER_SHARE * truth.palm_px[:, None]).square()
     sigma = outputs.log_sigma.exp()
     likelihood = 2 * outputs.log_sigma + away / (2 * sigma.square())
     points = (likelihood * sigma.detach() * known).sum() / known.sum().clamp(min=1)
