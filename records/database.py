@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 _MIGRATION_LOCK = 0x52654479
 """Number of the PostgreSQL advisory lock that lets one process at a time migrate ("ReDy")."""
 
+_migrating = threading.Lock()
+"""Alembic keeps what it works on in globals: two migrations in one process would write into one database."""
 
 PATIENCE_S = 5
 """How long a page waits for a PostgreSQL that does not answer, or for one of its connections."""
@@ -115,7 +118,7 @@ def migrate(engine: Engine) -> None:
     try:
         if engine.url.get_backend_name() == "sqlite" and engine.url.database not in (None, "", ":memory:"):
             Path(str(engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(engine), engine.begin() as connection:
+        with _migrating, _one_at_a_time(engine), engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except OperationalError as error:

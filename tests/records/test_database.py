@@ -118,6 +118,19 @@ def test_many_that_start_together_migrate_once(settings: Settings) -> None:
         assert len(set(pool.map(start, range(4)))) == 1
 
 
+def test_two_databases_that_are_migrated_in_one_process_are_not_mixed_up(tmp_path: Path) -> None:
+    def start(name: str) -> int:
+        engine = open_engine(f"sqlite:///{tmp_path / name}")
+        migrate(engine)
+        with engine.connect() as connection:
+            count = len(inspect(connection).get_table_names())
+        engine.dispose()
+        return count
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(start, "abcd"))) == 1
+
+
 def test_four_programs_that_start_together_migrate_once(settings: Settings) -> None:
     said = {"REDYS_DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.effective_database_url}
     command = [sys.executable, "-m", "records", "migrate"]
