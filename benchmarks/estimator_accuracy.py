@@ -1,4 +1,4 @@
-"""The estimator ``redys`` beside MediaPipe's, on the same frames in the same run: the bars that it has to keep.
+"""The estimator ``redys`` beside MediaPipe's, on the same frames in the same run: the bars it has to keep.
 
     python -m benchmarks.estimator_accuracy [--parts 2d time] [--seeds 301 302 303] [--weights FILE]
     python -m benchmarks.estimator_accuracy --parts fused --seeds 301 302 303 304 305 306 --peer PYTHON
@@ -10,8 +10,8 @@ curled finger, and how many coordinates lie within two stated sigmas. ``fused``:
 true clocks and cameras, beside the best of aniposelib's answers to MediaPipe's points. ``real``: two real
 cameras and a signing hand. ``time``: processor's time of a crop on one core.
 
-One seed of the 2D part: ``--seeds 301 --fps 20``. FILE is what ``finish-weights`` wrote, or ``weights.npz`` of
-a training that still goes on (its sigma is taken as it is). With ``--folder`` sessions and views are kept
+One seed of the 2D part: ``--seeds 301 --fps 20``. FILE is what ``finish-weights`` wrote, or ``weights.npz``
+of a training that still goes on (its sigma is taken as it is). With ``--folder`` sessions and views are kept
 there, and only what is not there yet is made. PYTHON is that of an environment with aniposelib 0.8.0
 (`benchmarks.fusion_accuracy`).
 """
@@ -156,7 +156,7 @@ def _keep(folder: Path, session: Path, name: str, options: Options) -> Views:
 
 
 def get_rows(truth: Truth, camera: str, group: str) -> np.ndarray:
-    """A camera's frames (T,) bool of "ordinary" or "dystonic" phases, or settled in the phase of that name."""
+    """A camera's frames (T,) bool of "ordinary" or "dystonic" phases, or settled in a phase of that name."""
     time_s = truth.sync.to_reference_s(camera, truth.camera_time_s[camera])
     rows = np.zeros(len(time_s), dtype=bool)
     for phase in truth.phases:
@@ -291,10 +291,8 @@ def print_real(data: Path, options: Options, scratch: Path) -> None:
         away_px = float(np.nanmean(np.linalg.norm(view.keypoints_px - expected_px, axis=2)))
         lost = int((~_is_there(view)).sum())
         if name == THEIRS:
-            print(
-                f"  {name}: reprojection {median_px[name]:.3f} px, found {found}, signing hand {away_px:.2f} px"
-            )
-            print(f"  {name}: crossing of rays within 2 sigma {within:.1f} %")
+            print(f"  {name}: reprojection {median_px[name]:.3f} px, found {found}")
+            print(f"  {name}: crossing within 2 sigma {within:.1f} %; signing hand {away_px:.2f} px")
             continue
         print(f"\nreal recordings, preset {options.preset}")
         print_bar("two-camera-hand: reprojection, median", median_px[name], "px", 0, REPROJECTION_BAR_PX)
@@ -312,7 +310,7 @@ def _is_there(view: ViewTrack) -> np.ndarray:
 
 
 def get_crossing_misses(rig: Rig, views: Views) -> np.ndarray:
-    """By how many of its sigmas each joint's two rays pass each other (n,): normal of sigma 1 if sigma is true.
+    """By how many of its sigmas each joint's two rays pass each other (n,): a normal one's if sigma is true.
 
     Of the four coordinates of a joint in two views three go into its place; what is left is the epipolar
     constraint ``x1' E x0 = 0``, whose standard deviation follows from the two sigmas (Sampson).

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pipeline.commands.terminal import listen_for_signals, make_plain_listener
+
 
 def add_command(commands: argparse._SubParsersAction) -> None:
     """Add it to the command line."""
     parser = commands.add_parser(
-        "finish-weights",
-        help="calibrate the sigma of trained weights and write the file of the estimator redys",
+        "finish-weights", help="calibrate the sigma of trained weights, for the estimator redys"
     )
-    parser.add_argument("training", type=Path, help="the folder that train wrote to")
+    parser.add_argument("weights", type=Path, help="weights.npz of the folder that train wrote to")
     parser.add_argument("out", type=Path, help="the file to write, .npz")
-    parser.add_argument("--weights", type=Path, help="by default weights.npz of that folder")
+    parser.add_argument(
+        "--made", type=Path, nargs="+", required=True, help="made sessions, of seeds used for nothing else"
+    )
+    parser.add_argument("--real", type=Path, help="the folder that train had as --real")
     parser.add_argument(
         "--offset-share",
         type=float,
@@ -30,9 +34,12 @@ def _finish(options: argparse.Namespace) -> None:
     from pipeline.pose.landmarks import MediaPipeEstimator
     from pipeline.pose.training.finish import finish
     from pipeline.pose.weights_file import write_weights
+    from pipeline.progress import Reporter
 
+    cancelled = listen_for_signals()
+    report = Reporter("finish-weights", make_plain_listener(), cancelled.is_set)
     share = options.offset_share or MediaPipeEstimator.offset_share
-    weights, within = finish(options.training, options.weights or options.training / "weights.npz", share)
+    weights, within = finish(options.weights, options.made, options.real, share, report)
     write_weights(options.out, weights)
     told = ", ".join(f"{name} {value:.1%}" for name, value in within.items())
     print(f"factor of sigma {weights.sigma_factor:.3f}; coordinates within 2 sigma: {told}")

@@ -10,6 +10,11 @@ has it, and what it makes up of hidden fingers); that part does not average out 
 passes tells it. Each estimator states its size beside ``sigma_scale``, as ``offset_share`` of the palm's
 length in the picture (`measure_palm_px`): by the median too, over views and lasting postures, of a joint's
 median error there.
+
+A network that states its own sigma for each joint knows more than its passes' spread: `join_sigmas` takes
+both, and its ``sigma_scale`` is a factor on that, fitted on held-out pictures so that as many coordinates lie
+within two sigmas as of a Gaussian (`pipeline.pose.training.finish`). It is a factor of all seven passes: of a
+single one, whose error is larger, it states somewhat too little.
 """
 
 from __future__ import annotations
@@ -192,19 +197,36 @@ def state_offset_sigma(offset_share: Sequence[float], keypoints_px: np.ndarray) 
 def state_sigma(found: Passes, sigma_scale: float) -> np.ndarray:
     """One standard deviation (21,) along each axis, in full-image px, of the error of the passes' mean.
 
-    Of a network that states its own sigma it is `join_sigmas`; of joints that it says nothing of, and of
-    networks that state none, ``sigma_scale`` times the spread of the passes.
+    ``sigma_scale`` times `join_sigmas`; of a network that states no sigma, times the spread of the passes.
     """
-    _, spread_px = aggregate(found.points_px)
-    spread_sigma = spread_px * sigma_scale
     if found.sigma_px is None:
-        return spread_sigma
-    own = join_sigmas(found.points_px, found.sigma_px)
-    return np.where(np.isfinite(own), own, spread_sigma)
+        return sigma_scale * aggregate(found.points_px)[1]
+    return sigma_scale * join_sigmas(found.points_px, found.sigma_px)
 
 
 def join_sigmas(points_px: np.ndarray, sigma_px: np.ndarray) -> np.ndarray:
-    """TODO."""
+    """What K passes' own sigmas and their spread come to: (21,) px along each axis, before any scale.
+
+    ``sqrt(within + between)``: the mean of the passes' variances, and the variance of their points (divided
+    by K, mean of both axes). Each pass says where the joint may be; taken together as one distribution their
+    variance is that sum (law of total variance).
+
+    It is not what the mean of independent measurements would have, ``within / K``: the passes look at the
+    same picture with the same network, and what one makes up the others do too. Nor ``within - between``,
+    which the mean of correlated passes has if every stated variance is true to the point (averaging takes
+    off just what the passes differ by): there a joint whose passes disagree would be surer. In truth a
+    network's variances are guesses, and disagreement says that they were too small. Held against the errors
+    of a sigma read out of the original network's features on made sessions, the sum had the higher
+    likelihood of the two, and held what it states wherever the passes disagreed. That averaging helps all
+    the same is a constant share, which `sigma_scale` holds.
+
+    Parameters
+    ----------
+    points_px : ndarray (K, 21, 2)
+        In full-image px.
+    sigma_px : ndarray (K, 21)
+        In full-image px along each axis; NaN = nothing is said of a joint, and then nothing comes of it.
+    """
     within = np.square(sigma_px).mean(axis=0)
     between = points_px.var(axis=0).mean(axis=-1)
     return np.sqrt(within + between)

@@ -58,7 +58,8 @@ class Estimates:
         of a hand of some canonical size. They tell directions and which joint lies in front, and no size.
     sigma_px : ndarray (N, 21) or None
         Only from networks that state how far each joint may be off: standard deviation of a Gaussian along
-        each axis, of the whole error of that one crop's answer, in crop px. NaN = nothing is said of a joint.
+        each axis, of the whole error of that one crop's answer, in crop px, before ``sigma_scale``. NaN =
+        nothing is said of a joint.
     """
 
     points_px: np.ndarray
@@ -90,8 +91,8 @@ class Estimator(Protocol):
     nominal_crop : str
         In words: the crop that counts as scale 1.3 of the TTA passes.
     sigma_scale : float
-        Times the TTA spread it gives one standard deviation per axis (`pipeline.pose.augmentation`); takes no
-        part where the network states its own.
+        Times the TTA spread, or what a network's own sigma and the spread come to together, it gives one
+        standard deviation per axis (`pipeline.pose.augmentation`).
     offset_share : tuple of 21 floats
         Times the palm's length in the picture it gives one standard deviation per axis of that part of a
         joint's error that stays the same over a recording (`pipeline.pose.augmentation`).

@@ -39,8 +39,8 @@ class TrainedWeights:
     source_sha256 : str
         Of the TFLite file that they were trained from and go back into.
     sigma_factor : float
-        Times the sigma that the network states for a crop it is one standard deviation of its error along
-        each axis, on held-out pictures, made and real.
+        The estimator's ``sigma_scale``: times what its own sigma and the spread of its passes come to
+        together (`pipeline.pose.augmentation`), on held-out pictures, made and real.
     offset_share : tuple of 21 floats
         As in `pipeline.pose.protocols.Estimator`.
     """

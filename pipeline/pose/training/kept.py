@@ -51,6 +51,19 @@ class _Cut:
 
 
 @dataclass(frozen=True)
+class TrustedHand:
+    """A hand of a real picture: the original's nominal crop, the mean (21, 2) of its passes, palm and side.
+
+    In full-image px; points are NaN where the passes do not agree.
+    """
+
+    region: Region
+    points_px: np.ndarray
+    palm_px: float
+    side: Side
+
+
+@dataclass(frozen=True)
 class Kept:
     """Shards of real hands: those to train on, and those that are only looked at."""
 
@@ -76,10 +89,10 @@ def keep_real(folder: Path, out: Path, seed: int, report: Reporter) -> Kept:
 def _cut_all(folder: Path, places: dict[bool, Path], seed: int, report: Reporter) -> None:
     random = np.random.default_rng([seed, 43])
     detector, estimator = MediaPipeDetector(), MediaPipeEstimator()
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*VIDEOS, *PICTURES))
+    files = list_files(folder)
     rows: dict[bool, list[_Cut]] = {False: [], True: []}
     for number, path in enumerate(files):
-        for image, held in _open(path, number):
+        for image, held in open_pictures(path, number):
             rows[held] += _cut_hands(random, image, detector, estimator)
         report.update((number + 1) / len(files), f"{path.name}: {len(rows[False])} crops")
     for held, place in places.items():
@@ -97,8 +110,16 @@ def _cut_all(folder: Path, places: dict[bool, Path], seed: int, report: Reporter
             write_shard(place / f"{start:012d}.npz", _pack(some))
 
 
-def _open(path: Path, number: int) -> Iterator[tuple[np.ndarray, bool]]:
-    """Pictures (H, W, 3) uint8 BGR of a file, of a video five a second; and whether they are held out."""
+def list_files(folder: Path) -> list[Path]:
+    """All videos and pictures of a folder, in an order that stays the same."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*VIDEOS, *PICTURES))
+
+
+def open_pictures(path: Path, number: int) -> Iterator[tuple[np.ndarray, bool]]:
+    """Pictures (H, W, 3) uint8 BGR of a file, of a video five a second; and whether they are held out.
+
+    ``number`` is the file's place in `list_files`.
+    """
     if path.suffix.lower() in PICTURES:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is not None:
@@ -117,7 +138,18 @@ def _open(path: Path, number: int) -> Iterator[tuple[np.ndarray, bool]]:
 def _cut_hands(
     random: np.random.Generator, image: np.ndarray, detector: MediaPipeDetector, estimator: MediaPipeEstimator
 ) -> list[_Cut]:
-    rows: list[_Cut] = []
+    return [
+        _vary(random, image, hand.region, hand.points_px, hand.palm_px, hand.side)
+        for hand in find_trusted(image, detector, estimator)
+        for _ in range(_PER_FRAME)
+    ]
+
+
+def find_trusted(
+    image: np.ndarray, detector: MediaPipeDetector, estimator: MediaPipeEstimator
+) -> list[TrustedHand]:
+    """The hands of a picture (H, W, 3) uint8 BGR that the original's answer is held to."""
+    hands = []
     for found in detector.detect(image):
         passes = run_passes(image, found.region, estimator, found.side, "minimal")
         points = passes.points_px.mean(axis=0)
@@ -129,8 +161,8 @@ def _cut_hands(
             continue
         points = passes.points_px.mean(axis=0)
         points[spread >= _AGREED] = np.nan
-        rows += [_vary(random, image, region, points, palm, found.side) for _ in range(_PER_FRAME)]
-    return rows
+        hands.append(TrustedHand(region, points, palm, found.side))
+    return hands
 
 
 def _vary(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.files import hash_file
+from pipeline.files import hash_file, write_npz
 from pipeline.pose.augmentation import ONE_PASS, PASSES, measure_hand, run_passes
 from pipeline.pose.landmarks import LandmarkNetwork, MediaPipeEstimator
 from pipeline.pose.litert import LANDMARK_FILE, locate
@@ -68,7 +68,7 @@ def test_untouched_weights_answer_as_mediapipe_and_state_their_sigma(redys: Redy
     ours, theirs = redys.estimate(crops, "right"), MediaPipeEstimator().estimate(crops, "right")
     assert ours.points_px == pytest.approx(theirs.points_px, abs=1e-3)
     assert ours.score == pytest.approx(theirs.score, abs=1e-6)
-    assert ours.sigma_px == pytest.approx(np.full((4, 21), SIGMA_PX * FACTOR), rel=1e-3)
+    assert ours.sigma_px == pytest.approx(np.full((4, 21), SIGMA_PX), rel=1e-3)
     assert theirs.sigma_px is None
 
 
@@ -78,10 +78,8 @@ def test_trained_weights_change_the_answers(place: Path, weights: TrainedWeights
     moved[0::3] += np.float16(4)
     write_weights(place, replace(weights, constants=weights.constants | {bias: moved}))
     crops = np.zeros((1, 224, 224, 3), np.uint8)
-    apart = (
-        load_estimator("redys").estimate(crops, "right").points_px - LandmarkNetwork().run(crops).points_px
-    )
-    assert apart == pytest.approx(np.tile([4.0, 0.0], (1, 21, 1)), abs=0.2)
+    ours, theirs = load_estimator("redys").estimate(crops, "right"), LandmarkNetwork().run(crops)
+    assert ours.points_px - theirs.points_px == pytest.approx(np.tile([4.0, 0.0], (1, 21, 1)), abs=0.2)
 
 
 def test_its_sigma_is_in_pixels_of_the_picture(redys: RedysEstimator, image: np.ndarray) -> None:
@@ -89,7 +87,7 @@ def test_its_sigma_is_in_pixels_of_the_picture(redys: RedysEstimator, image: np.
     found = run_passes(image, region, redys, "right", "minimal")
     assert found.sigma_px is not None
     scale = np.array([passed[0] / 1.3 for passed in PASSES])[:, None]
-    assert found.sigma_px == pytest.approx(2 * scale * SIGMA_PX * FACTOR * np.ones(21), rel=1e-3)
+    assert found.sigma_px == pytest.approx(2 * scale * SIGMA_PX * np.ones(21), rel=1e-3)
 
 
 def test_a_single_pass_has_its_own_sigma_where_mediapipe_has_none(
@@ -149,7 +147,7 @@ def test_weights_that_do_not_fit_are_refused(place: Path, weights: TrainedWeight
 def test_weights_of_a_training_that_are_not_finished_are_refused(
     place: Path, weights: TrainedWeights
 ) -> None:
-    np.savez(place, **{str(tensor): values for tensor, values in weights.constants.items()})
+    write_npz(place, **{str(tensor): values for tensor, values in weights.constants.items()})
     with pytest.raises(ModelError, match="do not say what they were trained from") as caught:
         load_estimator("redys")
     assert "finish-weights" in caught.value.advice
