@@ -26,24 +26,23 @@ from records.broker import WORK_QUEUES, offer_work
 from records.erasure import _forget_redis
 from records.supervise import tend
 from settings import ROOT
+from tests.own_redis import own_redis
 from tests.records.site import make_session, surroundings
-
-REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/11")
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Records]:
-    """Records with workers, on a database of Redis that is empty before and after."""
-    store = redis.Redis.from_url(REDIS, socket_connect_timeout=2)
-    try:
-        store.ping()
-    except redis.RedisError:
-        pytest.skip("no Redis server answers at TEST_REDIS_URL")
-    store.flushdb()
-    with surroundings(tmp_path / "data", REDIS_URL=REDIS):
+    """Records with workers."""
+    with own_redis() as url, surroundings(tmp_path / "data", REDIS_URL=url):
         yield get_records()
-    store.flushdb()
-    store.close()
+
+
+@pytest.fixture
+def store(site: Records) -> Iterator[Any]:
+    """The Redis that they share."""
+    assert site.settings.redis_url is not None
+    with redis.Redis.from_url(site.settings.redis_url) as found:
+        yield found
 
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -117,8 +116,7 @@ def test_a_job_of_a_page_has_a_worker_see_the_run_through(
     assert row_of(site, run_id).worker == "one"
 
 
-def test_there_are_as_many_messages_as_runs_that_wait(site: Records, tmp_path: Path) -> None:
-    store = redis.Redis.from_url(REDIS)
+def test_there_are_as_many_messages_as_runs_that_wait(site: Records, store: Any, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         submit(site, tmp_path, name)
     for _ in range(3):
@@ -127,26 +125,21 @@ def test_there_are_as_many_messages_as_runs_that_wait(site: Records, tmp_path: P
     store.flushdb()  # a Redis that has lost all
     offer_work(site)
     assert store.llen(WORK_QUEUES["cpu"]) == 3
-    store.close()
 
 
-def test_erasing_empties_the_cache_and_signs_nobody_out(site: Records) -> None:
-    store = redis.Redis.from_url(REDIS)
+def test_erasing_empties_the_cache_and_signs_nobody_out(site: Records, store: Any) -> None:
     for name in ("redys-sessions:a", "redys-pages-1.0:b", "job"):
         store.set(name, b"of a canary" if name == "job" else b"value")
-    _forget_redis(REDIS, ["canary"])
+    _forget_redis(site.settings.redis_url or "", ["canary"])
     assert list(store.scan_iter()) == [b"redys-sessions:a"]
-    store.close()
 
 
-def test_what_needs_a_gpu_waits_for_who_offers_one(site: Records, tmp_path: Path) -> None:
-    store = redis.Redis.from_url(REDIS)
+def test_what_needs_a_gpu_waits_for_who_offers_one(site: Records, store: Any, tmp_path: Path) -> None:
     recording = site.add_recording(make_session(tmp_path / "one", 'estimator = "wilor"\n'))
     assert row_of(site, site.submit_run(recording.id).id).needs == "gpu"
     submit(site, tmp_path, "two")
     offer_work(site)
     assert (store.llen("redys-gpu"), store.llen("redys-cpu")) == (1, 1)
-    store.close()
 
 
 def test_without_redis_submitting_works_and_the_offer_is_made_later(

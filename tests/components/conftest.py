@@ -25,6 +25,9 @@ from pipeline.measures.summary import (
     WorstAngle,
 )
 from pipeline.measures.summary_types import from_plain
+from tests.records.mould import mould
+
+__all__ = ["mould"]
 
 NAN = float("nan")
 Z = (0.4, -1.8, 3.6, NAN)

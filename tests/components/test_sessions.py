@@ -1,6 +1,5 @@
 """Sessions and cached figures on Redis: who can write there signs nobody in, and it may be away."""
 
-import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,29 +12,28 @@ import redis
 from components import cache as caching
 from components.cache import SealedCache
 from components.sealed import SealedStore
+from tests.own_redis import own_redis
 from tests.records.site import Site, open_site
 
-REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/10")
 PASSWORD = "twelve characters and more"
 
 
 @pytest.fixture
-def store() -> Iterator[Any]:
-    found = redis.Redis.from_url(REDIS, socket_connect_timeout=2)
-    try:
-        found.ping()
-    except redis.RedisError:
-        pytest.skip("no Redis server answers at TEST_REDIS_URL")
-    found.flushdb()
-    yield found
-    found.flushdb()
-    found.close()
+def redis_url() -> Iterator[str]:
+    with own_redis() as url:
+        yield url
 
 
 @pytest.fixture
-def site(store: Any, tmp_path: Path) -> Iterator[Site]:
+def store(redis_url: str) -> Iterator[Any]:
+    with redis.Redis.from_url(redis_url) as found:
+        yield found
+
+
+@pytest.fixture
+def site(redis_url: str, tmp_path: Path) -> Iterator[Site]:
     """A site that demands sign-in, with its sessions on Redis."""
-    more = {"REDIS_URL": REDIS, "SECRET_KEY": "k" * 48}
+    more = {"REDIS_URL": redis_url, "SECRET_KEY": "k" * 48}
     with open_site(tmp_path / "data", **more) as local:
         local.records.users.add("ada", PASSWORD, "clinician")
     with open_site(tmp_path / "data", REDYS_HOST="0.0.0.0", **more) as opened:
