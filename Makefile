@@ -66,7 +66,7 @@ types: setup $(STAMPS)/dev
 	$(BIN)/mypy .
 
 unit: setup $(STAMPS)/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not browser"
 
 browser: setup $(STAMPS)/dev chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m browser

@@ -28,8 +28,7 @@ from pipeline.synth.session import make_session
 from pipeline.synth.spec import SynthSpec
 from settings import ROOT, get_settings
 
-# One process of the test runner, so that the session is made and worked once.
-pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("run")]
+pytestmark = pytest.mark.pipeline
 
 SPEC = SynthSpec(
     seconds=4.0,

@@ -21,8 +21,7 @@ GOLDEN = Path(__file__).resolve().parents[5] / "shared" / "golden"
 NETWORKS = {"hamer": Hamer, "wilor": Wilor, "hamba": Hamba}
 TOLERANCE = 1e-4
 
-# One at a time: each takes 3 GB.
-pytestmark = [pytest.mark.data, pytest.mark.xdist_group("golden")]
+pytestmark = pytest.mark.data
 
 
 @pytest.fixture(autouse=True)
