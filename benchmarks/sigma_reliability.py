@@ -96,6 +96,8 @@ def print_constants(views: list[Constants], stated: tuple[float, ...]) -> None:
         own = shares[:, joint]
         rms = np.sqrt(np.nanmean(own**2))
         print(f"    {name:12} {_get_sigma(own):6.3f} {rms:8.3f} {stated[joint]:8.3f}")
+    found = " ".join(f"{_get_sigma(shares[:, joint]):.3f}" for joint in range(len(JOINTS)))
+    print(f"  by the median, for finish-weights: --offset-share {found}")
     fingers = shares[:, 5:].reshape(len(shares), 4, 4, 2)
     parts = [
         f"{part} {_get_sigma(fingers[:, :, row]):.3f}"

@@ -87,7 +87,7 @@ def read_weights(path: Path) -> TrainedWeights:
     if source is None or factor is None or share is None or not constants:
         raise ModelError(
             f"The weights {path} do not say what they were trained from and how sure the network is.",
-            "Finish them first: python -m pipeline finish-weights TRAINING FILE.",
+            "Finish them first: python -m pipeline finish-weights WEIGHTS FILE --made SESSION.",
         )
     if factor.shape != () or not factor > 0 or share.shape != (N_JOINTS,) or not (share >= 0).all():
         raise ModelError(f"The weights {path} hold a sigma that is none.", _ADVICE)

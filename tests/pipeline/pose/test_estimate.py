@@ -2,9 +2,10 @@
 
 import json
 import multiprocessing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -12,8 +13,8 @@ import pytest
 import torch
 
 from pipeline.errors import Cancelled, ModelError, PoseError, VideoError
-from pipeline.pose import registry, segments
-from pipeline.pose.augmentation import ONE_PASS
+from pipeline.pose import estimate, registry, segments
+from pipeline.pose.augmentation import ONE_PASS, PASSES
 from pipeline.pose.crew import Crew
 from pipeline.pose.estimate import estimate_view
 from pipeline.pose.protocols import Detection, Estimates
@@ -278,6 +279,42 @@ def test_one_pass_measures_each_frame_once_and_states_no_sigma(discs, tmp_path):
     track = estimate_view(session, "front", Reporter(), workers=1, passes=ONE_PASS)["right"]
     assert np.isfinite(track.keypoints_px).all()
     assert np.isnan(track.sigma_px).all()
+
+
+class StatingEstimator(DiscEstimator):
+    """States a sigma of 3 crop px, and counts its crops call by call."""
+
+    calls: ClassVar[list[int]] = []
+
+    def estimate(self, crops_bgr, side):
+        self.calls.append(len(crops_bgr))
+        return replace(super().estimate(crops_bgr, side), sigma_px=np.full((len(crops_bgr), 21), 3.0))
+
+
+def test_a_networks_own_sigma_goes_into_the_track(monkeypatch, tmp_path):
+    made: list[tuple[registry.Role, Any]] = [("detector", DiscDetector), ("estimator", StatingEstimator)]
+    entries = tuple(registry.ModelEntry("disc", role, "", "", load, lambda: [], "") for role, load in made)
+    monkeypatch.setattr(registry, "MODELS", entries)
+    monkeypatch.setattr(StatingEstimator, "calls", [])
+    write_disc_video(tmp_path / "front.mp4", 30)
+    track = run_discs(tmp_path / "front.mp4")["right"]
+    with monkeypatch.context() as patch:
+        patch.setattr(StatingEstimator, "estimate", DiscEstimator.estimate)
+        spread = run_discs(tmp_path / "front.mp4")["right"].sigma_px  # of x and y together
+    stated = 3.0 * 100 / 224
+    assert track.sigma_px == pytest.approx(np.sqrt(stated**2 + spread**2 / 2), rel=0.01)
+    assert StatingEstimator.calls == [len(PASSES)] * 30
+
+
+def test_frames_of_a_single_pass_are_measured_again_though_a_network_stated_a_sigma():
+    arrays = estimate._Arrays.make_blank(30)
+    arrays.keypoints_px[:] = np.stack([get_place(frame) + OFFSETS for frame in range(30)])
+    arrays.sigma_px[:], arrays.score[:], arrays.n_passes[:] = 3.0, 0.9, len(PASSES)
+    arrays.n_passes[4:6] = 1
+    way = estimate._Way(Path("front.mp4"), 30.0, ("right",), "minimal", PASSES, one_thread=False)
+    _, _, (again,) = estimate._plan_repairs(arrays, np.arange(30) / 30, DiscEstimator(), way, "right")
+    assert again.frames.tolist() == [4, 5]
+    assert np.isnan(arrays.sigma_px[4:6]).all()
 
 
 def test_a_hand_seldom_there_is_said(discs, tmp_path):

@@ -5,14 +5,16 @@ The weights are made here: the original's, with a sigma that is the same for eve
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.__main__ import main
 from pipeline.errors import ModelError
 from pipeline.files import hash_file, write_npz
-from pipeline.pose.augmentation import ONE_PASS, PASSES, measure_hand, run_passes
+from pipeline.pose.augmentation import ONE_PASS, PASSES, join_sigmas, measure_hand, run_passes
 from pipeline.pose.landmarks import LandmarkNetwork, MediaPipeEstimator
 from pipeline.pose.litert import LANDMARK_FILE, locate
 from pipeline.pose.redys import RedysEstimator
@@ -21,6 +23,8 @@ from pipeline.pose.registry import describe_models, get_entry, list_models, load
 from pipeline.pose.training.finish import WITHIN_2, Misses, fit_factor
 from pipeline.pose.training.graph import read_graph
 from pipeline.pose.weights_file import TrainedWeights, read_weights, write_weights
+from pipeline.progress import Reporter
+from pipeline.synth.session import SynthSpec, make_session
 from settings import get_settings
 
 SIGMA_PX, FACTOR = 6.0, 1.5
@@ -159,6 +163,28 @@ def test_a_damaged_file_is_refused(place: Path) -> None:
         load_estimator("redys")
 
 
+# --- sigma of several passes ------------------------------------------------------------------------
+
+
+def test_passes_that_agree_are_as_sure_as_each_and_not_surer() -> None:
+    points = np.zeros((7, 21, 2))
+    assert join_sigmas(points, np.full((7, 21), 3.0)) == pytest.approx(np.full(21, 3.0))
+
+
+def test_passes_that_disagree_are_less_sure() -> None:
+    points = np.zeros((2, 21, 2))
+    points[1, :, 0] = 8.0
+    assert join_sigmas(points, np.full((2, 21), 3.0)) == pytest.approx(np.full(21, np.sqrt(9 + 8)))
+
+
+def test_nothing_comes_of_a_joint_that_nothing_is_said_of() -> None:
+    sigma = np.full((7, 21), 3.0)
+    sigma[0, 4] = np.nan
+    joined = join_sigmas(np.zeros((7, 21, 2)), sigma)
+    assert np.isnan(joined[4])
+    assert np.isfinite(np.delete(joined, 4)).all()
+
+
 # --- the factor of sigma ----------------------------------------------------------------------------
 
 
@@ -183,6 +209,19 @@ def test_made_and_real_pictures_have_the_same_say_however_many_they_are() -> Non
     together = fit_factor([few, shy])
     assert together == pytest.approx(fit_factor([bold, shy]), rel=0.03)
     assert 1.0 < together < 2.0
+
+
+@pytest.mark.pipeline
+def test_a_made_session_calibrates_weights_of_a_training(
+    place: Path, tmp_path: Path, weights: TrainedWeights, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session, raw = tmp_path / "session", tmp_path / "raw.npz"
+    spec = SynthSpec(seconds=1.0, size_px=(640, 360), fps=Fraction(5), seed=4, calibration=False)
+    make_session(session, spec, Reporter(), workers=1)
+    write_npz(raw, **{str(tensor): values for tensor, values in weights.constants.items()})
+    assert main(["finish-weights", str(raw), str(place), "--made", str(session)]) == 0
+    assert "made 95." in capsys.readouterr().out
+    assert 0.1 < read_weights(place).sigma_factor < 10
 
 
 def test_a_sigma_without_meaning_is_refused() -> None:
