@@ -22,7 +22,7 @@ from pipeline.pose.regions import Region
 from pipeline.pose.registry import describe_models, get_entry, list_models, load_estimator
 from pipeline.pose.training.finish import WITHIN_2, Misses, fit_factor
 from pipeline.pose.training.graph import read_graph
-from pipeline.pose.weights_file import TrainedWeights, read_weights, write_weights
+from pipeline.pose.weights_file import OWN_FILE, TrainedWeights, check_source, read_weights, write_weights
 from pipeline.progress import Reporter
 from pipeline.synth.session import SynthSpec, make_session
 from settings import get_settings
@@ -161,6 +161,13 @@ def test_a_damaged_file_is_refused(place: Path) -> None:
     place.write_bytes(b"weights")
     with pytest.raises(ModelError, match="missing or damaged"):
         load_estimator("redys")
+
+
+def test_weights_that_come_with_the_program_are_small_have_a_card_and_fit_the_original() -> None:
+    for path in OWN_FILE.parent.glob("*.npz"):
+        assert path.stat().st_size <= 12 * 2**20
+        assert path.with_suffix(".md").is_file()
+        check_source(read_weights(path), locate(LANDMARK_FILE))
 
 
 # --- sigma of several passes ------------------------------------------------------------------------
