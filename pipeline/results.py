@@ -65,6 +65,10 @@ class RunFolder:
         """Boxes, keypoints and sigma of one camera."""
         return self.views / f"{camera}.npz"
 
+    def outline_npz(self, camera: str) -> Path:
+        """Masks of the hand in one camera; only of runs that were asked for them."""
+        return self.path / "outlines" / f"{camera}.npz"
+
     def hand_npz(self, side: Side) -> Path:
         """The fused hand of one side."""
         return self.path / f"hand_{side}.npz"
@@ -656,6 +660,9 @@ class HandTrack:
         Share of a small movement's amplitude that fit and smoothing leave: of the whole hand, of one finger.
     bandwidth_hz : ndarray (2,) or None
         Up to where that share is 0.71 (-3 dB) or more; half the frame rate where it is everywhere.
+    outline_trust : ndarray (C, T) or None
+        Confidence (0 to 1) with which each camera's mask had a say in the fit; None where masks had none, and
+        in older runs.
     excluded : ndarray (T,) of bool or None
         Frames that a person excluded (`pipeline.measures.excluded`); never stored with the track.
     """
@@ -683,6 +690,7 @@ class HandTrack:
     response_hz: np.ndarray | None = None
     response_gain: np.ndarray | None = None
     bandwidth_hz: np.ndarray | None = None
+    outline_trust: np.ndarray | None = None
     excluded: np.ndarray | None = None
 
     @property

@@ -83,6 +83,8 @@ class SessionSettings(BaseModel):
     offset_s: dict[str, Number] = Field(default_factory=dict)
     apply_time_shift: bool = Field(default=False, strict=True)
     """Whether the clocks are put right by what the fitted hand tells of them, for offsets set by eye."""
+    outline: bool = Field(default=False, strict=True)
+    """Whether the hand's outline is traced in the pictures and has a say in the fit."""
     cameras: dict[str, str] = Field(default_factory=dict)
     """Which file a camera's video is where its name is wrong: the file's name without its ending, by camera.
     The reference, offsets and focal lengths go by the camera's right name."""

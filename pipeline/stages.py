@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pipeline.hand.joints import Side
     from pipeline.hand.model import HandModel
     from pipeline.measures.measure import Measures
+    from pipeline.outline.results import Outline
     from pipeline.results import HandTrack, ViewTrack
 
 
@@ -103,6 +104,7 @@ def list_stages(session: Session) -> list[Stage]:
     rig = tuple(_names(session, [session.rig])) if session.rig else ()
     poses = [_pose_stage(session, camera) for camera in session.cameras]
     pose_names = tuple(stage.name for stage in poses)
+    outlines = [_outline_stage(session, camera) for camera in session.videos] if settings.outline else []
     whole = settings.model_dump(mode="json")
     calibration = _calibration_stage(session, (*takes, *rig, *videos), pose_names)
     return [
@@ -119,6 +121,7 @@ def list_stages(session: Session) -> list[Stage]:
         ),
         # A board that cannot be read is said before the long work; a rig from the hand needs its points.
         *((*poses, calibration) if calibration.after else (calibration, *poses)),
+        *outlines,
         Stage(
             "sync",
             "Bringing the cameras onto one clock",
@@ -133,7 +136,7 @@ def list_stages(session: Session) -> list[Stage]:
             "fusion",
             "Bringing the views together into one hand",
             20,
-            ("sync", "calibration", *pose_names),
+            ("sync", "calibration", *pose_names, *(stage.name for stage in outlines)),
             (),
             {
                 "side": settings.side,
@@ -230,6 +233,19 @@ def _pose_stage(session: Session, camera: str) -> Stage:
     )
 
 
+def _outline_stage(session: Session, camera: str) -> Stage:
+    return Stage(
+        f"outline:{camera}",
+        f"Tracing the hand's outline in camera {camera}",
+        6,
+        (f"pose:{camera}",),
+        tuple(_names(session, [session.videos[camera]])),
+        {},
+        lambda context: _outline(context, camera),
+        (f"outlines/{camera}.npz",),
+    )
+
+
 def _network_digests(session: Session) -> list[str]:
     """SHA-256 of the files of the networks that find and measure the hand."""
     from pipeline.pose.registry import describe_models
@@ -302,6 +318,19 @@ def _pose(context: Context, camera: str) -> list[Path]:
     return [context.run.view_npz(camera)]
 
 
+def _outline(context: Context, camera: str) -> list[Path]:
+    from pipeline.outline.results import write_outlines
+    from pipeline.outline.trace import trace_outlines
+
+    tracks = read_view(context.run, camera)
+    outlines = trace_outlines(context.session.videos[camera], tracks, context.report)
+    for side, outline in outlines.items():
+        for doubt in outline.describe_doubts():
+            context.report.warn(f"Camera {camera}: the outline of the {side} hand is not used: {doubt}.")
+    write_outlines(context.run, camera, outlines)
+    return [context.run.outline_npz(camera)]
+
+
 def _calibration(context: Context) -> list[Path]:
     from pipeline.calibration.calibrate import calibrate
 
@@ -328,6 +357,14 @@ def _read_views(context: Context) -> dict[str, dict[Side, ViewTrack]]:
     return {camera: read_view(context.run, camera) for camera in context.session.cameras}
 
 
+def _read_outlines(context: Context) -> dict[str, dict[Side, Outline]] | None:
+    from pipeline.outline.results import read_outlines
+
+    if not context.session.settings.outline:
+        return None
+    return {camera: read_outlines(context.run, camera) for camera in context.session.videos}
+
+
 def _read_hands(run: RunFolder) -> dict[Side, HandTrack]:
     return {side: read_hand(run, side) for side in list_sides(run)}
 
@@ -343,6 +380,7 @@ def _fusion(context: Context) -> list[Path]:
         _read_views(context),
         load_hand_model(),
         context.report,
+        outlines=_read_outlines(context),
     )
     for side in list_sides(context.run):
         if side not in hands:

@@ -91,6 +91,8 @@ def get_curvature(objective: Objective, pose: Pose, turning: int = 16, bending: 
         block = _get_data_blocks(objective, joints[part], jacobian, part)
         data_trace += float(block[:, :3, :3].diagonal(dim1=1, dim2=2).sum()) / (3 * frames)
         block += floor
+        if objective.outline is not None:
+            block += _get_outline_blocks(objective, rotation[part], bones[part], turning, start)
         if turning == 16:
             block += _get_prior_blocks(objective, hand_pose[part], rotation[part])
         if forces is not None:
@@ -221,10 +223,28 @@ def _get_data_blocks(
     weight = seen.weights[:, part] / (seen.sigma_px[:, part].square() + objective.epsilon)
     rows, weight = rows.permute(1, 2, 0, 3, 4), weight.permute(1, 2, 0)[..., None, None]
     information = ((rows * weight).flatten(2, 3).mT @ rows.flatten(2, 3)).permute(0, 2, 3, 1).contiguous()
+    return _weigh(jacobian, information)
+
+
+def _weigh(jacobian: torch.Tensor, information: torch.Tensor) -> torch.Tensor:
+    """``J^T W J`` (T, B, B) from J^T (T, B, 3, n) and what is known of the points' places (T, 3, 3, n)."""
     weighted = information[:, None, :, 0] * jacobian[:, :, 0, None]
     for axis in (1, 2):
         weighted.addcmul_(information[:, None, :, axis], jacobian[:, :, axis, None])
     return jacobian.flatten(2) @ weighted.flatten(2).mT
+
+
+def _get_outline_blocks(
+    objective: Objective, rotation: torch.Tensor, bones: torch.Tensor, turning: int, first: int
+) -> torch.Tensor:
+    """``J^T W J`` (T, 3 + 3 J, 3 + 3 J) of L_mask, world axes, of the frames from ``first`` on."""
+    assert objective.outline is not None
+    surface = objective.outline.surface
+    features = surface.features[surface.chosen].unflatten(1, (16, 4))
+    jacobian = _get_joint_jacobian(_get_arms(objective, features, rotation, bones, turning))
+    affine = objective.hand.get_affine(rotation, bones)
+    information = objective.outline.get_information(objective.cameras, affine, first)
+    return _weigh(jacobian, information.permute(0, 2, 3, 1).contiguous())
 
 
 def _get_prior_blocks(objective: Objective, hand_pose: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:

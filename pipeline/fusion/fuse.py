@@ -21,16 +21,20 @@ from pipeline.fusion.evidence import (
 from pipeline.fusion.kinematics import FixedShapeHand, fix_shape
 from pipeline.fusion.lengths import compare_lengths
 from pipeline.fusion.lifting import add_spread
+from pipeline.fusion.masks import Masks, collect_masks
 from pipeline.fusion.objective import Objective, Pose, choose_lambda_temp, make_axes_prior
 from pipeline.fusion.offsets import fit_offsets
 from pipeline.fusion.options import FusionOptions
+from pipeline.fusion.silhouette import make_surface
 from pipeline.fusion.single import add_place_sigma
 from pipeline.fusion.solver import solve
 from pipeline.fusion.start import make_guess
 from pipeline.fusion.timing import choose_time_shifts, fit_time_shifts, take_off_time_shifts
 from pipeline.fusion.track import make_track, mirror_track
+from pipeline.fusion.with_masks import fit_with_masks
 from pipeline.hand.joints import Side
 from pipeline.hand.model import HandModel
+from pipeline.outline.results import Outline
 from pipeline.progress import Progress, Reporter
 from pipeline.results import HandTrack, Rig, SyncResult, ViewTrack
 from pipeline.session import SessionSettings
@@ -44,6 +48,7 @@ def fuse(
     model: HandModel,
     report: Reporter,
     options: FusionOptions | None = None,
+    outlines: dict[str, dict[Side, Outline]] | None = None,
 ) -> dict[Side, HandTrack]:
     """Fuse the views into one hand a side (seed 000 section 7).
 
@@ -63,6 +68,8 @@ def fuse(
         Hears of progress and warnings.
     options : FusionOptions, optional
         By default the documented constants.
+    outlines : dict of dict of Outline, optional
+        By camera and side: masks that have a say where they can be trusted (`pipeline.fusion.with_masks`).
 
     Returns
     -------
@@ -85,7 +92,7 @@ def fuse(
     for number, side in enumerate(sides):
         part = report.part(number / len(sides), (number + 1) / len(sides))
         try:
-            hands[side] = _fuse_in_time(cameras, sync, rig, views, side, model, part, options)
+            hands[side] = _fuse_in_time(cameras, sync, rig, views, side, model, part, options, outlines)
         except FusionError as failure:
             failures.append(failure)
     if not hands:
@@ -108,16 +115,18 @@ def _fuse_in_time(
     model: HandModel,
     report: Reporter,
     options: FusionOptions,
+    outlines: dict[str, dict[Side, Outline]] | None,
 ) -> HandTrack:
     """One side; where the options say so once more, by clocks without the time shifts that were found."""
     reference = cameras[0]
     evidence = collect(reference, cameras, sync, rig, views, side, options)
+    masks = None if outlines is None else make_masks(evidence, sync, outlines, side, options)
     if not options.apply_time_shift:
-        return fuse_side(evidence, side, model, report, options)
+        return fuse_side(evidence, side, model, report, options, masks)
     first = _hold_warnings(report.part(0.0, 0.5))
     applied = np.zeros(0, dtype=bool)
     try:
-        hand = fuse_side(evidence, side, model, first, options)
+        hand = fuse_side(evidence, side, model, first, options, masks)
         applied = choose_time_shifts(hand, options.time_shift_most_s, report)
     finally:
         if not applied.any():
@@ -127,8 +136,10 @@ def _fuse_in_time(
         return hand
     mended = take_off_time_shifts(sync, hand, applied)
     evidence = collect(reference, cameras, mended, rig, views, side, options)
+    if outlines is not None:
+        masks = make_masks(evidence, mended, outlines, side, options)
     return replace(
-        fuse_side(evidence, side, model, report.part(0.5, 1.0), options),
+        fuse_side(evidence, side, model, report.part(0.5, 1.0), options, masks),
         time_shift_s=hand.time_shift_s,
         time_shift_sigma_s=hand.time_shift_sigma_s,
         time_shift_applied=applied,
@@ -167,8 +178,30 @@ def _check_cameras(
     return tuple(sorted(views, key=lambda name: (name != settings.reference, name)))
 
 
+def make_masks(
+    evidence: Evidence,
+    sync: SyncResult,
+    outlines: dict[str, dict[Side, Outline]],
+    side: Side,
+    options: FusionOptions,
+) -> Masks:
+    """One side's masks on the clock and in the pictures of its evidence."""
+    return collect_masks(
+        [outlines.get(name, {}).get(side) for name in evidence.names],
+        evidence.cameras,
+        [sync.from_reference_s(name, evidence.time_s) for name in evidence.names],
+        side == "left",
+        options.mask_least_confidence,
+    )
+
+
 def fuse_side(
-    evidence: Evidence, side: Side, model: HandModel, report: Reporter, options: FusionOptions
+    evidence: Evidence,
+    side: Side,
+    model: HandModel,
+    report: Reporter,
+    options: FusionOptions,
+    masks: Masks | None = None,
 ) -> HandTrack:
     """Fit one hand to its evidence; the way of `fuse` for a side."""
     evidence = leave_out_odd_views(evidence, side, model, report, options)
@@ -191,6 +224,15 @@ def fuse_side(
                 options,
                 report.part(0.8, 0.95),
             )
+        outline_trust = None
+        if masks is not None:
+            used = masks.leave_out(evidence.view_state)
+            refit = fit_with_masks(
+                objective, solution, offset_px, used, make_surface(hand, model.faces), evidence, options,
+                report.part(0.95, 1.0),
+            )  # fmt: skip
+            solution, offset_px = refit.solution, refit.offset_px
+            outline_trust = used.confidence if refit.kept else None
         track = add_spread(make_track(evidence, hand, guess.betas, solution, options), guess.spread_mm)
         shifts = fit_time_shifts(
             solution.objective, solution.pose, objective.seen.weights, evidence.time_s, options
@@ -199,6 +241,7 @@ def fuse_side(
         track,
         lengths_mm=compare_lengths(triangulated_mm, model),
         view_offset_px=offset_px,
+        outline_trust=outline_trust,
         time_shift_s=shifts.shift_s,
         time_shift_sigma_s=shifts.sigma_s,
         time_shift_applied=np.zeros(len(evidence.names), dtype=bool),

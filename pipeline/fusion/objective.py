@@ -7,6 +7,7 @@ Lengths in mm, pictures in px, so ``lambda_temp`` is in mm^-2 and ``lambda_ancho
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from pipeline.fusion.kinematics import FixedShapeHand
 from pipeline.fusion.options import FusionOptions
 from pipeline.hand.joints import MANO_POSE_JOINTS
 from pipeline.hand.rotations import decode_sixd, encode_sixd
+
+if TYPE_CHECKING:
+    from pipeline.fusion.silhouette import OutlineTerm
 
 N_PARAMETERS = 99
 """Variables a frame: translation (3), theta_global (6), theta_hand (15 x 6)."""
@@ -75,16 +79,21 @@ def project(cameras: Cameras, points_mm: torch.Tensor) -> torch.Tensor:
         Pixels.
     """
     local = torch.einsum("cij,tkj->ctki", cameras.R, points_mm) + cameras.t_mm[:, None, None]
+    return apply_lens(cameras.K[:, None, None], cameras.distortion[:, None, None], local)
+
+
+def apply_lens(K: torch.Tensor, distortion: torch.Tensor, local_mm: torch.Tensor) -> torch.Tensor:
+    """Pixels (..., 2) of points (..., 3) in their camera's axes; K is (..., 3, 3), distortion (..., 5)."""
     # A point on its way through the camera during a line search must not divide by zero.
-    xy = local[..., :2] / local[..., 2:].clamp(min=1.0)
+    xy = local_mm[..., :2] / local_mm[..., 2:].clamp(min=1.0)
     x, y = xy[..., 0], xy[..., 1]
-    k1, k2, p1, p2, k3 = cameras.distortion[:, None, None].unbind(-1)
+    k1, k2, p1, p2, k3 = distortion.unbind(-1)
     r2 = x * x + y * y
     radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
     u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
     v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
-    k = cameras.K[:, :, :, None, None]
-    return torch.stack([k[:, 0, 0] * u + k[:, 0, 1] * v + k[:, 0, 2], k[:, 1, 1] * v + k[:, 1, 2]], dim=-1)
+    column = K[..., 0, 0] * u + K[..., 0, 1] * v + K[..., 0, 2]
+    return torch.stack([column, K[..., 1, 1] * v + K[..., 1, 2]], dim=-1)
 
 
 def reprojection_loss(
@@ -213,7 +222,7 @@ def _spreads(joint: str, options: FusionOptions) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Objective:
-    """``L = L_reproj + lambda_anchor L_anchor + lambda_temp L_temporal + lambda_axes L_axes``.
+    """``L = L_reproj + lambda_anchor L_anchor + lambda_temp L_temporal + lambda_axes L_axes (+ L_mask)``.
 
     Attributes
     ----------
@@ -229,6 +238,8 @@ class Objective:
     axes : AxesPrior
     epsilon : float
         px^2.
+    outline : OutlineTerm or None
+        L_mask, where masks have a say.
     """
 
     hand: FixedShapeHand
@@ -240,6 +251,7 @@ class Objective:
     lambda_axes: float
     axes: AxesPrior
     epsilon: float = 1e-5
+    outline: OutlineTerm | None = None
 
     def with_weights(self, weights: torch.Tensor) -> Objective:
         """The same with other observation weights (C, T, 21)."""
@@ -259,6 +271,9 @@ class Objective:
             loss = loss + self.lambda_anchor * anchor_loss(theta_hand, self.theta_anchor)
         if self.lambda_axes > 0:
             loss = loss + self.lambda_axes * self.axes.loss(hand_pose)
+        if self.outline is not None:
+            term = self.outline.loss(self.cameras, self.hand.get_affine(rotation, bones))
+            loss = loss + term / self.seen.n_observations
         return loss
 
     def _temporal(self, rotation: torch.Tensor, bones: torch.Tensor, hand_pose: torch.Tensor) -> torch.Tensor:

@@ -86,6 +86,19 @@ class FusionOptions:
         Least sigma of a keypoint: no estimator, and no interpolation in time, is better.
     model_sigma_mm : float
         Least joint sigma: the model's bone lengths and skin are not the person's to the last part.
+    mask_points : float
+        L_mask (not in seed 000; seed 001 names it): as how many independent measurements of a distance the
+        edge of one mask counts. Its cells hang together: a finger is a millimetre too thick all along.
+    mask_sigma_mm : float
+        How far the model's silhouette lies from the person's where all is well.
+    mask_least_confidence : float
+        Masks of less confidence have no say.
+    mask_worse : float
+        The fit with masks is kept where the points' own evidence (the mean of ``log(1 + z^2 / c^2)``, what
+        the robust weights stand for) is worse by no more than this: 0.1 is a point one sigma off.
+    mask_worse_at_worst : float
+        And in no stretch of half a second by more than this: what a network misread may well speak against
+        the masks for a while.
     """
 
     epsilon: float = 1e-5
@@ -125,3 +138,8 @@ class FusionOptions:
     apply_time_shift: bool = False
     min_sigma_px: float = 0.02
     model_sigma_mm: float = 0.1
+    mask_points: float = 24.0
+    mask_sigma_mm: float = 2.0
+    mask_least_confidence: float = 0.3
+    mask_worse: float = 0.1
+    mask_worse_at_worst: float = 0.5
