@@ -22,13 +22,11 @@ import contextlib
 import email
 import gzip
 import json
-import os
 import random
 import re
 import shutil
 import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
@@ -42,6 +40,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.dashboard_site import find_worked
+from benchmarks.served import OPEN, Served, own_data
 from records.rows import Role
 from tests.records.site import page_body
 
@@ -192,40 +191,6 @@ def renew(world: World) -> None:
             records.users.set_disabled(user.id, False, "command")
         if user.has_totp:
             records.second_factor.remove(user.id, "command")
-
-
-@contextlib.contextmanager
-def serve(folder: Path, port: int, workers: int) -> Iterator[Path]:
-    """The server as the image starts it, on loopback; gives its log."""
-    log = folder / "server.log"
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "app:server",
-        "--bind",
-        f"127.0.0.1:{port}",
-        "--worker-class",
-        "gthread",
-        "--workers",
-        str(workers),
-        "--threads",
-        "16",
-        "--timeout",
-        "120",
-    ]
-    with log.open("wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=dict(os.environ))
-    try:
-        end = time.monotonic() + 90
-        while exchange(port, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").status != 200:
-            if time.monotonic() > end or server.poll() is not None:
-                sys.exit(f"The site did not start: {log.read_text()[-2000:]}")
-            time.sleep(0.3)
-        yield log
-    finally:
-        server.terminate()
-        server.wait(timeout=60)
 
 
 def exchange(port: int, raw: bytes) -> Answer:
@@ -958,11 +923,7 @@ def main() -> int:
     parser.add_argument("--show", type=int, default=10, help="how many findings to print in full")
     parser.add_argument("--roles", nargs="*", default=list(SHARES), choices=list(SHARES))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="redys-fuzz-") as name:
-        folder = Path(name)
-        os.environ |= {"REDYS_DATA_DIR": name, "REDYS_HOST": "0.0.0.0", "REDYS_SECOND_FACTOR": "optional"}
-        for unwanted in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "REDYS_SESSION_FOLDERS"):
-            os.environ.pop(unwanted, None)
+    with own_data() as folder:
         return run(options, folder)
 
 
@@ -976,7 +937,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     app.server.test_client().get("/sign-in")  # Dash adds its own callbacks at the first request
     bad = 0
     begun = time.perf_counter()
-    with serve(folder, options.port, options.workers) as log:
+    with Served(folder, OPEN, port=options.port).serving(options.workers) as log:
         clinician = Caller(world, "clinician")
         clinician.enter()
         read_states(world, clinician)

@@ -19,12 +19,10 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import random
 import resource
 import shutil
 import sys
-import tempfile
 import threading
 import time
 import urllib.parse
@@ -36,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.dashboard_site import find_worked
-from benchmarks.fuzz import serve
+from benchmarks.served import OPEN, Served, own_data
 from tests.records.site import page_body
 
 PASSWORD = "a long enough sentence"
@@ -249,15 +247,11 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8161)
     parser.add_argument("--workers", type=int, default=2, help="processes of gunicorn")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="redys-readers-") as name:
-        os.environ |= {"REDYS_DATA_DIR": name, "REDYS_HOST": "0.0.0.0", "REDYS_SECOND_FACTOR": "optional"}
-        for unwanted in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "REDYS_SESSION_FOLDERS"):
-            os.environ.pop(unwanted, None)
-        folder = Path(name)
+    with own_data() as folder:
         reports = plant(options.data, folder)
         Reader.tray_body = make_tray_body()
         times = Times()
-        with serve(folder, options.port, options.workers):
+        with Served(folder, OPEN, port=options.port).serving(options.workers):
             people = [
                 Reader(options.port, f"reader {each}", reports, times) for each in range(options.people)
             ]

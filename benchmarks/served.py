@@ -31,6 +31,9 @@ from settings import ROOT, Settings
 
 START_S = 90.0
 CLEARED = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PROMETHEUS_MULTIPROC_DIR")
+OPEN = {"REDYS_HOST": "0.0.0.0", "REDYS_SECOND_FACTOR": "optional"}
+"""Surroundings of a site that others sign in to."""
+
 STORE = {"store_url": "REDYS_STORE_URL", "store_endpoint": "REDYS_STORE_ENDPOINT", "host": "REDYS_HOST"}
 PIECE_BYTES = 512 * 1024
 
@@ -57,12 +60,16 @@ class Served:
         Further surroundings, such as DATABASE_URL.
     before : sequence of str
         What its command is put behind, such as a program that takes rights away.
+    port : int
+        Where it listens; 0 takes a free one.
     """
 
-    def __init__(self, data: Path, more: Mapping[str, str] | None = None, before: Sequence[str] = ()) -> None:
+    def __init__(
+        self, data: Path, more: Mapping[str, str] | None = None, before: Sequence[str] = (), port: int = 0
+    ) -> None:
         self.data, self.before = data.resolve(), list(before)
         self.data.mkdir(parents=True, exist_ok=True)
-        self.port = find_port()
+        self.port = port or find_port()
         kept = {k: v for k, v in os.environ.items() if k not in CLEARED and not k.startswith("REDYS_")}
         own = {"REDYS_DATA_DIR": str(self.data), "REDYS_PORT": str(self.port), "OMP_NUM_THREADS": "1"}
         self.environment = kept | own | dict(more or {})
@@ -76,11 +83,20 @@ class Served:
         said |= {key: self.environment[name] for key, name in STORE.items() if name in self.environment}
         return Settings(data_dir=self.data, _env_file=None, **said)  # type: ignore[call-arg,arg-type]
 
-    def start(self, server: Server = "gunicorn") -> float:
+    @contextlib.contextmanager
+    def serving(self, workers: int) -> Iterator[Path]:
+        """Serve by so many processes of gunicorn, and stop at the end; gives the log."""
+        self.start(workers=workers)
+        try:
+            yield self.log
+        finally:
+            self.stop()
+
+    def start(self, server: Server = "gunicorn", workers: int = 2) -> float:
         """Serve, and wait until somebody listens; the seconds that it took."""
         command = [sys.executable, "app.py"]
         if server == "gunicorn":
-            options = ["--workers", "2", "--worker-class", "gthread", "--threads", "16"]
+            options = ["--workers", str(workers), "--worker-class", "gthread", "--threads", "16"]
             bind = ["--bind", f"127.0.0.1:{self.port}"]
             command = [sys.executable, "-m", "gunicorn", "app:server", *bind, *options]
         begun = time.monotonic()
@@ -162,6 +178,20 @@ class Served:
     def _reap(self) -> None:
         if self._process is not None:
             self._process.poll()
+
+
+@contextlib.contextmanager
+def own_data() -> Iterator[Path]:
+    """A data folder that is gone at the end, for this process and for sites that others sign in to (`OPEN`).
+
+    This process's own surroundings are changed, since it plants what the site shows.
+    """
+    with tempfile.TemporaryDirectory(prefix="redys-served-") as name:
+        data = Path(name) / "data"
+        for unwanted in (*CLEARED, "REDYS_SESSION_FOLDERS"):
+            os.environ.pop(unwanted, None)
+        os.environ |= {"REDYS_DATA_DIR": str(data), **OPEN}
+        yield data
 
 
 # --- somebody who uses it ------------------------------------------------------------------------
