@@ -95,7 +95,8 @@ class FusionOptions:
         Masks of less confidence have no say.
     mask_worse : float
         The fit with masks is kept where the points' own evidence (the mean of ``log(1 + z^2 / c^2)``, what
-        the robust weights stand for) is worse by no more than this: 0.1 is a point one sigma off.
+        the robust weights stand for) is worse by no more than this, which is what points cost that lie 1.4
+        sigmas off.
     mask_worse_at_worst : float
         And in no stretch of half a second by more than this: what a network misread may well speak against
         the masks for a while.
@@ -141,5 +142,5 @@ class FusionOptions:
     mask_points: float = 24.0
     mask_sigma_mm: float = 2.0
     mask_least_confidence: float = 0.3
-    mask_worse: float = 0.1
+    mask_worse: float = 0.2
     mask_worse_at_worst: float = 0.5

@@ -18,6 +18,9 @@ _SMALL_HOLE = 0.01
 _BAND = 2
 """Cells on either side of the outline in which the decision has to be clear."""
 
+_BEYOND = 0.1
+"""What lies farther from the points' hull than this share of the hand's size is hardly the hand's."""
+
 _SURE = 1.0
 """Log odds from which a cell is clear."""
 
@@ -122,15 +125,18 @@ def _list_doubts(
         (cells | arm).astype(np.uint8), kernel, iterations=max(round(0.02 * get_size(points)), 1)
     )
     on = float((fat[palm[:, 1], palm[:, 0]] > 0).mean())
-    hull = fill_hull(cells.shape, points, 0.06 * get_size(points))
-    excess = cells.sum() / max(float(hull.sum()), 1.0)
+    size = get_size(points)
+    hull = fill_hull(cells.shape, points, 0.06 * size)
+    filled = cells.sum() / max(float(hull.sum()), 1.0)
+    # A finger that the network misread sticks out of its points; another hand does with much more.
+    beyond = float((cells & (fill_hull(cells.shape, points, _BEYOND * size) == 0)).sum() / cells.sum())
     return {
         REASONS.index("camera or scene moved"): _fall(moved, 0.08, 0.3),
         REASONS.index("skin and background too alike"): 1 - _fall(clear, 0.6, 0.9),
         REASONS.index("hand never away"): 1 - 0.7 * (1 - _fall(unknown, 0.3, 0.8)),
-        REASONS.index("another hand or arm beside"): _fall(beside, 0.15, 0.6) * _fall(excess, 1.5, 2.5),
+        REASONS.index("another hand or arm beside"): _fall(beside, 0.15, 0.6) * _fall(beyond, 0.12, 0.25),
         REASONS.index("mask does not lie on the points"): (1 - _fall(on, 0.5, 0.95))
-        * (1 - _fall(excess, 0.3, 0.6)),
+        * (1 - _fall(filled, 0.3, 0.6)),
     }
 
 

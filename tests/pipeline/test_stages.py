@@ -34,6 +34,15 @@ def test_finding_the_hand_rests_on_the_camera_s_own_video_and_on_the_networks(se
     assert get_stage(session, "pose:left").settings != stage.settings
 
 
+def test_the_outline_is_traced_only_where_it_is_asked_for_and_then_before_the_fit(session):
+    assert not any(stage.name.startswith("outline") for stage in list_stages(session))
+    (session.path / "session.toml").write_text("outline = true\n")
+    asked = read_session(session.path)
+    assert get_stage(asked, "outline:left").after == ("pose:left",)
+    assert {"outline:front", "outline:left"} <= set(get_stage(asked, "fusion").after)
+    assert get_stage(asked, "fusion").settings == get_stage(session, "fusion").settings
+
+
 def test_keypoints_rest_on_the_rig_where_it_tells_the_size_of_the_pictures(tmp_path: Path):
     (tmp_path / "keypoints").mkdir()
     (tmp_path / "keypoints" / "front.npz").write_bytes(b"")
