@@ -1,6 +1,7 @@
 """The walls of the house: who may import whom, what the web process never loads, who spells what."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -19,15 +20,22 @@ def modules_of(room: str) -> list[Path]:
     return sorted((ROOT / room).rglob("*.py"))
 
 
-def imports_of(path: Path) -> set[str]:
+@functools.cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """Everything that a file says, parsed once for all tests."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
     """First names of everything that a file imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found: set[str] = set()
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.partition(".")[0])
-    return found
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("room", ORDER)
@@ -66,7 +74,7 @@ def test_no_page_or_component_spells_a_plain_id_itself() -> None:
         for path in modules_of(room):
             if path.name == "ids.py":
                 continue
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in nodes_of(path):
                 if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                     continue
                 if node.func.id in ("Input", "Output", "State") and node.args:
@@ -100,36 +108,42 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
-def test_the_web_process_serves_every_page_without_torch_or_opencv(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a web process says of itself that can load nothing heavy, by the names of what was asked."""
+    data = tmp_path_factory.mktemp("served")
     out = run_python(
         f"BLOCKED = {HEAVY!r}{BLOCK}"
-        "from app import make_app\n"
+        "import app, os\n"
+        f"print('made:', os.listdir({str(data)!r}))\n"
         "import dash\n"
-        "client = make_app().server.test_client()\n"
-        "print(client.get('/').status_code, client.get('/health').status_code)\n"
-        "print(sorted(page['module'] for page in dash.page_registry.values()))\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])\n",
-        tmp_path,
-    )
-    served, pages, loaded = out.splitlines()[-3:]
-    assert served == "200 200"
-    assert "pages.worklist" in pages
-    assert loaded == "[]"
-
-
-def test_the_lists_of_networks_are_made_without_loading_one(tmp_path: Path) -> None:
-    out = run_python(
-        f"BLOCKED = {HEAVY!r}{BLOCK}"
-        "from app import make_app\n"
-        "app = make_app()\n"
         "from components import intake\n"
+        "dashboard = app.make_app()\n"
+        "client = dashboard.server.test_client()\n"
+        "print('answers:', client.get('/').status_code, client.get('/health').status_code)\n"
+        "print('pages:', sorted(page['module'] for page in dash.page_registry.values()))\n"
         "from pages import about\n"
         "said = str(about.layout()) + str(intake.settings_form(()))\n"
-        "print([name for name in ('HaMeR', 'Hamba', 'WiLoR', 'MediaPipe') if name not in said])\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])\n",
-        tmp_path,
+        "print('unsaid:', [name for name in ('HaMeR', 'Hamba', 'WiLoR', 'MediaPipe') if name not in said])\n"
+        f"print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])\n",
+        data,
     )
-    assert out.splitlines()[-2:] == ["[]", "[]"]
+    pairs = (line.partition(": ") for line in out.splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def test_the_web_process_serves_every_page_without_torch_or_opencv(served: dict[str, str]) -> None:
+    assert served["answers"] == "200 200"
+    assert "pages.worklist" in served["pages"]
+    assert served["loaded"] == "[]"
+
+
+def test_the_lists_of_networks_are_made_without_loading_one(served: dict[str, str]) -> None:
+    assert (served["unsaid"], served["loaded"]) == ("[]", "[]")
+
+
+def test_importing_the_app_makes_nothing(served: dict[str, str]) -> None:
+    assert served["made"] == "[]"
 
 
 def test_the_pipeline_runs_without_the_web(tmp_path: Path) -> None:
@@ -147,8 +161,3 @@ def test_a_supervisor_needs_neither_the_web_nor_the_numbers(tmp_path: Path) -> N
     blocked = (*sorted(WEB_ONLY), *HEAVY, "scipy", "pandas")
     out = run_python(f"BLOCKED = {blocked!r}{BLOCK}import records.supervise\nprint('free')\n", tmp_path)
     assert out.strip() == "free"
-
-
-def test_importing_the_app_makes_nothing(tmp_path: Path) -> None:
-    run_python("import app\n", tmp_path)
-    assert list(tmp_path.iterdir()) == []

@@ -226,7 +226,7 @@ def restore_and_die(records: Records, place: Path, event: str, word: str) -> Non
     records.close()
     settings = records.settings
     own = {"REDYS_DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.effective_database_url}
-    command = [sys.executable, "-c", DYING, event, word, place]
+    command = [sys.executable, "-c", DYING, event, word, str(place)]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **own}, timeout=60)
     assert done.returncode == -signal.SIGKILL
 

@@ -16,21 +16,40 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from records import Records, models
+from records import Records, models, service
 from records.database import MIGRATIONS, migrate, open_engine
 from records.errors import DatabaseError
 from settings import ROOT, Settings
 from tests.records.conftest import fresh_postgres
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without tables, each time."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'data' / 'test.sqlite3'}"
-        return
+@pytest.fixture(scope="module")
+def bare_postgres() -> Iterator[str]:
     with fresh_postgres() as url:
         yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables, each time."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'data' / 'test.sqlite3'}"
+    url: str = request.getfixturevalue("bare_postgres")
+    engine = open_engine(url)
+    with engine.begin() as connection:  # making and dropping a database each time waits for the disk
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def records(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Records]:
+    """Opened by the migrations themselves, not as a copy of a database that was made by them."""
+    monkeypatch.setattr(service, "migrate", migrate)
+    opened = Records(settings)
+    yield opened
+    opened.close()
 
 
 def test_the_migrations_make_what_the_models_say(records: Records) -> None:

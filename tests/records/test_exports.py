@@ -97,6 +97,7 @@ def test_a_failure_is_told_in_the_processs_words_and_tried_again_when_asked(
     assert len(again) == 1
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what is tried is a process
 def test_a_process_that_died_without_a_word_is_a_failure(
     records: Records, run_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:

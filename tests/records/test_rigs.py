@@ -112,6 +112,7 @@ def test_a_rig_needs_a_name(records: Records, add: Add, name: str) -> None:
         records.rigs.keep(run_id, name)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what is tried is a process on a file
 @pytest.mark.parametrize("suffix", [".json", ".yaml", ".toml"])
 def test_a_file_of_another_program_is_kept_as_to_be_checked(
     records: Records, tmp_path: Path, suffix: str
@@ -126,6 +127,7 @@ def test_a_file_of_another_program_is_kept_as_to_be_checked(
     np.testing.assert_allclose(rig.cameras["left"].t_mm, make_rig().cameras["left"].t_mm, rtol=1e-12)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what is tried is a process on a file
 def test_a_file_that_is_no_rig_is_refused_in_words_and_leaves_nothing(
     records: Records, tmp_path: Path
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_file_that_is_no_rig_is_refused_in_words_and_leaves_nothing(
     assert not list(records.settings.data_dir.glob("rigs/*"))
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what is tried is a process on a file
 @pytest.mark.parametrize("text", ['{"cameras": {"front"', "[1, 2]", '{"cameras": {"front": {}}}'])
 def test_a_broken_file_is_named_as_the_person_knows_it(records: Records, tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.json"
