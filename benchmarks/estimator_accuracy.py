@@ -285,7 +285,8 @@ def print_real(data: Path, options: Options, scratch: Path) -> None:
     for name in (OURS, THEIRS):
         views = look_at_all(pair, name, options)
         median_px[name] = float(np.nanmedian(reproject(rig, views)))
-        within = 100 * float((np.abs(get_crossing_misses(rig, views)) < 2).mean())
+        misses = np.abs(get_crossing_misses(rig, views))
+        within = 100 * float((misses < 2).mean()) if len(misses) else float("nan")
         found = {camera: int(_is_there(view).sum()) for camera, view in views.items()}
         view = look_at_all(alone, name, options)["front"]
         away_px = float(np.nanmean(np.linalg.norm(view.keypoints_px - expected_px, axis=2)))
