@@ -84,7 +84,7 @@ def write_outlines(run: RunFolder, camera: str, outlines: dict[Side, Outline]) -
     arrays: dict[str, np.ndarray] = {"sides": np.array(list(outlines), dtype="U5")}
     for side, outline in outlines.items():
         lengths = [len(part) for part in outline.bits]
-        fields = {
+        fields: dict[str, np.ndarray] = {
             "time_s": outline.time_s.astype(np.float64),
             "size_px": np.array(outline.size_px, dtype=np.int64),
             "step": np.array(outline.step, dtype=np.int64),

@@ -88,7 +88,7 @@ def filmed(tmp_path_factory: pytest.TempPathFactory) -> Filmed:
 
 
 @pytest.fixture
-def reddish() -> Callable[[np.ndarray], np.ndarray]:
+def reddish() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Paints everything but the hand (True where it is) in the colours of skin."""
 
     def paint(picture: np.ndarray, hand: np.ndarray) -> np.ndarray:
