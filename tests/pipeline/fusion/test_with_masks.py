@@ -15,6 +15,7 @@ from pipeline.fusion.objective import Pose
 from pipeline.fusion.options import FusionOptions
 from pipeline.fusion.silhouette import OutlineTerm, make_surface
 from pipeline.fusion.solver import evaluate, move
+from pipeline.hand.joints import Side
 from pipeline.outline.results import Outline
 from pipeline.progress import Reporter
 
@@ -45,6 +46,10 @@ def draw_outline(take, model, name, shift_px=0.0):
     )  # fmt: skip
 
 
+def draw_outlines(take, model, shift_px=0.0) -> dict[str, dict[Side, Outline]]:
+    return {name: {"right": draw_outline(take, model, name, shift_px)} for name in take.views}
+
+
 @pytest.fixture
 def take(make_take):
     return make_take(seconds=0.4, fps=15.0, noise_px=2.0, sigma_px=15.0, same_clock=True)
@@ -64,7 +69,7 @@ def misread(take, model):
 def fuse_twice(take, model, evidence, shift_px=0.0, options=None):
     """Hands without and with masks, and what the second fit said."""
     options = options or FusionOptions()
-    outlines = {name: {"right": draw_outline(take, model, name, shift_px)} for name in take.views}
+    outlines = draw_outlines(take, model, shift_px)
     masks = make_masks(evidence, take.sync, outlines, "right", options)
     said = []
     report = Reporter("fusion", lambda progress: said.append(progress.message) if progress.warning else None)
@@ -99,10 +104,12 @@ def test_the_gradient_is_the_slope_of_the_loss_and_the_curvature_is_near_its_own
     hand = fix_shape(model, take.betas)
     pose = Pose.from_arrays(take.global_orient, take.hand_pose, take.transl_mm + np.array([3.0, -2.0, 5.0]))
     objective = replace(make_objective(evidence, hand, pose, options), lambda_temp=0.0)
-    outlines = {name: {"right": draw_outline(take, model, name)} for name in take.views}
+    outlines = draw_outlines(take, model)
     masks = make_masks(evidence, take.sync, outlines, "right", options)
     surface = make_surface(hand, model.faces)
-    edges = {(view, time): find_edge(masks, view, time, 1.5) for view in range(3) for time in range(6)}
+    found = {(view, time): find_edge(masks, view, time, 1.5) for view in range(3) for time in range(6)}
+    edges = {place: edge for place, edge in found.items() if edge is not None}
+    assert len(edges) == 18
     rows = match(objective, pose, surface, masks, edges, evidence.time_s, 20.0, options)
     term = OutlineTerm(surface, rows)
     both = replace(objective, outline=term)
