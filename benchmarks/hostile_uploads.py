@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import base64
 import ctypes
+import json
 import os
 import queue
 import re
@@ -59,7 +60,7 @@ class Outcome:
     file: Hostile
     where: str = "taken"
     words: str = ""
-    run_id: str = ""
+    recording_id: str = ""
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
 
@@ -233,7 +234,7 @@ class Sender:
             self._hear(self.asker.ask("GET", f"/look?folder={path}&file=front.mp4"), outcome)
             self._start(values, outcome)
         finally:
-            if not outcome.run_id:
+            if not outcome.recording_id:
                 shutil.rmtree(path)
 
     def _start(self, values: dict[str, Any], outcome: Outcome) -> None:
@@ -267,16 +268,16 @@ class Sender:
         }), outcome)  # fmt: skip
         words = list(_texts((began.json or {}).get("response", {}).get("photos-result", {}).get("children")))
         self._note_run(began, outcome)
-        if not outcome.run_id:
+        if not outcome.recording_id:
             outcome.where, outcome.words = "started", " ".join(words)
 
     def _note_run(self, began: Answer, outcome: Outcome) -> None:
-        found = re.search(r"/(?:recording|photos)/([0-9a-f]{32})", began.text)
+        found = re.search(r"/(?:recording|photos)/([0-9a-f]{32})", json.dumps(began.json))
         if not found:
             return
         if outcome.where != "taken":
             outcome.faults.append("it was refused and started all the same")
-        outcome.run_id = found[1]
+        outcome.recording_id = found[1]
 
 
 def _entry(address: str, name: str, kind: str) -> dict[str, Any]:
@@ -335,19 +336,19 @@ def send_all(files: list[Hostile], make: Any, at_once: int, most_s: float) -> li
 def follow_runs(site: Served, done: list[Outcome], most: int) -> Counter[str]:
     """See runs to their end, and cancel those beyond ``most``; how they ended."""
     records = Records(site.settings)
-    begun = [one for one in done if one.run_id]
+    begun = [one for one in done if one.recording_id]
     try:
         for one in begun[most:]:
-            run = records.get_recording(one.run_id).run
+            run = records.get_recording(one.recording_id).run
             if run is not None and run.state in ("queued", "running"):
                 records.request_cancel(run.id)
         end = time.monotonic() + LONGEST_RUN_S * max(1, min(most, len(begun)))
         states: Counter[str] = Counter()
         for one in begun:
-            run = records.get_recording(one.run_id).run
+            run = records.get_recording(one.recording_id).run
             while run is not None and run.state in ("queued", "running") and time.monotonic() < end:
                 time.sleep(0.5)
-                run = records.get_recording(one.run_id).run
+                run = records.get_recording(one.recording_id).run
             state = "none" if run is None else run.state
             states[state] += 1
             said = "" if run is None else run.error_what
@@ -420,9 +421,9 @@ def work(folder: Path, options: argparse.Namespace) -> bool:
         is_same = server <= {process.pid for process in site.find("app.py")}
         memory.stop()
         opened, held = canary.was_opened(), seek(data, canary)
-        evil = [str(path) for path in folder.rglob("evil*")] + [
-            str(path) for path in Path.cwd().glob("evil*")
-        ]
+        # A picture keeps the last part of its name, beside the others of its set.
+        away = [path for path in folder.rglob("evil*") if path.parent.parent.parent != data / "sessions"]
+        evil = [str(path) for path in [*away, *Path.cwd().glob("evil*")]]
         log = site.log.read_text(errors="replace")
     finally:
         site.kill()

@@ -761,8 +761,11 @@ def require_inside(folder: Path, settings: Settings) -> None:
     """
     root = (settings.session_folders or settings.data_dir / "incoming").resolve()
     for path in (folder, *folder.rglob("*")):
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            raise SessionError(
-                f"{path.name} is a link that leads out of the folders that are set aside.",
-                "Put the file itself there.",
-            )
+        if not path.is_symlink():
+            continue
+        try:
+            inside, where = path.resolve().is_relative_to(root), "out of the folders that are set aside"
+        except (OSError, RuntimeError):  # Python 3.11 and 3.12 raise the latter
+            inside, where = False, "to itself"
+        if not inside:
+            raise SessionError(f"{path.name} is a link that leads {where}.", "Put the file itself there.")

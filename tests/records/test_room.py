@@ -161,3 +161,12 @@ def test_a_link_that_leads_out_of_the_folders_set_aside_is_refused(tmp_path: Pat
     (shared / "linked").symlink_to(secret)
     with pytest.raises(SessionError, match="linked is a link"):
         require_inside(shared / "linked", settings)
+
+
+def test_a_link_that_leads_to_itself_is_refused_in_words(tmp_path: Path) -> None:
+    from pipeline.errors import SessionError
+
+    (tmp_path / "visit").mkdir()
+    (tmp_path / "visit" / "front.mp4").symlink_to("front.mp4")
+    with pytest.raises(SessionError, match=r"front\.mp4 is a link that leads to itself"):
+        require_inside(tmp_path / "visit", Settings(session_folders=tmp_path))
