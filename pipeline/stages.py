@@ -326,7 +326,9 @@ def _outline(context: Context, camera: str) -> list[Path]:
     outlines = trace_outlines(context.session.videos[camera], tracks, context.report)
     for side, outline in outlines.items():
         for doubt in outline.describe_doubts():
-            context.report.warn(f"Camera {camera}: the outline of the {side} hand is not used: {doubt}.")
+            context.report.warn(
+                f"Camera {camera}: the outline of the {side} hand is trusted little or not at all: {doubt}."
+            )
     write_outlines(context.run, camera, outlines)
     return [context.run.outline_npz(camera)]
 
