@@ -14,18 +14,15 @@ import argparse
 import functools
 import http.client
 import json
-import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fuzz import serve
 from benchmarks.readers import plant
-from benchmarks.served import find_port
+from benchmarks.served import OPEN, Served, own_data
 
 BAR_S = 1.0
 
@@ -96,23 +93,20 @@ def main() -> None:
     parser.add_argument("--openings", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        os.environ |= {"REDYS_DATA_DIR": made, "REDYS_HOST": "0.0.0.0", "REDYS_SECOND_FACTOR": "optional"}
+    with own_data() as folder:
         plant(options.data, folder)
         from records import get_records
 
         records = get_records()
         owner = records.users.list()[0].id
         recordings = [row.id for row in records.list_recordings().rows]
-        port = find_port()
-        missed = 0
-        with serve(folder, port, 2):
+        site, missed = Served(folder, OPEN), 0
+        with site.serving(2):
             for number in range(options.rounds):
                 recording = recordings[number % len(recordings)]
                 row, token = records.shares.create([recording], max_views=1, actor=owner)
                 records.shares.wait(row.id, 120)
-                inside = open_at_once(port, token, options.openings)
+                inside = open_at_once(site.port, token, options.openings)
                 counted = records.shares.get(row.id).used
                 played, seconds = play_until_refused(
                     inside[0], functools.partial(records.shares.revoke, row.id, owner)

@@ -764,8 +764,13 @@ def require_inside(folder: Path, settings: Settings) -> None:
         if not path.is_symlink():
             continue
         try:
-            inside, where = path.resolve().is_relative_to(root), "out of the folders that are set aside"
-        except (OSError, RuntimeError):  # Python 3.11 and 3.12 raise the latter
-            inside, where = False, "to itself"
-        if not inside:
-            raise SessionError(f"{path.name} is a link that leads {where}.", "Put the file itself there.")
+            is_inside = path.resolve().is_relative_to(root)
+        except (OSError, RuntimeError) as error:  # Python 3.11 and 3.12 raise the latter
+            raise SessionError(
+                f"{path.name} is a link that leads to itself.", "Put the file itself there."
+            ) from error
+        if not is_inside:
+            raise SessionError(
+                f"{path.name} is a link that leads out of the folders that are set aside.",
+                "Put the file itself there.",
+            )
