@@ -48,6 +48,9 @@ MOST_BYTES = 10**9
 LEAST_FILES = 60
 TRAP_PORT = 8139
 LONGEST_RUN_S = 180.0
+
+MIN_WORDS = 20
+"""Letters that a sentence has at least."""
 NEEDLE = b"CANARY-4d1c9be07a"
 
 _OPEN_OR_READ = 0x20 | 0x01
@@ -180,7 +183,7 @@ class Sender:
 
     def _judge_words(self, outcome: Outcome) -> None:
         words = outcome.words
-        if len(words) < 20 or "." not in words:
+        if len(words) < MIN_WORDS or "." not in words:
             outcome.faults.append(f"no sentence: {words!r}")
         for wrong in ("Traceback", str(self.site.data), "Errno", "Exception", "<class"):
             if wrong in words:
@@ -275,8 +278,6 @@ class Sender:
         found = re.search(r"/(?:recording|photos)/([0-9a-f]{32})", json.dumps(began.json))
         if not found:
             return
-        if outcome.where != "taken":
-            outcome.faults.append("it was refused and started all the same")
         outcome.recording_id = found[1]
 
 
@@ -334,15 +335,19 @@ def send_all(files: list[Hostile], make: Any, at_once: int, most_s: float) -> li
 
 
 def follow_runs(site: Served, done: list[Outcome], most: int) -> Counter[str]:
-    """See runs to their end, and cancel those beyond ``most``; how they ended."""
+    """See runs to their end, and cancel those beyond ``most``; how they ended.
+
+    What was refused and begun all the same, past the page, is always followed: its run has to refuse it too.
+    """
     records = Records(site.settings)
     begun = [one for one in done if one.recording_id]
+    taken = [one for one in begun if one.where == "taken"]
     try:
-        for one in begun[most:]:
+        for one in taken[most:]:
             run = records.get_recording(one.recording_id).run
             if run is not None and run.state in ("queued", "running"):
                 records.request_cancel(run.id)
-        end = time.monotonic() + LONGEST_RUN_S * max(1, min(most, len(begun)))
+        end = time.monotonic() + LONGEST_RUN_S * max(1, min(most + len(begun) - len(taken), len(begun)))
         states: Counter[str] = Counter()
         for one in begun:
             run = records.get_recording(one.recording_id).run
@@ -354,6 +359,8 @@ def follow_runs(site: Served, done: list[Outcome], most: int) -> Counter[str]:
             said = "" if run is None else run.error_what
             if state not in ("done", "failed", "cancelled"):
                 one.faults.append(f"its run is still {state}")
+            if one.where != "taken" and (state != "failed" or len(said) < MIN_WORDS):
+                one.faults.append(f"it was refused, and its run is {state}: {said!r}")
             if "should not" in said or "stopped unexpectedly" in said or "Traceback" in said:
                 one.faults.append(f"its run failed so: {said}")
         return states

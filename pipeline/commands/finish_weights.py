@@ -27,6 +27,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="constant part of each joint's error (python -m benchmarks.sigma_reliability prints it); "
         "by default MediaPipe's",
     )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        help="how much of the way from the original's weights to the trained ones: less forgets less",
+    )
     parser.set_defaults(work=_finish)
 
 
@@ -38,8 +44,8 @@ def _finish(options: argparse.Namespace) -> None:
 
     cancelled = listen_for_signals()
     report = Reporter("finish-weights", make_plain_listener(), cancelled.is_set)
-    share = options.offset_share or MediaPipeEstimator.offset_share
-    weights, within = finish(options.weights, options.made, options.real, share, report)
+    offset_share = options.offset_share or MediaPipeEstimator.offset_share
+    weights, within = finish(options.weights, options.made, options.real, offset_share, report, options.share)
     write_weights(options.out, weights)
     told = ", ".join(f"{name} {value:.1%}" for name, value in within.items())
     print(f"factor of sigma {weights.sigma_factor:.3f}; coordinates within 2 sigma: {told}")

@@ -26,8 +26,10 @@ from pipeline.pose.litert import LANDMARK_FILE, locate
 from pipeline.pose.redys import RedysEstimator
 from pipeline.pose.regions import Region
 from pipeline.pose.tracking import MIN_SCORE
+from pipeline.pose.training.graph import LandmarkModule, read_graph
 from pipeline.pose.training.kept import find_trusted, list_files, open_pictures
 from pipeline.pose.training.losses import TEACHER_SHARE
+from pipeline.pose.training.train import begin_sigma
 from pipeline.pose.weights_file import TrainedWeights
 from pipeline.progress import Reporter
 from pipeline.session import read_session
@@ -69,8 +71,28 @@ class Misses:
         return float((ndtr((reach - self.error_px) / doubt) - ndtr((-reach - self.error_px) / doubt)).mean())
 
 
+def mix_weights(trained: dict[int, np.ndarray], share: float) -> dict[int, np.ndarray]:
+    """Weights that lie a ``share`` of the way from where the training began to where it ended, fp16.
+
+    Nearly all that was learned, and less of what was known is forgotten (Wortsman and others, 2022, "Robust
+    fine-tuning of zero-shot models").
+    """
+    module = LandmarkModule(read_graph(locate(LANDMARK_FILE)))
+    begin_sigma(module)
+    begun = module.constants()
+    return {
+        tensor: ((1 - share) * begun[tensor].astype(float) + share * values.astype(float)).astype(np.float16)
+        for tensor, values in trained.items()
+    }
+
+
 def finish(
-    weights: Path, made: Sequence[Path], real: Path | None, offset_share: Sequence[float], report: Reporter
+    weights: Path,
+    made: Sequence[Path],
+    real: Path | None,
+    offset_share: Sequence[float],
+    report: Reporter,
+    share: float = 1.0,
 ) -> tuple[TrainedWeights, dict[str, float]]:
     """The weights with their factor, and what share of each held-out set lies within two sigmas with it.
 
@@ -86,6 +108,8 @@ def finish(
         As in `TrainedWeights`.
     report : Reporter
         Hears of progress.
+    share : float
+        As `mix_weights` has it; to be chosen on what was held out, never on what is tested with.
 
     Raises
     ------
@@ -94,7 +118,7 @@ def finish(
     """
     original = locate(LANDMARK_FILE)
     constants = {int(name): values for name, values in read_npz(weights).items() if name.isdecimal()}
-    plain = TrainedWeights(constants, hash_file(original), 1.0, tuple(offset_share))
+    plain = TrainedWeights(mix_weights(constants, share), hash_file(original), 1.0, tuple(offset_share))
     estimator = RedysEstimator(plain)
     sets = {"made": look_at_made(estimator, made, report.part(0, 0.5))}
     if real is not None:

@@ -87,7 +87,7 @@ def train(
     materials = _gather_all(
         out, plan, real, module, np.array(definition["offset_mm"]), device, workers, report
     )
-    _begin_sigma(module)
+    begin_sigma(module)
     return _Training(out, plan, module, materials, float(definition["palm_m"]), device, report).work()
 
 
@@ -126,7 +126,7 @@ def _gather_all(
     }
 
 
-def _begin_sigma(module: LandmarkModule) -> None:
+def begin_sigma(module: LandmarkModule) -> None:
     """The depths of the image landmarks, which nothing reads, begin to say how sure a joint is: all alike."""
     head = next(step for step in module.graph.steps if step.output == module.graph.outputs[0])
     with torch.no_grad():

@@ -20,7 +20,7 @@ from pipeline.pose.litert import LANDMARK_FILE, locate
 from pipeline.pose.redys import RedysEstimator
 from pipeline.pose.regions import Region
 from pipeline.pose.registry import describe_models, get_entry, list_models, load_estimator
-from pipeline.pose.training.finish import WITHIN_2, Misses, fit_factor
+from pipeline.pose.training.finish import WITHIN_2, Misses, fit_factor, mix_weights
 from pipeline.pose.training.graph import read_graph
 from pipeline.pose.weights_file import OWN_FILE, TrainedWeights, check_source, read_weights, write_weights
 from pipeline.progress import Reporter
@@ -235,3 +235,11 @@ def test_a_sigma_without_meaning_is_refused() -> None:
     misses = make_misses(1.0)
     with pytest.raises(ModelError, match="nothing to do with their errors"):
         fit_factor([replace(misses, error_px=1e6 + misses.error_px)])
+
+
+def test_half_of_the_way_is_half_of_every_weight() -> None:
+    begun = mix_weights(make_weights().constants, 0.0)
+    ended = {tensor: values + np.float16(1) for tensor, values in begun.items()}
+    for tensor, values in mix_weights(ended, 0.5).items():
+        assert np.allclose(values, begun[tensor].astype(float) + 0.5, atol=2e-2)
+    assert all(np.array_equal(values, ended[tensor]) for tensor, values in mix_weights(ended, 1.0).items())
