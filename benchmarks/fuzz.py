@@ -711,6 +711,8 @@ class Asker:
             return False  # there is no such route, or it is called otherwise
         if endpoint in policy.PUBLIC | policy.LINK or (safe and path.startswith(policy.OWN_CODE)):
             return False
+        if endpoint == "metrics" and said.get("Host") == "127.0.0.1" and "X-Forwarded-For" not in said:
+            return False  # so asks a program of this machine, which may read the figures
         role = self.caller.role if "Cookie" not in said else "nobody"
         if role not in ROLES:
             return True
