@@ -124,30 +124,25 @@ def test_going_back_before_roles_lets_nobody_see_more(settings: Settings) -> Non
     engine.dispose()
 
 
-def test_many_that_start_together_migrate_once(settings: Settings) -> None:
-    def start(_: int) -> int:
-        engine = open_engine(settings.effective_database_url)
-        migrate(engine)
-        with engine.connect() as connection:
-            count = len(inspect(connection).get_table_names())
-        engine.dispose()
-        return count
+def migrate_and_count(url: str) -> int:
+    """The tables of a database after its migration."""
+    engine = open_engine(url)
+    migrate(engine)
+    with engine.connect() as connection:
+        count = len(inspect(connection).get_table_names())
+    engine.dispose()
+    return count
 
+
+def test_many_that_start_together_migrate_once(settings: Settings) -> None:
     with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(start, range(4)))) == 1
+        assert len(set(pool.map(migrate_and_count, 4 * [settings.effective_database_url]))) == 1
 
 
 def test_two_databases_that_are_migrated_in_one_process_are_not_mixed_up(tmp_path: Path) -> None:
-    def start(name: str) -> int:
-        engine = open_engine(f"sqlite:///{tmp_path / name}")
-        migrate(engine)
-        with engine.connect() as connection:
-            count = len(inspect(connection).get_table_names())
-        engine.dispose()
-        return count
-
+    urls = [f"sqlite:///{tmp_path / name}" for name in "abcd"]
     with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(start, "abcd"))) == 1
+        assert len(set(pool.map(migrate_and_count, urls))) == 1
 
 
 def test_four_programs_that_start_together_migrate_once(settings: Settings) -> None:

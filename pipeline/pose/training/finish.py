@@ -76,10 +76,20 @@ def mix_weights(trained: dict[int, np.ndarray], share: float) -> dict[int, np.nd
 
     Nearly all that was learned, and less of what was known is forgotten (Wortsman and others, 2022, "Robust
     fine-tuning of zero-shot models").
+
+    Raises
+    ------
+    ModelError
+        The weights are not of this network.
     """
     module = LandmarkModule(read_graph(locate(LANDMARK_FILE)))
     begin_sigma(module)
     begun = module.constants()
+    if any(tensor not in begun or begun[tensor].shape != values.shape for tensor, values in trained.items()):
+        raise ModelError(
+            "The weights do not belong to MediaPipe's hand-landmark network.",
+            "Name weights.npz of a folder that python -m pipeline train wrote to.",
+        )
     return {
         tensor: ((1 - share) * begun[tensor].astype(float) + share * values.astype(float)).astype(np.float16)
         for tensor, values in trained.items()

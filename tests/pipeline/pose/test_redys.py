@@ -243,3 +243,10 @@ def test_half_of_the_way_is_half_of_every_weight() -> None:
     for tensor, values in mix_weights(ended, 0.5).items():
         assert np.allclose(values, begun[tensor].astype(float) + 0.5, atol=2e-2)
     assert all(np.array_equal(values, ended[tensor]) for tensor, values in mix_weights(ended, 1.0).items())
+
+
+def test_weights_of_another_network_are_refused_in_words() -> None:
+    tensor = next(iter(make_weights().constants))
+    for foreign in ({10**6: np.zeros(3, np.float16)}, {tensor: np.zeros(1, np.float16)}):
+        with pytest.raises(ModelError, match="do not belong to MediaPipe's"):
+            mix_weights(foreign, 1.0)
